@@ -1,0 +1,1 @@
+"""Model to file and back: sparse safetensors."""

@@ -1,0 +1,1 @@
+"""Images, labels and weights: from files to batches."""

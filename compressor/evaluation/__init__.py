@@ -1,0 +1,1 @@
+"""Model to metrics: prediction, suppression and COCO evaluation."""

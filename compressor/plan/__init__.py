@@ -1,0 +1,1 @@
+"""Recipe and model to plan: which layers each step touches."""

@@ -1,0 +1,1 @@
+"""Text to data: a recipe file becomes a checked `Recipe`."""

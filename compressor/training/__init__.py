@@ -1,0 +1,1 @@
+"""Training of a YOLOv5 model as upstream trains it."""

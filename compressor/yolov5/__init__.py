@@ -1,0 +1,1 @@
+"""The YOLOv5 family: building blocks, checkpoints, fusing, loss and description."""

@@ -1,0 +1,94 @@
+"""The detection head: raw outputs per level and their decoding to boxes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Detect(nn.Module):
+    """One 1x1 convolution with bias per feature level, and the decoding of its output.
+
+    Args:
+        nc: number of classes.
+        anchors: per level, (width, height) pairs in pixels at the network's input.
+        strides: per level, input pixels per grid cell.
+        channels: per level, input channels.
+        keep_anchor_grid: also hold `anchor_grid`, as generation v5 checkpoints do.
+    """
+
+    anchors: Tensor
+
+    def __init__(
+        self,
+        nc: int,
+        anchors: tuple[tuple[tuple[float, float], ...], ...],
+        strides: tuple[int, ...],
+        channels: tuple[int, ...],
+        *,
+        keep_anchor_grid: bool = False,
+    ) -> None:
+        super().__init__()
+        self.nc = nc
+        self.no = nc + 5
+        pixels = torch.tensor(anchors, dtype=torch.float32)
+        self.levels, self.na = pixels.shape[:2]
+        self.strides = strides
+        self.register_buffer("anchors", pixels / torch.tensor(strides).view(-1, 1, 1))
+        if keep_anchor_grid:
+            self.register_buffer("anchor_grid", pixels.view(self.levels, 1, -1, 1, 1, 2))
+        self.m = nn.ModuleList(nn.Conv2d(c, self.na * self.no, 1) for c in channels)
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Feature maps (B, C_l, H_l, W_l) to raw logits (B, na, H_l, W_l, nc + 5), one per level.
+
+        The last axis is x, y, w, h, objectness, class 0 ... class nc - 1.
+        """
+        raw = []
+        for conv, feature in zip(self.m, features, strict=True):
+            batch, _, height, width = feature.shape
+            raw.append(conv(feature).view(batch, self.na, self.no, height, width).permute(0, 1, 3, 4, 2).contiguous())
+        return raw
+
+    def decode(self, raw: list[Tensor]) -> Tensor:
+        """Raw logits to boxes in input pixels.
+
+        x = (2 sigmoid(x) - 0.5 + column) * stride and w = (2 sigmoid(w))^2 * anchor width; y and h alike.
+        Half-precision logits are decoded in float32: float16 cannot tell neighbouring pixels apart beyond 2,048.
+
+        Args:
+            raw: what `forward` returned.
+
+        Returns:
+            (B, sum of na * H_l * W_l, nc + 5): centre x, centre y, width, height in pixels, objectness, and
+            class probabilities not multiplied by objectness. Rows run level by level, anchor, row, column.
+        """
+        return torch.cat([self._decode_level(level, logits) for level, logits in enumerate(raw)], dim=1)
+
+    def _decode_level(self, level: int, logits: Tensor) -> Tensor:
+        logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        batch, _, height, width, _ = logits.shape
+        stride = self.strides[level]
+        anchor_px = (self.anchors[level].to(logits.dtype) * stride).view(1, self.na, 1, 1, 2)
+        rows = torch.arange(height, device=logits.device, dtype=logits.dtype)
+        columns = torch.arange(width, device=logits.device, dtype=logits.dtype)
+        grid_y, grid_x = torch.meshgrid(rows, columns, indexing="ij")
+        grid = torch.stack((grid_x, grid_y), dim=-1) - 0.5
+        probabilities = logits.sigmoid()
+        xy = (probabilities[..., 0:2] * 2 + grid) * stride
+        wh = (probabilities[..., 2:4] * 2) ** 2 * anchor_px
+        return torch.cat((xy, wh, probabilities[..., 4:]), dim=-1).view(batch, -1, self.no)
+
+    def initialise_biases(self, class_confidence: float = 0.99999) -> None:
+        """Start from about 8 objects in a 640 x 640 image and rare classes (Lin et al. 2017, arXiv:1708.02002).
+
+        Args:
+            class_confidence: c in ln(0.6 / (nc - c)); 0.99999 as in release v7.0.
+        """
+        for conv, stride in zip(self.m, self.strides, strict=True):
+            assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+            bias = conv.bias.detach().view(self.na, self.no)
+            bias[:, 4] += math.log(8 / (640 / stride) ** 2)
+            bias[:, 5:] += math.log(0.6 / (self.nc - class_confidence))
