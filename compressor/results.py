@@ -95,6 +95,7 @@ class EvaluationSettings:
     conf_thres: float
     iou_thres: float
     max_det: int
+    resize: str
     device: str
     precision: str
 
@@ -210,6 +211,37 @@ class LayerSparsity:
     shape: tuple[int, ...]
     weights: int
     zeros: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a weights file holds.
+
+    Attributes:
+        kind: what sort of file it is.
+        dtype: number type of its weights.
+        size_bytes: of the file.
+        sha256: of the file.
+        model: the summary upstream prints.
+        names: class names.
+        anchors: per level, (width, height) in input pixels.
+        sparsity: fraction of the convolution weights that is zero.
+        facts: what else the file tells.
+        layers: every convolution.
+        recipe: the recipe that made it, None where compressor did not.
+    """
+
+    kind: str
+    dtype: str
+    size_bytes: int
+    sha256: str
+    model: ModelSummary
+    names: tuple[str, ...]
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    sparsity: float
+    facts: dict[str, str]
+    layers: tuple[LayerSparsity, ...]
+    recipe: dict[str, Any] | None
 
 
 @dataclass(frozen=True)

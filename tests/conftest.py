@@ -15,6 +15,15 @@ from numpy.typing import NDArray
 from compressor.yolov5.build import YOLOv5
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden texts; then review the diff")
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-golden"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with `spec/` and `data/`: real checkpoints, images, golden vectors and reference figures."""

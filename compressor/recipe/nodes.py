@@ -83,8 +83,9 @@ def parse(text: str, path: str, faults: list[Diagnostic]) -> Node:
         place = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path)
         faults.append(place.diagnostic("R100", f"not valid YAML: {fault.problem or fault.context}"))
         return Node(None, place)
-    except yaml.YAMLError as fault:
-        faults.append(Place(path).diagnostic("R100", f"not valid YAML: {str(fault).splitlines()[0]}"))
+    except (yaml.YAMLError, RecursionError) as fault:
+        what = "nested too deep" if isinstance(fault, RecursionError) else str(fault).splitlines()[0]
+        faults.append(Place(path).diagnostic("R100", f"not valid YAML: {what}"))
         return Node(None, Place(path))
     if root is None:
         return Node(None, Place(path, 1, 1))

@@ -1,0 +1,37 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer:
+#   make demo   the main job on the embedded data set and model
+#   make test   the tests
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+
+.PHONY: demo test lint types demo-weights clean
+
+demo: $(VENV)/installed
+	$(BIN)/compressor apply recipes/demo.yaml --output runs/demo --force
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+# Retrains the embedded model on the embedded data set, with the seed it was shipped with.
+demo-weights: $(VENV)/installed
+	$(BIN)/python scripts/train_shapes.py
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -c "open('$(VENV)/installed', 'w').close()"
+
+clean:
+	$(PYTHON) -c "import shutil; [shutil.rmtree(d, ignore_errors=True) for d in ('$(VENV)', 'runs', '.mypy_cache', '.ruff_cache', '.pytest_cache')]"

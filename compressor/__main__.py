@@ -1,0 +1,5 @@
+"""`python -m compressor` is the `compressor` command."""
+
+from compressor.cli.main import main
+
+main()

@@ -1,0 +1,166 @@
+"""Any weights file becomes a model: our artifacts, plain safetensors, and YOLOv5 checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode
+from compressor.artifact.save import FORMAT, METADATA_KEY
+from compressor.errors import CheckpointError, Diagnostic
+from compressor.yolov5.architecture import (
+    Architecture,
+    Generation,
+    architecture_from_yaml,
+    stock_architecture,
+    stock_sizes,
+)
+from compressor.yolov5.build import YOLOv5, build
+from compressor.yolov5.checkpoint import read_checkpoint
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and what its file says of itself.
+
+    Attributes:
+        model: float32, evaluation mode.
+        dtype: number type of the file's weights, such as `float16`.
+        kind: what sort of file it is, in words.
+        facts: what else the file tells, as label and text.
+        recipe: the recipe that made it; None where compressor did not.
+    """
+
+    model: YOLOv5
+    dtype: str
+    kind: str
+    facts: dict[str, str]
+    recipe: dict[str, Any] | None = None
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Read a `.safetensors` artifact or state dict, or a YOLOv5 `.pt` checkpoint. No code of the file ever runs.
+
+    Raises:
+        CheckpointError: W3xx the file is missing, damaged, hostile or not supported.
+    """
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
+    checkpoint = read_checkpoint(path)
+    facts = {
+        "container": checkpoint.container,
+        "weights taken": checkpoint.weights,
+        "pickled class": checkpoint.pickled_class,
+        "epoch": "-" if checkpoint.epoch is None else str(checkpoint.epoch),
+        "date": checkpoint.date or "-",
+        "optimizer state": "present" if checkpoint.has_optimizer else "none",
+    }
+    return LoadedModel(checkpoint.model, checkpoint.dtype, "YOLOv5 checkpoint", facts)
+
+
+def _load_safetensors(path: Path) -> LoadedModel:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except FileNotFoundError as fault:
+        raise CheckpointError(Diagnostic("W301", "there is no such file", str(path))) from fault
+    except (SafetensorError, OSError) as fault:
+        raise _damaged(path, f"not a readable safetensors file: {fault}") from fault
+    try:
+        metadata = {key: _json(text) for key, text in header.items()}
+        if METADATA_KEY in metadata:
+            return _artifact(path, metadata[METADATA_KEY], tensors)
+        return _state_dict(path, metadata, tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as fault:
+        raise _damaged(path, f"its metadata and tensors do not fit together: {fault}") from fault
+
+
+def _artifact(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> LoadedModel:
+    if metadata["format"] != FORMAT:
+        message = f"format {metadata['format']!r}; this version reads {FORMAT!r}"
+        raise CheckpointError(Diagnostic("W308", message, str(path), help="update compressor"))
+    dense = {name: _dense(name, record, tensors) for name, record in metadata["tensors"].items()}
+    for name, record in metadata["tensors"].items():
+        if hashlib.sha256(dense[name].numpy().tobytes()).hexdigest() != record["sha256"]:
+            raise _damaged(path, f"{name} differs from its recorded digest")
+    yaml = metadata["architecture"]
+    anchors = tuple(tuple(zip(level[::2], level[1::2], strict=True)) for level in yaml["anchors"])
+    architecture = architecture_from_yaml(yaml, yaml["nc"], anchors, str(path))
+    model = _filled(architecture, tuple(metadata["names"]), dense, fused=metadata["fused"])
+    facts = {
+        "layout": metadata["layout"],
+        "made by": f"compressor {metadata['version']}",
+        "source": f"{metadata['source']['name']} (sha256 {metadata['source']['sha256'][:16]}...)",
+    }
+    return LoadedModel(model, metadata["dtype"], "compressor artifact", facts, metadata["recipe"])
+
+
+def _dense(name: str, record: dict[str, Any], tensors: dict[str, Tensor]) -> Tensor:
+    if name in tensors:
+        return tensors[name]
+    prefix = name.removesuffix(".weight")
+    encoded = Bitmask(**{suffix: tensors[f"{prefix}.{suffix}"] for suffix in SUFFIXES})
+    try:
+        return decode(encoded, tuple(record["shape"]))
+    except ValueError as fault:
+        raise ValueError(f"{name}: {fault}") from fault
+
+
+def _state_dict(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> LoadedModel:
+    """A plain state dict with upstream's keys; `names` and `yaml` in its metadata are used where they are there."""
+    architecture = _architecture_of(path, metadata, tensors)
+    names = tuple(str(name) for name in metadata.get("names", range(architecture.nc)))
+    fused = not any(".bn." in key for key in tensors)
+    dtype = str(tensors["model.0.conv.weight" if architecture.generation == "v6" else "model.0.conv.conv.weight"].dtype)
+    model = _filled(architecture, names, tensors, fused=fused)
+    return LoadedModel(model, dtype.removeprefix("torch."), "safetensors state dict", {})
+
+
+def _architecture_of(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> Architecture:
+    """From the metadata's layer tables, or else the stock size that has just these tensor shapes."""
+    index, grid = next((key.split(".")[1], value) for key, value in tensors.items() if key.endswith(".anchors"))
+    nc = int(tensors[f"model.{index}.m.0.weight"].shape[0] / grid.shape[1]) - 5
+    strides = torch.tensor(metadata.get("strides", [8, 16, 32, 64][: len(grid)]), dtype=torch.float32)
+    anchors = tuple(tuple(map(tuple, level)) for level in (grid.float() * strides.view(-1, 1, 1)).tolist())
+    yaml = metadata.get("yaml", {})
+    if "backbone" in yaml:
+        return architecture_from_yaml(yaml, nc, anchors, str(path))
+    generation: Generation = "v5" if "model.0.conv.conv.weight" in tensors else "v6"
+    shapes = {key: value.shape for key, value in tensors.items() if key.endswith(".weight") and value.ndim == 4}
+    for size in stock_sizes(generation):
+        architecture = replace(stock_architecture(generation, size, nc), anchors=anchors)
+        with torch.device("meta"):
+            state = build(architecture).state_dict()
+        if {key: value.shape for key, value in state.items() if value.ndim == 4 and key.endswith("weight")} == shapes:
+            return architecture
+    help_text = "write upstream's `yaml` (with backbone and head) as JSON into the file's metadata"
+    raise CheckpointError(Diagnostic("W305", "the tensors fit no stock YOLOv5 size", str(path), help=help_text))
+
+
+def _filled(architecture: Architecture, names: tuple[str, ...], tensors: dict[str, Tensor], *, fused: bool) -> YOLOv5:
+    if len(names) != architecture.nc:
+        raise ValueError(f"{len(names)} class names for {architecture.nc} classes")
+    model = build(architecture, names, fused=fused)
+    own = model.state_dict()
+    wanted = {key: value.to(own[key].dtype) if key in own else value for key, value in tensors.items()}
+    model.load_state_dict(wanted, assign=False)
+    return model.eval().requires_grad_(False)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _damaged(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(Diagnostic("W302", what, str(path), help="fetch or make the file anew"))

@@ -1,0 +1,137 @@
+"""A finished model becomes one safetensors file that rebuilds it alone."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from compressor import __version__
+from compressor.artifact.bitmask import SUFFIXES, encode
+from compressor.errors import ArtifactError, Diagnostic
+from compressor.results import FileSize
+from compressor.yolov5.architecture import architecture_to_yaml
+from compressor.yolov5.build import YOLOv5
+
+FORMAT = "compressor/artifact/1"
+METADATA_KEY = "compressor"
+Dtype = Literal["float16", "float32"]
+Layout = Literal["bitmask", "dense"]
+
+_HEADER_BYTES_PER_TENSOR = 100  # about what one more tensor costs in the file's header
+_TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a compressed model comes from; travels in the file.
+
+    Attributes:
+        recipe: the resolved recipe.
+        source_name: file name of the source weights.
+        source_sha256: their digest.
+    """
+
+    recipe: dict[str, Any]
+    source_name: str
+    source_sha256: str
+
+
+def round_to_dtype(model: YOLOv5, dtype: Dtype) -> int:
+    """Round every parameter and buffer to what the file will hold, in place, so that what is judged is what is saved.
+
+    Returns:
+        How many non-zero convolution weights became zero because they are too small for the dtype.
+
+    Raises:
+        ArtifactError: A501 a value is too large for the dtype.
+    """
+    lost = 0
+    for name, tensor in model.state_dict().items():
+        if not tensor.is_floating_point():
+            continue
+        rounded = tensor.to(_TORCH_DTYPES[dtype]).to(tensor.dtype) + 0.0  # + 0.0 turns -0.0 into 0.0
+        if not torch.isfinite(rounded).all():
+            help_text = "save with `artifact: {dtype: float32}`"
+            raise ArtifactError(Diagnostic("A501", f"{name} holds values too large for {dtype}", help=help_text))
+        lost += int(((rounded == 0) & (tensor != 0)).sum()) if tensor.ndim == 4 else 0
+        tensor.copy_(rounded)
+    return lost
+
+
+def encode_model(model: YOLOv5, dtype: Dtype, layout: Layout, provenance: Provenance) -> bytes:
+    """The file's bytes; the same for the same input on every run and machine.
+
+    All metadata stands in one canonical-JSON key, since safetensors writes several keys in random order.
+    """
+    dense = dense_tensors(model, dtype)
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in dense.items():
+        tensors |= _encoded(name, tensor) if layout == "bitmask" else {name: tensor}
+    metadata = {
+        "format": FORMAT,
+        "version": __version__,
+        "architecture": architecture_to_yaml(model.architecture),
+        "names": list(model.names),
+        "strides": list(model.strides),
+        "fused": model.fused,
+        "dtype": dtype,
+        "layout": layout,
+        "recipe": provenance.recipe,
+        "source": {"name": provenance.source_name, "sha256": provenance.source_sha256},
+        "tensors": {name: _record(tensor) for name, tensor in dense.items()},
+    }
+    return to_bytes(tensors, {METADATA_KEY: canonical_json(metadata)})
+
+
+def dense_tensors(model: YOLOv5, dtype: Dtype) -> dict[str, Tensor]:
+    """The state dict on the CPU, floating tensors in `dtype`, each contiguous."""
+    return {
+        name: (tensor.to(_TORCH_DTYPES[dtype]) if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def dense_size(model: YOLOv5, dtype: Dtype) -> FileSize:
+    """Size of the model as a plain safetensors file."""
+    return file_size(to_bytes(dense_tensors(model, dtype)))
+
+
+def file_size(data: bytes) -> FileSize:
+    """Raw and gzipped size."""
+    return FileSize(len(data), len(gzip.compress(data, compresslevel=6, mtime=0)))
+
+
+def file_size_of(path: Path) -> FileSize:
+    """Raw and gzipped size of a file."""
+    return file_size(path.read_bytes())
+
+
+def canonical_json(value: Any) -> str:
+    """One text per value: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _encoded(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """A convolution weight in the bitmask layout where that is smaller, else as it is."""
+    if tensor.ndim != 4 or not name.endswith(".weight"):
+        return {name: tensor}
+    encoded = encode(tensor)
+    extra_header = _HEADER_BYTES_PER_TENSOR * (len(SUFFIXES) - 1)
+    if encoded.size_bytes + extra_header >= tensor.numel() * tensor.element_size():
+        return {name: tensor}
+    prefix = name.removesuffix(".weight")
+    return {f"{prefix}.{suffix}": getattr(encoded, suffix) for suffix in SUFFIXES}
+
+
+def _record(tensor: Tensor) -> dict[str, Any]:
+    """Shape and digest of a dense tensor: what a reader needs to decode it and to check that it did so right."""
+    digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+    return {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch."), "sha256": digest}

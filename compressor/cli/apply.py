@@ -1,0 +1,67 @@
+"""`compressor apply`: run a recipe."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from compressor.cli.console import Console, console_options
+from compressor.cli.recipe_options import recipe_options, resolve
+from compressor.report.tables import coco_table, detection_table, size_table, sparsity_table
+from compressor.results import RunRecord
+
+
+@click.command(short_help="Run a recipe: judge, compress, judge again, save, report.")
+@recipe_options
+@click.option("--output", type=click.Path(path_type=Path), help="Run folder; reports/RECIPE when not given.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+@click.option("--no-evaluate", is_flag=True, help="Compress and save only; no data is needed.")
+@click.option("--force", is_flag=True, help="Replace an existing run folder.")
+@console_options
+def apply(
+    recipe: Path,
+    weights: str | None,
+    data: str | None,
+    sets: tuple[str, ...],
+    output: Path | None,
+    device: str,
+    no_evaluate: bool,
+    force: bool,
+    quiet: bool,
+    verbose: bool,
+    color: str,
+) -> None:
+    """Run a recipe: judge the model, compress it, judge it again, save it and write a report.
+
+    \b
+    Example:
+      compressor apply recipes/yolov5s_global30.yaml --data coco128.yaml
+    """
+    console = Console(quiet=quiet, verbose=verbose, color=color)
+    recipe_file = resolve(recipe, weights, data, sets)
+    from compressor.pipeline import Options, run
+
+    folder = output or Path("reports") / recipe_file.name
+    command = shlex.join(["compressor", *sys.argv[1:]])
+    options = Options(folder, device, evaluate=not no_evaluate, force=force, command=command)
+    _print(run(recipe_file, options, console), folder, console)
+
+
+def _print(record: RunRecord, folder: Path, console: Console) -> None:
+    before, after = record.baseline, record.compressed
+    if after is not None:
+        console.heading("\nCOCO metrics")
+        console.result(coco_table(before.metrics.coco if before else None, after.metrics.coco).text())
+        console.heading("\nYOLOv5's own metric")
+        console.result(detection_table(before.metrics.detection if before else None, after.metrics.detection).text())
+    console.heading("\nSparsity and size")
+    console.result(sparsity_table(record.sparsity).text())
+    console.result("\n" + size_table(record.sizes, record.recipe["artifact"]["dtype"]).text())
+    if record.warnings:
+        console.result(f"\n{len(record.warnings)} warnings: see the report")
+    console.heading("\nWritten")
+    for name in ("report.md", "run.json", *(file.path for file in record.files)):
+        console.result(f"  {(folder / name).as_posix()}")

@@ -1,0 +1,48 @@
+"""`compressor inspect`: what is in a weights file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from compressor.cli.console import Console, console_options
+from compressor.report.tables import Table, layer_table, megabytes, percent
+
+
+@click.command(short_help="Say what is in a checkpoint or an artifact.")
+@click.argument("file")
+@click.option("--layers", is_flag=True, help="List every convolution with its zeros.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, layers included.")
+@console_options
+def inspect(file: str, layers: bool, as_json: bool, quiet: bool, verbose: bool, color: str) -> None:
+    """Say what is in a YOLOv5 checkpoint, an artifact or a state dict. No code in the file ever runs.
+
+    \b
+    Example:
+      compressor inspect reports/yolov5n_global30/model.safetensors --layers
+    """
+    console = Console(quiet=quiet, verbose=verbose, color=color)
+    from compressor import pipeline
+
+    seen = pipeline.inspect(file, console)
+    if as_json:
+        document = {"schema": "compressor/inspection/1", "file": file, **asdict(seen)}
+        console.result(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    model = seen.model
+    rows = [
+        ("file", f"{Path(file).name}, {megabytes(seen.size_bytes)} MB, {seen.kind}, {seen.dtype}"),
+        ("model", f"{model.name}, generation {model.generation}, BatchNorm {'folded' if model.fused else 'separate'}"),
+        ("summary", f"{model.layers} layers, {model.parameters:,} parameters, {model.gflops:.1f} GFLOPs at 640 px"),
+        ("classes", f"{model.nc}: {', '.join(seen.names)}"),
+        ("strides", ", ".join(map(str, model.strides))),
+        ("anchors", " / ".join("  ".join(f"{w:g},{h:g}" for w, h in level) for level in seen.anchors)),
+        ("sparsity", f"{percent(seen.sparsity)} of the convolution weights are zero"),
+        *seen.facts.items(),
+    ]
+    console.result(Table(("", ""), tuple(rows), text_columns=2).text())
+    if layers:
+        console.result("\n" + layer_table(seen.layers).text())

@@ -1,0 +1,81 @@
+"""The `compressor` command: its sub-commands, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from compressor import __version__
+from compressor.cli.apply import apply
+from compressor.cli.console import Console
+from compressor.cli.diff import diff
+from compressor.cli.evaluate import evaluate
+from compressor.cli.inspect import inspect
+from compressor.cli.plan import plan
+from compressor.errors import CompressorError, did_you_mean
+
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+
+class _Suggesting(click.Group):
+    """A group that names the nearest command when one is misspelt."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = did_you_mean(args[0], self.commands)
+            raise click.UsageError(f"there is no command {args[0]!r}{'; ' + near if near else ''}", ctx) from error
+
+
+@click.group(cls=_Suggesting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="compressor")
+def cli() -> None:
+    """Compress YOLOv5 detectors from a YAML recipe, and prove with COCO metrics what it cost.
+
+    \b
+    Example:
+      compressor apply recipes/demo.yaml
+    """
+
+
+for _command in (apply, plan, evaluate, inspect, diff):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 a gate said no, 2 input at fault, 3 the run failed, 130 Ctrl-C."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = cli.main(standalone_mode=False)
+    except CompressorError as error:
+        Console(color=_color_asked()).error(error)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\ninterrupted; nothing was written", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
+        return BROKEN_PIPE
+    return code if isinstance(code, int) else 0
+
+
+def _color_asked() -> str:
+    """What --color was given; the command that parsed it is gone by the time its error is printed."""
+    arguments = sys.argv[1:]
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--color="):
+            return argument.partition("=")[2]
+        if argument == "--color" and position + 1 < len(arguments):
+            return arguments[position + 1]
+    return "auto"

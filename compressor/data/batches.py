@@ -1,0 +1,174 @@
+"""Samples become batches: rectangular shapes planned ahead, images decoded ahead by a few threads."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from compressor.data.dataset import Sample
+from compressor.data.image_file import read_image
+from compressor.data.labels import Labels
+from compressor.data.letterbox import Rounding, letterbox, resize_to_fit
+
+LOOK_AHEAD = 2  # batches decoded while one is in use
+_MOST_THREADS = 8
+_INSIDE = 1e-3  # pixels between a clipped corner and the image's far edge, as upstream
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Which samples share a batch, and its (H, W) in pixels."""
+
+    samples: tuple[Sample, ...]
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images ready for the network.
+
+    Attributes:
+        images: uint8 (B, 3, H, W), RGB.
+        samples: what they were made from.
+        ratios: per image, height and width after the resize over those before.
+        pads: per image, padding (dw, dh) on each side in pixels, not rounded.
+    """
+
+    images: Tensor
+    samples: tuple[Sample, ...]
+    ratios: tuple[Pair, ...]
+    pads: tuple[Pair, ...]
+
+
+def fit_image_size(image_size: int, stride: int) -> int:
+    """The image size, rounded up to a multiple of the network's stride."""
+    return math.ceil(image_size / stride) * stride
+
+
+def plan_batches(
+    samples: Sequence[Sample], image_size: int, batch_size: int, stride: int, pad: float = 0.5
+) -> tuple[BatchPlan, ...]:
+    """Group images of like aspect ratio, so that each batch needs little padding.
+
+    Images are taken by ascending height / width; images of equal ratio keep their order. A batch's shape holds its
+    tallest and its widest image.
+
+    Args:
+        samples: in any order; upstream's is by path.
+        image_size: of the longer side in pixels, a multiple of `stride`.
+        batch_size: images per batch; the last may hold fewer.
+        stride: of the network, in pixels.
+        pad: margin in strides; 0.5 is upstream's for validation.
+    """
+    ordered = sorted(samples, key=_aspect)
+    groups = (tuple(ordered[start : start + batch_size]) for start in range(0, len(ordered), batch_size))
+    return tuple(BatchPlan(group, _batch_shape(group, image_size, stride, pad)) for group in groups)
+
+
+def _aspect(sample: Sample) -> float:
+    return sample.height / sample.width
+
+
+def _batch_shape(group: tuple[Sample, ...], image_size: int, stride: int, pad: float) -> tuple[int, int]:
+    low, high = _aspect(group[0]), _aspect(group[-1])
+    if high < 1:
+        relative = (high, 1.0)
+    elif low > 1:
+        relative = (1.0, 1 / low)
+    else:
+        relative = (1.0, 1.0)
+    height, width = (math.ceil(side * image_size / stride + pad) * stride for side in relative)
+    return height, width
+
+
+def load_batches(plans: Sequence[BatchPlan], image_size: int, rounding: Rounding = "floor") -> Iterator[Batch]:
+    """Decode, resize and pad the planned batches, in order.
+
+    Threads work at most two batches ahead; closing the iterator stops them.
+
+    Args:
+        plans: as `plan_batches` made them.
+        image_size: as they were planned for.
+        rounding: how a resized side becomes whole; see `resize_to_fit`.
+
+    Raises:
+        DatasetError: D405 an image cannot be decoded.
+    """
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="compressor-images")
+    pending: deque[_Pending] = deque()
+    try:
+        for plan in plans:
+            pending.append(_Pending(plan, pool, image_size, rounding))
+            if len(pending) > LOOK_AHEAD:
+                yield pending.popleft().batch()
+        while pending:
+            yield pending.popleft().batch()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Pending:
+    """A batch whose images threads are filling in."""
+
+    def __init__(self, plan: BatchPlan, pool: ThreadPoolExecutor, image_size: int, rounding: Rounding) -> None:
+        self._samples = plan.samples
+        self._images = np.empty((len(plan.samples), 3, *plan.shape), np.uint8)
+        self._geometry: list[Future[tuple[Pair, Pair]]] = [
+            pool.submit(_load_into, out, sample, image_size, rounding)
+            for out, sample in zip(self._images, plan.samples, strict=True)
+        ]
+
+    def batch(self) -> Batch:
+        """Wait for the images."""
+        geometry = [future.result() for future in self._geometry]
+        ratios, pads = tuple(ratio for ratio, _ in geometry), tuple(pad for _, pad in geometry)
+        return Batch(torch.from_numpy(self._images), self._samples, ratios, pads)
+
+
+def _load_into(out: NDArray[np.uint8], sample: Sample, image_size: int, rounding: Rounding) -> tuple[Pair, Pair]:
+    """Fill (3, H, W) with the image in RGB; returns its ratios (height, width) and padding (dw, dh)."""
+    image = resize_to_fit(read_image(sample.image, (sample.width, sample.height)), image_size, rounding)
+    ratio = image.shape[0] / sample.height, image.shape[1] / sample.width
+    padded, _, pad = letterbox(image, (out.shape[1], out.shape[2]))
+    out[...] = padded[:, :, ::-1].transpose(2, 0, 1)
+    return ratio, pad
+
+
+def batch_labels(batch: Batch) -> Tensor:
+    """A batch's labels in the coordinates of its padded images.
+
+    Corners are clipped to the padded image, as upstream does since v6.0.
+
+    Returns:
+        (n, 6) float32: image index in the batch, class, x centre, y centre, width, height; fractions of (W, H).
+    """
+    height, width = batch.images.shape[2:]
+    rows = [np.zeros((0, 6), np.float32)]
+    for index, (sample, ratio, pad) in enumerate(zip(batch.samples, batch.ratios, batch.pads, strict=True)):
+        resized = (round(ratio[0] * sample.height), round(ratio[1] * sample.width))
+        labels = _padded_labels(sample.labels, resized, pad, (height, width))
+        rows.append(np.concatenate((np.full((len(labels), 1), index, np.float32), labels), axis=1))
+    return torch.from_numpy(np.concatenate(rows))
+
+
+def _padded_labels(labels: Labels, resized: tuple[int, int], pad: Pair, shape: tuple[int, int]) -> Labels:
+    """(n, 5) labels of the resized image (height, width) as labels of the padded one."""
+    inner = np.array(resized[::-1], np.float32)
+    outer = np.array(shape[::-1], np.float32)
+    offset = np.array(pad, np.float32)
+    centre, extent = labels[:, 1:3], labels[:, 3:5]
+    low = np.clip(inner * (centre - extent / 2) + offset, 0, outer - np.float32(_INSIDE))
+    high = np.clip(inner * (centre + extent / 2) + offset, 0, outer - np.float32(_INSIDE))
+    return np.concatenate((labels[:, :1], (low + high) / 2 / outer, (high - low) / outer), axis=1)

@@ -1,0 +1,281 @@
+"""Data sets in YOLOv5's form: from the YAML that describes one to the checked images and labels of a split."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.data.description import Description, parse_description
+from compressor.data.image_file import ends_early
+from compressor.data.image_size import displayed_size
+from compressor.data.labels import label_path, parse_labels
+from compressor.data.sources import find_images, is_there, shown
+from compressor.errors import DatasetError, Diagnostic, did_you_mean
+
+SplitName = Literal["train", "val", "test"]
+
+LEAST_SIDE = 10  # pixels; upstream leaves smaller images out
+
+_KNOWN = {
+    "coco.yaml": "take val2017.zip and annotations_trainval2017.zip from https://cocodataset.org/#download and"
+    " coco2017labels.zip from YOLOv5's release page; unpack them so that datasets/coco holds val2017.txt,"
+    " images/val2017, labels/val2017 and annotations/instances_val2017.json (for the train split train2017 of each)",
+    "coco128.yaml": "take coco128.zip from YOLOv5's release page; unpack it so that datasets/coco128 holds"
+    " images/train2017 and labels/train2017",
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a dataset YAML describes; whether the images are there is only asked when a split is read.
+
+    Attributes:
+        source: as the user named it.
+        splits: split to image folders or list files.
+        names: class names by index.
+        annotations: COCO instances JSON of the val split.
+        tried: for each source that is not there, where it was looked for.
+    """
+
+    source: str
+    splits: Mapping[str, tuple[Path, ...]]
+    names: tuple[str, ...]
+    annotations: Path | None
+    tried: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An image and what it holds.
+
+    Attributes:
+        image: the file.
+        width: in pixels, as shown: turned by its EXIF orientation.
+        height: likewise.
+        labels: (n, 5): class, x centre, y centre, width, height; fractions of width and height.
+    """
+
+    image: Path
+    width: int
+    height: int
+    labels: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The checked images of one split.
+
+    Attributes:
+        dataset: where they come from; without annotations where these are of another split.
+        name: train, val or test.
+        samples: by path, as upstream sorts them.
+        skipped: a sentence per image or label file that was left out or amended.
+        sha256: digest over names and contents of the images and labels used. It is that of a listing as `sha256sum`
+            prints it, each image followed by its label file, with names from the folder on that holds them all.
+    """
+
+    dataset: Dataset
+    name: str
+    samples: tuple[Sample, ...]
+    skipped: tuple[str, ...]
+    sha256: str
+
+
+def load_dataset(source: str) -> Dataset:
+    """Read a dataset YAML.
+
+    Relative paths count from the `path` key's folder; that key, or where it is missing each path itself, counts from
+    the YAML's folder, or else from the working directory.
+
+    Args:
+        source: the YAML's path; `coco.yaml` and `coco128.yaml` are known where there is no such file.
+
+    Raises:
+        DatasetError: D401 the text is at fault; D402 there is no such file.
+    """
+    file = Path(source)
+    if not file.is_file() and source in _KNOWN:
+        content = resources.files("compressor.data").joinpath("catalogue", source).read_bytes()
+        return _resolve(source, parse_description(content, source), (Path.cwd(),))
+    try:
+        content = file.read_bytes()
+    except OSError as fault:
+        near = did_you_mean(file.name, [*(path.name for path in file.parent.glob("*.y*ml")), *_KNOWN])
+        help_text = near or f"name a dataset YAML, or one that is built in: {', '.join(_KNOWN)}"
+        message = f"cannot read the data set: {fault.strerror or fault}"
+        raise DatasetError(Diagnostic("D402", message, source, help=help_text)) from fault
+    return _resolve(source, parse_description(content, source), (file.parent.absolute(), Path.cwd()))
+
+
+def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None] | None = None) -> Split:
+    """Find, check and digest a split's images and labels. Pixels are not decoded where the header says the size.
+
+    Args:
+        dataset: as `load_dataset` read it.
+        split: train, val or test.
+        progress: called with the number of images done and their total.
+
+    Raises:
+        DatasetError: D402 a source or the annotations are not there; D403 the data set has no such split; D404 it
+            holds no image that can be used.
+    """
+    dataset = dataset if split == "val" else replace(dataset, annotations=None)
+    images, notes = find_images(_existing_sources(dataset, split))
+    samples: list[Sample] = []
+    digests: list[tuple[Path, str]] = []
+    labelled = 0
+    for done, image in enumerate(images, start=1):
+        try:
+            checked = _check(image, len(dataset.names))
+        except ValueError as fault:
+            notes.append(f"{shown(image)}: left out, {fault}")
+        else:
+            samples.append(checked.sample)
+            digests += checked.digests
+            notes += checked.notes
+            labelled += checked.labelled
+        if progress is not None:
+            progress(done, len(images))
+    if not samples:
+        raise _no_images(dataset, split, notes)
+    if not labelled:
+        notes.append(f"none of the {len(samples)} images has a label file, such as {shown(label_path(images[0]))}")
+    return Split(dataset, split, tuple(samples), tuple(notes), _digest(digests))
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """One image with its label file."""
+
+    sample: Sample
+    labelled: bool
+    digests: tuple[tuple[Path, str], ...]
+    notes: tuple[str, ...]
+
+
+def _check(image: Path, classes: int) -> _Checked:
+    """Raises ValueError, saying what is wrong, for an image to be left out."""
+    content = _content(image)
+    assert content is not None
+    width, height = displayed_size(content)
+    if min(width, height) < LEAST_SIDE:
+        raise ValueError(f"it is {width} x {height} px, and a side below {LEAST_SIDE} px is too small")
+    notes = []
+    if ends_early(content):
+        notes.append(f"{shown(image)}: kept, but it does not end as a JPEG does and may be cut short")
+    label_file = label_path(image)
+    label_content = _content(label_file, optional=True)
+    try:
+        labels, repeated = parse_labels(label_content or b"", classes)
+    except ValueError as fault:
+        raise ValueError(f"its label file {shown(label_file)} is at fault: {fault}") from fault
+    if repeated:
+        notes.append(f"{shown(label_file)}: {repeated} repeated line{'s' * (repeated > 1)} left out")
+    digests = [(image, hashlib.sha256(content).hexdigest())]
+    if label_content is not None:
+        digests.append((label_file, hashlib.sha256(label_content).hexdigest()))
+    return _Checked(Sample(image, width, height, labels), label_content is not None, tuple(digests), tuple(notes))
+
+
+def _content(path: Path, *, optional: bool = False) -> bytes | None:
+    """A file's bytes; None where an optional one is not there."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as fault:
+        if optional:
+            return None
+        raise ValueError("it is not there") from fault
+    except OSError as fault:
+        raise ValueError(f"{shown(path)} cannot be read: {fault.strerror or fault}") from fault
+
+
+def _digest(files: list[tuple[Path, str]]) -> str:
+    try:
+        common = Path(os.path.commonpath([path.parent for path, _ in files]))
+    except ValueError:  # on several Windows drives
+        common = None
+    listing = hashlib.sha256()
+    for path, digest in files:
+        name = path.name if common is None else path.relative_to(common).as_posix()
+        listing.update(f"{digest}  {name}\n".encode())
+    return listing.hexdigest()
+
+
+def _resolve(source: str, description: Description, places: tuple[Path, ...]) -> Dataset:
+    """Paths made absolute: each the first of its candidates that exists, or the first where none does."""
+    roots = places
+    if description.root is not None:
+        candidates = tuple(_candidates(description.root, places))
+        existing = [root for root in candidates if is_there(root)]
+        roots = (existing[0],) if existing else candidates
+    tried: dict[Path, tuple[Path, ...]] = {}
+
+    def resolve(text: str) -> Path:
+        candidates = tuple(dict.fromkeys(_candidates(text, roots)))
+        found = next((path for path in candidates if is_there(path)), None)
+        if found is None:
+            tried[candidates[0]] = candidates
+        return found or candidates[0]
+
+    splits = {split: tuple(map(resolve, texts)) for split, texts in description.sources.items()}
+    if description.annotations is not None:
+        annotations: Path | None = resolve(description.annotations)
+    else:
+        annotations = _coco_annotations(splits.get("val", ()), description.names, roots)
+    return Dataset(source, splits, description.names, annotations, tried)
+
+
+def _candidates(text: str, places: tuple[Path, ...]) -> Iterator[Path]:
+    """Where a path may lie; upstream retries a path without its leading `../`."""
+    for spelling in (text, text.removeprefix("../")):
+        for place in places:
+            path = place / os.path.expanduser(spelling)  # noqa: PTH111 - Path's raises for an unknown user
+            # Links stay as they are elsewhere: what one points to need not have an `images` folder above it.
+            yield path.resolve() if ".." in path.parts else path
+
+
+def _coco_annotations(sources: tuple[Path, ...], names: tuple[str, ...], roots: tuple[Path, ...]) -> Path | None:
+    """COCO's own annotations where the val split is val2017 with COCO's classes and they stand in their usual place."""
+    if len(sources) != 1 or sources[0].stem != "val2017" or len(names) != 80:
+        return None
+    files = (root / "annotations" / "instances_val2017.json" for root in roots)
+    return next((file for file in files if is_there(file)), None)
+
+
+def _existing_sources(dataset: Dataset, split: str) -> tuple[Path, ...]:
+    if split not in dataset.splits:
+        splits = ", ".join(dataset.splits) or "none"
+        help_text = f"add the key {split}: to the file, or ask for a split it has" if dataset.splits else "add val:"
+        message = f"the data set has no {split} split; it has: {splits}"
+        raise DatasetError(Diagnostic("D403", message, dataset.source, help=help_text))
+    sources = dataset.splits[split]
+    needed = sources if dataset.annotations is None else (*sources, dataset.annotations)
+    missing = [path for path in needed if not is_there(path)]
+    if missing:
+        raise DatasetError(*(_missing(dataset, split, path) for path in missing))
+    return sources
+
+
+def _missing(dataset: Dataset, split: str, path: Path) -> Diagnostic:
+    places = ", nor ".join(str(place) for place in dataset.tried.get(path, (path,)))
+    what = "the COCO annotations" if path == dataset.annotations else f"the {split} images"
+    help_text = "relative paths count from the path: key, and that from the YAML's folder or the working directory"
+    if dataset.source in _KNOWN:
+        help_text = _KNOWN[dataset.source]
+    return Diagnostic("D402", f"{what} are not there: no {places}", dataset.source, help=help_text)
+
+
+def _no_images(dataset: Dataset, split: str, notes: list[str]) -> DatasetError:
+    sources = ", ".join(shown(path) for path in dataset.splits[split])
+    reasons = f"; {len(notes)} left out, first {notes[0]}" if notes else ""
+    message = f"no image of the {split} split can be used: {sources}{reasons}"
+    help_text = "name a folder of images, or a text file with one image path per line"
+    return DatasetError(Diagnostic("D404", message, dataset.source, help=help_text))

@@ -1,0 +1,262 @@
+"""Weights by name: a path, a URL, or a released model, downloaded once into the cache.
+
+The cache is the user's cache folder, or the one that the environment variable COMPRESSOR_CACHE names. Released models
+come from GitHub, or from the mirror that COMPRESSOR_WEIGHTS_URL names: a base URL below which `<tag>/<name>` is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http
+import http.client
+import io
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote, urlsplit
+
+from platformdirs import user_cache_path
+
+from compressor.errors import CheckpointError, Diagnostic, DownloadError, did_you_mean
+
+Progress = Callable[[int, int | None], None]  # bytes so far, and in total where that is known
+
+_RELEASES_URL = "https://github.com/ultralytics/yolov5/releases/download"
+_DEFAULT_TAG = "v7.0"
+_SIZES = {"v5.0": "smlx", "v6.0": "nsmlx", "v6.1": "nsmlx", "v6.2": "nsmlx", "v7.0": "nsmlx"}
+_YOLOV5N_V61 = (4_062_133, "4f180cf23ba0717ada0badd6c685026d73d48f184d00fc159c2641284b2ac0a3")
+_KNOWN = {(tag, "yolov5n.pt"): _YOLOV5N_V61 for tag in ("v6.1", "v6.2", "v7.0")}  # size in bytes, SHA-256
+
+_SCHEMES = ("http://", "https://")
+_TRIES = 3
+_TIMEOUT_S = 30
+_CHUNK_BYTES = 1 << 18
+
+
+def catalogue() -> tuple[str, ...]:
+    """Every released model by name: `yolov5n.pt` for the newest release, `v6.0/yolov5n.pt` for a certain one."""
+    names = {tag: [f"yolov5{size}{p6}.pt" for p6 in ("", "6") for size in sizes] for tag, sizes in _SIZES.items()}
+    return (*names[_DEFAULT_TAG], *(f"{tag}/{name}" for tag in names for name in names[tag]))
+
+
+def find_weights(name: str, progress: Progress | None = None) -> Path:
+    """The file that `name` means, downloaded into the cache if need be.
+
+    Args:
+        name: an existing path, an http or https URL, or a name of `catalogue()`. A bare name such as `yolov5n.pt` means
+            a file of that name in the working folder if there is one.
+        progress: called while downloading.
+
+    Raises:
+        CheckpointError: W301 no such file, and no released model of that name.
+        DownloadError: N701 to N703, see `download`.
+    """
+    if name.startswith(_SCHEMES):
+        folder = hashlib.sha256(name.encode()).hexdigest()[:16]
+        return _cached(name, _cache() / "url" / folder / _file_name(name), progress)
+    if _exists(Path(name)):
+        return Path(name)
+    if name not in catalogue():
+        raise _not_found(name)
+    tag, _, file_name = name.rpartition("/")
+    tag = tag or _DEFAULT_TAG
+    base = os.environ.get("COMPRESSOR_WEIGHTS_URL") or _RELEASES_URL
+    size_bytes, sha256 = _KNOWN.get((tag, file_name), (None, None))
+    url = f"{base.rstrip('/')}/{tag}/{file_name}"
+    return _cached(url, _cache() / tag / file_name, progress, size_bytes=size_bytes, sha256=sha256)
+
+
+def _cached(
+    url: str, place: Path, progress: Progress | None, size_bytes: int | None = None, sha256: str | None = None
+) -> Path:
+    if place.is_file():
+        return place
+    return download(url, place, size_bytes=size_bytes, sha256=sha256, progress=progress)
+
+
+def _cache() -> Path:
+    named = os.environ.get("COMPRESSOR_CACHE")
+    return (Path(named) if named else user_cache_path("compressor")) / "weights"
+
+
+def _file_name(url: str) -> str:
+    """The last part of the URL's path, with nothing in it that a file system would read as a folder."""
+    return re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rpartition("/")[2]).lstrip(".") or "weights.pt"
+
+
+def _not_found(name: str) -> CheckpointError:
+    folder = Path(name).parent
+    files = [file for file in _listed(folder) if file.suffix in (".pt", ".safetensors")]
+    help_text = did_you_mean(name, [*catalogue(), *(str(file) for file in files)])
+    help_text = help_text or "name a file, a URL, or a released model such as yolov5n.pt or v6.0/yolov5x.pt"
+    return CheckpointError(Diagnostic("W301", "no such file, and no released model of that name", name, help=help_text))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long for the file system, or in a folder that may not be read
+        return False
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:  # the folder does not exist either: there is nothing to suggest from it
+        return []
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """A server's answer to one try: where its bytes begin in the file, and how long the file is."""
+
+    body: IO[bytes]
+    start: int
+    total: int | None
+
+
+def download(
+    url: str,
+    destination: Path,
+    *,
+    size_bytes: int | None = None,
+    sha256: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Fetch a file, whole or not at all.
+
+    Bytes go to `<destination>.part`, which a later call goes on from; it becomes `destination` once its length and
+    digest are right.
+
+    Args:
+        url: http or https.
+        destination: where the file is to stand; missing folders are made.
+        size_bytes: the file's length where it is known.
+        sha256: the file's digest where it is known.
+        progress: called with the bytes so far and the total.
+
+    Raises:
+        DownloadError: N701 it cannot be fetched; N702 the length is wrong, or the transfer ended early three times;
+            N703 the digest is wrong.
+    """
+    if not url.startswith(_SCHEMES):
+        raise _unreachable(url, destination, "only http and https addresses are fetched")
+    part = destination.with_name(destination.name + ".part")
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        _fetch(url, part, size_bytes, progress)
+        _check_digest(part, url, sha256)
+        part.replace(destination)
+    except urllib.error.HTTPError as fault:
+        fault.close()
+        raise _unreachable(url, destination, f"the server answered {fault.code} {fault.reason}") from fault
+    except (OSError, http.client.HTTPException, ValueError) as fault:
+        reason = fault.reason if isinstance(fault, urllib.error.URLError) else fault
+        raise _unreachable(url, destination, str(reason) or type(fault).__name__) from fault
+    finally:
+        if part.is_file() and part.stat().st_size == 0:
+            part.unlink()
+    return destination
+
+
+def _fetch(url: str, part: Path, size_bytes: int | None, progress: Progress | None) -> None:
+    """Bring `part` to its full length, going on where an earlier try ended."""
+    total = size_bytes
+    for _ in range(_TRIES):
+        reply = _ask(url, part.stat().st_size)
+        total = reply.total or size_bytes
+        if size_bytes not in (None, total):
+            reply.body.close()
+            part.unlink()
+            raise _wrong_length(url, f"the server offers {total:,} bytes, the file has {size_bytes:,}")
+        whole = _receive(reply, part, progress)
+        received = part.stat().st_size
+        if total is not None and received > total:
+            part.unlink()
+            raise _wrong_length(url, f"{received:,} bytes came, the file has {total:,}")
+        if whole and total in (None, received):
+            return
+    total_text = "an unknown number of" if total is None else f"{total:,}"
+    raise _wrong_length(url, f"the transfer ended after {part.stat().st_size:,} of {total_text} bytes")
+
+
+def _ask(url: str, start: int) -> _Reply:
+    """Open a URL from byte `start` on; from its beginning where the server cannot, or has another file by now."""
+    request = urllib.request.Request(url, headers={"User-Agent": "compressor", "Accept-Encoding": "identity"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        body = _opener().open(request, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError as fault:
+        if fault.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
+            raise
+        fault.close()
+        whole = fault.headers.get("Content-Range") == f"bytes */{start}"
+        return _Reply(io.BytesIO(), start, start) if whole else _ask(url, 0)
+    if body.status != http.HTTPStatus.PARTIAL_CONTENT:
+        length = body.headers.get("Content-Length")
+        return _Reply(body, 0, int(length) if length else None)
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", body.headers.get("Content-Range", ""))
+    if found and int(found[1]) == start:
+        return _Reply(body, start, int(found[2]))
+    body.close()
+    if not start:
+        raise ValueError("the server sent a part of the file without being asked to")
+    return _ask(url, 0)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Only http and https, also after a redirect: the standard opener reads local files and FTP as well."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        *(urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler),
+        *(urllib.request.HTTPRedirectHandler, urllib.request.HTTPDefaultErrorHandler),
+        *(urllib.request.HTTPErrorProcessor, urllib.request.UnknownHandler),
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def _receive(reply: _Reply, part: Path, progress: Progress | None) -> bool:
+    """Write a reply's bytes into `part`; whether the transfer ended by itself and not by a fault on the way."""
+    done = reply.start
+    with reply.body as body, part.open("r+b") as file:
+        file.seek(done)
+        file.truncate()
+        try:
+            while chunk := body.read(_CHUNK_BYTES):
+                file.write(chunk)
+                done += len(chunk)
+                if progress is not None:
+                    progress(done, reply.total)
+        except (TimeoutError, ConnectionError, http.client.IncompleteRead):
+            return False
+    return True
+
+
+def _check_digest(part: Path, url: str, sha256: str | None) -> None:
+    if sha256 is None:
+        return
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        part.unlink()
+        message = f"the file's SHA-256 is {found}, expected {sha256}; it was deleted"
+        help_text = "try again; if it stays so, the file was replaced at its source, or on the way"
+        raise DownloadError(Diagnostic("N703", message, url, help=help_text))
+
+
+def _wrong_length(url: str, message: str) -> DownloadError:
+    help_text = "run the command again: what came so far is kept and gone on from"
+    return DownloadError(Diagnostic("N702", message, url, help=help_text))
+
+
+def _unreachable(url: str, destination: Path, reason: str) -> DownloadError:
+    help_text = f"fetch {url} by other means and put it in the folder {destination.parent} as {destination.name}"
+    return DownloadError(Diagnostic("N701", f"it cannot be fetched: {reason}", url, help=help_text))

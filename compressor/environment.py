@@ -1,0 +1,39 @@
+"""The machine and the packages a run was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from compressor import __version__
+from compressor.results import Environment
+
+_PACKAGES = ("torch", "numpy", "opencv-python-headless", "pycocotools", "safetensors")
+
+
+def describe_environment(device: torch.device) -> Environment:
+    """What a reader needs to judge whether figures are comparable."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return Environment(
+        compressor=__version__,
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        device=name,
+        packages={package: version(package) for package in _PACKAGES},
+    )
+
+
+def _processor() -> str:
+    """The processor's model name; what Python knows where the system does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,60 @@
+"""Arithmetic on boxes, all in float32: the figures of an evaluation depend on the last bit of it.
+
+`xyxy` is left, top, right, bottom; `xywh` is centre x, centre y, width, height; pixels unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def xywh_to_xyxy(boxes: Tensor) -> Tensor:
+    """Centre and size to corners; (..., 4) in and out."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat((centre - half, centre + half), dim=-1)
+
+
+def xyxy_to_xywh(boxes: Tensor) -> Tensor:
+    """Corners to centre and size; (..., 4) in and out."""
+    top_left, bottom_right = boxes[..., :2], boxes[..., 2:]
+    return torch.cat(((top_left + bottom_right) / 2, bottom_right - top_left), dim=-1)
+
+
+def pairwise_iou(a: Tensor, b: Tensor, eps: float = 0.0) -> Tensor:
+    """Intersection over union of every box of `a` with every box of `b`.
+
+    Args:
+        a: (n, 4) xyxy.
+        b: (m, 4) xyxy.
+        eps: added to the union; 1e-7 in release v7.0's matching.
+
+    Returns:
+        (n, m) in [0, 1]; NaN for two boxes without area when eps is 0.
+    """
+    top_left = torch.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = torch.minimum(a[:, None, 2:], b[None, :, 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=-1)
+    area_a, area_b = (a[:, 2:] - a[:, :2]).prod(dim=-1), (b[:, 2:] - b[:, :2]).prod(dim=-1)
+    return intersection / (area_a[:, None] + area_b - intersection + eps)
+
+
+def rescale_to_original(boxes: Tensor, size: tuple[int, int], gain: float, pad: tuple[float, float]) -> Tensor:
+    """Boxes in the letterboxed network input to boxes in the original image, clipped to it.
+
+    x = (x - pad x) / gain and y = (y - pad y) / gain. Upstream uses the height's gain for both axes and the padding
+    before it was rounded to whole pixels; its figures need both.
+
+    Args:
+        boxes: (n, 4) xyxy in the network input.
+        size: (height, width) of the original image.
+        gain: height of the resized image / height of the original.
+        pad: (left, top) padding, unrounded.
+
+    Returns:
+        (n, 4) xyxy within [0, width] x [0, height].
+    """
+    height, width = size
+    x = ((boxes[:, 0::2] - pad[0]) / gain).clamp(0, width)
+    y = ((boxes[:, 1::2] - pad[1]) / gain).clamp(0, height)
+    return torch.stack((x[:, 0], y[:, 0], x[:, 1], y[:, 1]), dim=1)

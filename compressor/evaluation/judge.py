@@ -1,0 +1,169 @@
+"""A model and a data set become an `Evaluation`: the protocol from detections to figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compressor.data.dataset import Dataset, Split
+from compressor.errors import DatasetError, Diagnostic, RunError
+from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
+from compressor.evaluation.coco import (
+    GroundTruth,
+    Predictions,
+    evaluate_coco,
+    ground_truth_from_annotations,
+    ground_truth_from_labels,
+    to_predictions,
+)
+from compressor.evaluation.detection_metrics import per_class, summarise
+from compressor.evaluation.matching import IOU_THRESHOLDS, match
+from compressor.evaluation.predict import ImageDetections, detect, inference_model
+from compressor.progress import Progress
+from compressor.recipe.schema import Evaluation as Settings
+from compressor.results import (
+    ClassMetrics,
+    DataSummary,
+    DetectionMetrics,
+    Evaluation,
+    EvaluationSettings,
+    Metrics,
+)
+from compressor.yolov5.build import YOLOv5
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A data set, its ground truth and the settings; judges one model after another.
+
+    Attributes:
+        split: the images.
+        ground_truth: what they hold.
+        settings: the recipe's `evaluation` section.
+        device: where models run.
+    """
+
+    split: Split
+    ground_truth: GroundTruth
+    settings: Settings
+    device: torch.device
+
+    def evaluate(self, model: YOLOv5, progress: Progress, title: str) -> tuple[Evaluation, Predictions]:
+        """Judge a model.
+
+        Raises:
+            DatasetError: D409 model and data name different classes.
+            RunError: E811 the model's outputs are not finite.
+        """
+        check_classes(model.names, self.split.dataset)
+        ready = inference_model(model, self.device)
+        found, speed = detect(ready, self.split.samples, self.settings, progress, title)
+        with progress.step("COCO metrics"):
+            ids = {
+                sample.image: id_ for sample, id_ in zip(self.split.samples, self.ground_truth.image_ids, strict=True)
+            }
+            predictions = to_predictions([image.detections for image in found], [ids[i.sample.image] for i in found])
+            detection, classes = own_metrics(found, model.names)
+            coco = evaluate_coco(self.ground_truth, predictions)
+        settings = EvaluationSettings(
+            image_size=self.settings.image_size,
+            batch_size=self.settings.batch_size,
+            conf_thres=self.settings.conf_thres,
+            iou_thres=self.settings.iou_thres,
+            max_det=self.settings.max_det,
+            resize=self.settings.resize,
+            device=str(self.device),
+            precision=str(next(ready.parameters()).dtype).removeprefix("torch."),
+        )
+        return Evaluation(Metrics(coco, detection, classes), speed, self._summary(), settings), predictions
+
+    def _summary(self) -> DataSummary:
+        counts = [len(sample.labels) for sample in self.split.samples]
+        annotations = self.split.dataset.annotations
+        return DataSummary(
+            source=self.split.dataset.source,
+            split=self.split.name,
+            images=len(counts),
+            instances=sum(counts),
+            backgrounds=counts.count(0),
+            skipped=self.split.skipped,
+            ground_truth=annotations.name if annotations else "labels",
+            sha256=self.split.sha256,
+        )
+
+
+def make_judge(split: Split, settings: Settings, device: torch.device) -> Judge:
+    """Ground truth from the data set's COCO annotations where it names them, else from its labels."""
+    annotations, names = split.dataset.annotations, split.dataset.names
+    if annotations is not None:
+        return Judge(split, ground_truth_from_annotations(annotations, split.samples, names), settings, device)
+    return Judge(split, ground_truth_from_labels(split.samples, names), settings, device)
+
+
+def check_classes(names: tuple[str, ...], dataset: Dataset) -> None:
+    """Refuse to judge a model on other classes than its own; upstream's names may differ in spelling only.
+
+    Raises:
+        DatasetError: D409.
+    """
+    if len(names) == len(dataset.names):
+        return
+    message = (
+        f"the model has {len(names)} classes ({_shown(names)}), the data set {len(dataset.names)} "
+        f"({_shown(dataset.names)})"
+    )
+    raise DatasetError(Diagnostic("D409", message, dataset.source, help="name the data the model was trained on"))
+
+
+def own_metrics(
+    found: list[ImageDetections], names: tuple[str, ...]
+) -> tuple[DetectionMetrics, tuple[ClassMetrics, ...]]:
+    """YOLOv5's own P, R and mAP, over all images.
+
+    Raises:
+        RunError: E811 a detection is not finite.
+    """
+    true_positives = [torch.zeros(0, len(IOU_THRESHOLDS), dtype=torch.bool)]
+    target_classes = [np.zeros(0, np.float32)]
+    images_with: Counter[int] = Counter()
+    for image in found:
+        if not torch.isfinite(image.detections).all():
+            raise RunError(Diagnostic("E811", f"the model's boxes are not finite numbers on {image.sample.image}"))
+        true_positives.append(match(image.detections, native_labels(image)))
+        target_classes.append(image.sample.labels[:, 0])
+        images_with.update(np.unique(image.sample.labels[:, 0].astype(int)).tolist())
+    detections = torch.cat([torch.zeros(0, 6), *(image.detections for image in found)])
+    figures = per_class(
+        torch.cat(true_positives).numpy(),
+        detections[:, 4].numpy(),
+        detections[:, 5].numpy(),
+        np.concatenate(target_classes),
+    )
+    return summarise(figures, names, images_with)
+
+
+def native_labels(image: ImageDetections) -> Tensor:
+    """Labels as (m, 5) class and xyxy in original pixels, by the same way into the network's input and back.
+
+    Upstream clips the boxes to the letterboxed input and shifts them by the unrounded padding; going that way instead
+    of scaling the labels directly gives its figures.
+    """
+    labels = torch.from_numpy(image.sample.labels)
+    height, width = image.shape
+    sample = image.sample
+    scale = torch.tensor([sample.width * image.ratio[1], sample.height * image.ratio[0]]).repeat(2)
+    shift = torch.tensor(image.pad).repeat(2)
+    corners = xywh_to_xyxy(labels[:, 1:]) * scale + shift
+    corners[:, 0::2] = corners[:, 0::2].clamp(0, width - 1e-3)
+    corners[:, 1::2] = corners[:, 1::2].clamp(0, height - 1e-3)
+    boxes = rescale_to_original(corners, (sample.height, sample.width), image.ratio[0], image.pad)
+    return torch.cat((labels[:, :1], boxes), dim=1)
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    more = f", ... {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

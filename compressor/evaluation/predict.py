@@ -1,0 +1,157 @@
+"""The loop over batches: images to detections, with each step's time."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from compressor.data.batches import Batch, fit_image_size, load_batches, plan_batches
+from compressor.data.dataset import Sample
+from compressor.errors import Diagnostic, RunError
+from compressor.evaluation.boxes import rescale_to_original
+from compressor.evaluation.nms import non_max_suppression
+from compressor.progress import Progress
+from compressor.recipe.schema import Evaluation as Settings
+from compressor.results import Speed
+from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.fuse import fuse
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent in each step, over all images."""
+
+    device: torch.device
+    preprocess: float = 0.0
+    inference: float = 0.0
+    nms: float = 0.0
+    images: int = 0
+    _last: float = field(default=0.0, repr=False)
+
+    def start(self) -> None:
+        """Begin to measure."""
+        self._last = self._now()
+
+    def lap(self) -> float:
+        """Seconds since the last call of `start` or `lap`."""
+        now = self._now()
+        elapsed, self._last = now - self._last, now
+        return elapsed
+
+    def speed(self) -> Speed:
+        """Milliseconds per image."""
+        per_image = 1e3 / max(self.images, 1)
+        return Speed(self.preprocess * per_image, self.inference * per_image, self.nms * per_image)
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+@dataclass(frozen=True)
+class ImageDetections:
+    """What was found in one image.
+
+    Attributes:
+        sample: the image and its labels.
+        detections: (n, 6) float32 on the CPU: x1, y1, x2, y2 in pixels of the original image, score, class; best first.
+        ratio: height and width of the resized image over the original's.
+        pad: letterbox padding (dw, dh), not rounded.
+        shape: height and width of the network input.
+    """
+
+    sample: Sample
+    detections: Tensor
+    ratio: tuple[float, float]
+    pad: tuple[float, float]
+    shape: tuple[int, int]
+
+
+def select_device(name: str) -> torch.device:
+    """`auto` is the first CUDA device where there is one, else the CPU.
+
+    Raises:
+        RunError: E810 the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as fault:
+        help_text = "use cpu, cuda, cuda:1 or auto"
+        raise RunError(Diagnostic("E810", f"the device {name!r} cannot be used", "--device", help=help_text)) from fault
+    return device
+
+
+def inference_model(model: YOLOv5, device: torch.device) -> YOLOv5:
+    """A copy ready to judge: fused as every YOLOv5 is for inference, float16 on CUDA as upstream, else float32."""
+    replica = fuse(copy.deepcopy(model).float()).eval().to(device)
+    return replica.half() if device.type == "cuda" else replica
+
+
+def detect(
+    model: YOLOv5, samples: tuple[Sample, ...], settings: Settings, progress: Progress, title: str
+) -> tuple[list[ImageDetections], Speed]:
+    """Run a model over images, in rectangular batches.
+
+    Args:
+        model: as `inference_model` made it.
+        samples: the images.
+        settings: thresholds, image and batch size.
+        progress: told of every batch.
+        title: what the progress bar is called.
+
+    Returns:
+        Detections per image in the order of the batches, and the time each step took.
+    """
+    weight = next(model.parameters())
+    device, dtype = weight.device, weight.dtype
+    stride = max(32, *model.strides)
+    image_size = fit_image_size(settings.image_size, stride)
+    plans = plan_batches(samples, image_size, settings.batch_size, stride)
+    watch = Stopwatch(device)
+    found: list[ImageDetections] = []
+    with torch.inference_mode(), progress.bar(title, "images") as update:
+        if device.type == "cuda":
+            model.predict(torch.zeros(1, 3, image_size, image_size, device=device, dtype=dtype))
+        for batch in load_batches(plans, image_size, settings.resize):
+            found += _detect_batch(model, batch, settings, watch, device, dtype)
+            update(len(found), len(samples))
+    return found, watch.speed()
+
+
+def _detect_batch(
+    model: YOLOv5, batch: Batch, settings: Settings, watch: Stopwatch, device: torch.device, dtype: torch.dtype
+) -> list[ImageDetections]:
+    watch.start()
+    images = batch.images.to(device).to(dtype) / 255
+    watch.preprocess += watch.lap()
+    predictions = model.predict(images)
+    watch.inference += watch.lap()
+    kept = non_max_suppression(
+        predictions, conf_thres=settings.conf_thres, iou_thres=settings.iou_thres, max_det=settings.max_det
+    )
+    watch.nms += watch.lap()
+    watch.images += len(batch.samples)
+    height, width = batch.images.shape[2:]
+    return [
+        _in_original_pixels(detections.cpu(), sample, ratio, pad, (height, width))
+        for detections, sample, ratio, pad in zip(kept, batch.samples, batch.ratios, batch.pads, strict=True)
+    ]
+
+
+def _in_original_pixels(
+    detections: Tensor,
+    sample: Sample,
+    ratio: tuple[float, float],
+    pad: tuple[float, float],
+    shape: tuple[int, int],
+) -> ImageDetections:
+    boxes = rescale_to_original(detections[:, :4], (sample.height, sample.width), ratio[0], pad)
+    return ImageDetections(sample, torch.cat((boxes, detections[:, 4:]), dim=1), ratio, pad, shape)

@@ -1,0 +1,310 @@
+"""The run, from recipe to report, in the order it happens. Read this file first.
+
+recipe -> weights -> plan -> judge -> modify -> save -> judge what was saved -> report
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from compressor.artifact.load import LoadedModel, load_model
+from compressor.artifact.save import (
+    Provenance,
+    dense_size,
+    encode_model,
+    file_size,
+    file_size_of,
+    round_to_dtype,
+)
+from compressor.data.dataset import load_dataset, read_split
+from compressor.data.fetch import find_weights
+from compressor.environment import describe_environment
+from compressor.errors import ArtifactError, Diagnostic, RecipeError, RunError
+from compressor.evaluation.coco import write_predictions
+from compressor.evaluation.judge import Judge, check_classes, make_judge
+from compressor.evaluation.predict import select_device
+from compressor.modifiers import apply_modifier, plan_modifier
+from compressor.plan.layers import Layer, convolutions
+from compressor.plan.targets import targeted
+from compressor.progress import Progress
+from compressor.recipe.load import RecipeFile
+from compressor.recipe.schema import Evaluation as EvaluationSettings
+from compressor.report.render import render_report
+from compressor.results import (
+    Change,
+    Evaluation,
+    FileDigest,
+    Inspection,
+    LayerSparsity,
+    RunRecord,
+    Sizes,
+    SparsitySummary,
+    to_json,
+)
+from compressor.run_folder import check_output, digests, sha256, written_aside
+from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.describe import sparsity, summarise
+from compressor.yolov5.fuse import fuse
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to a recipe.
+
+    Attributes:
+        output: the run folder.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        evaluate: judge the model; False compresses and saves only.
+        force: replace an existing run folder.
+        command: the command line, for the record.
+    """
+
+    output: Path
+    device: str = "auto"
+    evaluate: bool = True
+    force: bool = False
+    command: str = ""
+
+
+def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRecord:
+    """Apply a recipe and write the run folder.
+
+    Everything is written into a folder beside the final one, which takes its place at the very end.
+
+    Raises:
+        CompressorError: any fault, of the input or of the run; the output folder is then as it was.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    recipe = recipe_file.recipe
+    check_output(options.output, force=options.force)
+    device = select_device(options.device)
+    path, source = load_source(recipe_file, progress)
+    model = source.model
+    judge = load_judge(recipe_file, model, device, progress) if options.evaluate else None
+    if recipe.model.fuse == "before":
+        fuse(model)
+    steps = plan_layers(recipe_file, model)  # before the first evaluation: a wrong target is told at once
+    summary_before = summarise(model)
+
+    with written_aside(options.output) as staging:
+        baseline = None
+        if judge and recipe.evaluation.baseline:
+            baseline = _judged(judge, model, staging / "predictions_before.json", progress, "evaluate before")
+        changes = _modify(recipe_file, model, steps, progress)
+        warnings = _finish(recipe_file, model, changes)
+        with progress.step("save model.safetensors"):
+            provenance = Provenance(recipe.model_dump(mode="json"), path.name, sha256(path))
+            data = encode_model(model, recipe.artifact.dtype, recipe.artifact.layout, provenance)
+            saved = _saved(staging / "model.safetensors", data, model)
+            sizes = Sizes(
+                source=file_size_of(path),
+                dense_float32=dense_size(saved, "float32"),
+                dense=dense_size(saved, recipe.artifact.dtype),
+                artifact=file_size(data),
+            )
+        compressed = None
+        if judge:
+            compressed = _judged(judge, saved, staging / "predictions_after.json", progress, "evaluate after")
+        layers = convolutions(saved)
+        record = RunRecord(
+            name=recipe_file.name,
+            command=options.command,
+            started=started.isoformat(timespec="seconds"),
+            duration_s=time.perf_counter() - clock,
+            recipe=recipe.model_dump(mode="json"),
+            weights=FileDigest(str(recipe.model.weights), path.stat().st_size, provenance.source_sha256),
+            model=summary_before,
+            compressed_model=summarise(saved),
+            changes=changes,
+            layers=tuple(_layer_sparsity(layer) for layer in layers),
+            sparsity=_sparsity(saved, layers, changes),
+            sizes=sizes,
+            baseline=baseline,
+            compressed=compressed,
+            environment=describe_environment(device),
+            warnings=(*warnings, *(judge.split.skipped if judge else ())),
+            files=digests(staging),
+        )
+        (staging / "report.md").write_text(render_report(record), encoding="utf-8")
+        (staging / "run.json").write_text(to_json(record), encoding="utf-8")
+    return record
+
+
+def plan(recipe_file: RecipeFile, progress: Progress) -> tuple[LoadedModel, list[Change]]:
+    """What `run` would change, step by step; the weights file and the disk stay as they are."""
+    _, source = load_source(recipe_file, progress)
+    if recipe_file.recipe.model.fuse == "before":
+        fuse(source.model)
+    changes = []
+    for step, (layers, modifier) in enumerate(
+        zip(plan_layers(recipe_file, source.model), recipe_file.recipe.modifiers, strict=True)
+    ):
+        changes.append(plan_modifier(layers, modifier))
+        if step + 1 < len(recipe_file.recipe.modifiers):
+            apply_modifier(layers, modifier)  # later steps see the earlier ones' result; the model is a copy in memory
+    return source, changes
+
+
+def evaluate(
+    weights: str, data: str, settings: EvaluationSettings, device: str, progress: Progress
+) -> tuple[LoadedModel, Evaluation]:
+    """Judge a weights file of any kind.
+
+    Raises:
+        CompressorError: any fault of the input or of the run.
+    """
+    chosen = select_device(device)
+    with progress.step(f"load {weights}"):
+        source = load_model(_fetched(weights, progress))
+    judge = _judge(data, settings, source.model, chosen, progress)
+    evaluation, _ = judge.evaluate(source.model, progress, "evaluate")
+    return source, evaluation
+
+
+def inspect(weights: str, progress: Progress) -> Inspection:
+    """What a weights file of any kind holds."""
+    path = _fetched(weights, progress)
+    source = load_model(path)
+    layers = convolutions(source.model)
+    return Inspection(
+        kind=source.kind,
+        dtype=source.dtype,
+        size_bytes=path.stat().st_size,
+        sha256=sha256(path),
+        model=summarise(source.model),
+        names=source.model.names,
+        anchors=source.model.architecture.anchors,
+        sparsity=_zero_fraction(list(layers)),
+        facts=source.facts,
+        layers=tuple(_layer_sparsity(layer) for layer in layers),
+        recipe=source.recipe,
+    )
+
+
+def load_source(recipe_file: RecipeFile, progress: Progress) -> tuple[Path, LoadedModel]:
+    """The recipe's weights, found or downloaded, and loaded.
+
+    Raises:
+        RecipeError: R111 the recipe names no weights.
+        CheckpointError, DownloadError: see `find_weights` and `load_model`.
+    """
+    weights = recipe_file.recipe.model.weights
+    if weights is None:
+        place = recipe_file.place("model")
+        help_text = "name them with --weights, or in the recipe: model: {weights: yolov5s.pt}"
+        raise RecipeError(place.diagnostic("R111", "no weights are named", help_text))
+    with progress.step(f"load {weights}"):
+        path = _fetched(weights, progress)
+        return path, load_model(path)
+
+
+def load_judge(recipe_file: RecipeFile, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
+    """The recipe's data set, read and checked against the model.
+
+    Raises:
+        RecipeError: R112 the recipe names no data.
+        DatasetError: see `load_dataset`, `read_split` and `make_judge`.
+    """
+    recipe = recipe_file.recipe
+    if recipe.data is None:
+        help_text = "name it with --data or `data:` in the recipe, or compress without judging: --no-evaluate"
+        raise RecipeError(recipe_file.place().diagnostic("R112", "no data set is named", help_text))
+    return _judge(recipe.data, recipe.evaluation, model, device, progress)
+
+
+def _judge(data: str, settings: EvaluationSettings, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
+    dataset = load_dataset(data)
+    check_classes(model.names, dataset)
+    with progress.bar(f"read {data}", "images") as update:
+        split = read_split(dataset, settings.split, update)
+    return make_judge(split, settings, device)
+
+
+def plan_layers(recipe_file: RecipeFile, model: YOLOv5) -> list[tuple[Layer, ...]]:
+    """The layers of every modifier, in order.
+
+    Raises:
+        PlanError: P2xx a target or ignore entry does not fit the model.
+    """
+    layers = convolutions(model)
+    return [targeted(layers, recipe_file, index) for index in range(len(recipe_file.recipe.modifiers))]
+
+
+def _fetched(weights: str, progress: Progress) -> Path:
+    with progress.bar(f"find {weights}", "B") as update:
+        return find_weights(weights, update)
+
+
+def _judged(judge: Judge, model: YOLOv5, predictions_file: Path, progress: Progress, title: str) -> Evaluation:
+    evaluation, predictions = judge.evaluate(model, progress, title)
+    write_predictions(predictions, judge.ground_truth.category_ids, predictions_file)
+    return evaluation
+
+
+def _modify(
+    recipe_file: RecipeFile, model: YOLOv5, steps: list[tuple[Layer, ...]], progress: Progress
+) -> tuple[Change, ...]:
+    changes = []
+    for layers, modifier in zip(steps, recipe_file.recipe.modifiers, strict=True):
+        with progress.step(modifier.type):
+            changes.append(apply_modifier(layers, modifier))
+        progress.note(f"{changes[-1].summary}: {changes[-1].pruned:,} of {changes[-1].weights:,} weights")
+    if recipe_file.recipe.model.fuse == "after":
+        fuse(model)
+    return tuple(changes)
+
+
+def _finish(recipe_file: RecipeFile, model: YOLOv5, changes: tuple[Change, ...]) -> list[str]:
+    """Round to the artifact's dtype and recount the zeros.
+
+    Raises:
+        RunError: E802 a pruned weight is not zero any more.
+    """
+    dtype = recipe_file.recipe.artifact.dtype
+    lost = round_to_dtype(model, dtype)
+    planned = {layer.name: layer.zeros_after for change in changes for layer in change.layers}
+    extra = 0
+    for layer in convolutions(model):
+        surplus = layer.zeros - planned.get(layer.name, layer.zeros)
+        if surplus < 0:
+            message = f"{layer.name} holds {layer.zeros} zeros, planned were {planned[layer.name]}"
+            raise RunError(Diagnostic("E802", message, help="this is a fault of compressor; please report it"))
+        extra += surplus
+    if not lost and not extra:
+        return []
+    return [f"{max(lost, extra):,} kept weights are too small for {dtype} and became zero"]
+
+
+def _saved(path: Path, data: bytes, model: YOLOv5) -> YOLOv5:
+    """Write the artifact, read it back, and prove that nothing changed.
+
+    Raises:
+        ArtifactError: A502 a tensor came back different.
+    """
+    path.write_bytes(data)
+    loaded = load_model(path).model
+    expected = model.state_dict()
+    for name, tensor in loaded.state_dict().items():
+        if not torch.equal(tensor, expected[name].cpu()):
+            help_text = "this is a fault of compressor; please report it"
+            raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
+    return loaded
+
+
+def _layer_sparsity(layer: Layer) -> LayerSparsity:
+    return LayerSparsity(layer.name, layer.role, tuple(layer.weight.shape), layer.weight.numel(), layer.zeros)
+
+
+def _sparsity(model: YOLOv5, layers: tuple[Layer, ...], changes: tuple[Change, ...]) -> SparsitySummary:
+    names = {layer.name for change in changes for layer in change.layers}
+    targets = [layer for layer in layers if layer.name in names]
+    return SparsitySummary(_zero_fraction(targets), _zero_fraction(list(layers)), sparsity(model))
+
+
+def _zero_fraction(layers: list[Layer]) -> float:
+    return sum(layer.zeros for layer in layers) / sum(layer.weight.numel() for layer in layers)

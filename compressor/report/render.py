@@ -1,0 +1,81 @@
+"""A run's record becomes report.md."""
+
+from __future__ import annotations
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from compressor.report import tables
+from compressor.results import Evaluation, RunRecord
+
+
+def render_report(run: RunRecord) -> str:
+    """The Markdown report of a run."""
+    environment = Environment(
+        loader=PackageLoader("compressor.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML; cells are escaped where tables are made
+    )
+    dtype = run.recipe["artifact"]["dtype"]
+    rendered = {
+        "model": tables.model_table(run.model, run.compressed_model),
+        "sparsity": tables.sparsity_table(run.sparsity),
+        "layers": tables.layer_table(run.layers),
+        "sizes": tables.size_table(run.sizes, dtype),
+    }
+    if run.compressed:
+        before, after = run.baseline, run.compressed
+        rendered["coco"] = tables.coco_table(before.metrics.coco if before else None, after.metrics.coco)
+        rendered["detection"] = tables.detection_table(
+            before.metrics.detection if before else None, after.metrics.detection
+        )
+        rendered["classes"] = tables.class_table(before, after)
+        rendered["speed"] = tables.speed_table(before, after)
+    return environment.get_template("report.md.j2").render(
+        run=run,
+        tables={name: table.markdown() for name, table in rendered.items()},
+        summary=summary(run),
+        size_sentence=size_sentence(run),
+        speed_sentence=speed_sentence(run.baseline, run.compressed),
+        recipe_yaml=yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True).rstrip(),
+    )
+
+
+def summary(run: RunRecord) -> str:
+    """What was done and what it cost, in one sentence."""
+    zero = f"{100 * run.sparsity.conv_weights:.1f} % of its convolution weights are zero"
+    ratio = run.sizes.artifact.size_bytes / run.sizes.dense.size_bytes
+    dtype = run.recipe["artifact"]["dtype"]
+    size = f"the file is {ratio:.2f} times its dense {dtype} size"
+    name = f"{run.model.name} ({run.weights.path})"
+    after = run.compressed.metrics.coco.AP if run.compressed else None
+    before = run.baseline.metrics.coco.AP if run.baseline else None
+    if after is None:
+        return f"{name}: {zero}, {size}; its accuracy was not measured."
+    if before is None:
+        return f"{name}: {zero}, {size}; AP is {after:.3f}."
+    kept = f" ({100 * after / before:.1f} % kept)" if before > 0 else ""
+    return f"{name}: AP goes from {before:.3f} to {after:.3f}{kept}; {zero}, {size}."
+
+
+def size_sentence(run: RunRecord) -> str:
+    """The dtype's share and the sparsity's share of what was saved, told apart."""
+    full, dense, final = (size.size_bytes for size in (run.sizes.dense_float32, run.sizes.dense, run.sizes.artifact))
+    dtype = run.recipe["artifact"]["dtype"]
+    by_dtype = f"{dtype} alone makes the file {dense / full:.3f} times its float32 size"
+    by_sparsity = f"the zeros and the {run.recipe['artifact']['layout']} layout make it {final / dense:.3f} times that"
+    return f"{by_dtype}; {by_sparsity}."
+
+
+def speed_sentence(before: Evaluation | None, after: Evaluation | None) -> str:
+    """What may be concluded from the times of one run each."""
+    if before is None or after is None:
+        return "One timing says nothing about a change."
+    ratio = before.speed.inference_ms / after.speed.inference_ms
+    return (
+        f"Inference took {1 / ratio:.2f} times as long after as before, in one run each. Zeros alone do not make dense "
+        "kernels faster: a difference here is the machine's noise, and a faster NMS comes from fewer detections."
+    )

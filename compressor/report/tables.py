@@ -1,0 +1,229 @@
+"""Results as tables of text, and tables as Markdown or plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from compressor.results import (
+    Change,
+    CocoMetrics,
+    DetectionMetrics,
+    Evaluation,
+    LayerSparsity,
+    ModelSummary,
+    Sizes,
+    SparsitySummary,
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text cells. The first `text_columns` columns are words and stand left, the rest are numbers and stand right."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: int = 1
+
+    def markdown(self) -> str:
+        """A pipe table; cells are escaped."""
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
+        return self._render("pipe", rows)
+
+    def text(self) -> str:
+        """For the terminal."""
+        return self._render("simple", self.rows)
+
+    def _render(self, style: str, rows: Sequence[Sequence[str]]) -> str:
+        sides = ["left" if i < self.text_columns else "right" for i in range(len(self.headers))]
+        colalign = sides if rows else None
+        return tabulate(rows, self.headers, tablefmt=style, colalign=colalign, disable_numparse=True)
+
+
+# name of the field, what pycocotools calls it
+COCO_ROWS = (
+    ("AP", "AP", "0.50:0.95", "all", "100"),
+    ("AP50", "AP", "0.50", "all", "100"),
+    ("AP75", "AP", "0.75", "all", "100"),
+    ("APs", "AP", "0.50:0.95", "small", "100"),
+    ("APm", "AP", "0.50:0.95", "medium", "100"),
+    ("APl", "AP", "0.50:0.95", "large", "100"),
+    ("AR1", "AR", "0.50:0.95", "all", "1"),
+    ("AR10", "AR", "0.50:0.95", "all", "10"),
+    ("AR100", "AR", "0.50:0.95", "all", "100"),
+    ("ARs", "AR", "0.50:0.95", "small", "100"),
+    ("ARm", "AR", "0.50:0.95", "medium", "100"),
+    ("ARl", "AR", "0.50:0.95", "large", "100"),
+)
+DETECTION_ROWS = (("P", "P"), ("R", "R"), ("mAP50", "mAP50"), ("mAP50_95", "mAP50-95"))
+
+
+def coco_table(before: CocoMetrics | None, after: CocoMetrics | None) -> Table:
+    """The 12 COCO rows before, after, change and share kept."""
+    rows = tuple(
+        (name, kind, iou, area, dets, *before_and_after(_value(before, name), _value(after, name)))
+        for name, kind, iou, area, dets in COCO_ROWS
+    )
+    headers = ("", "metric", "IoU", "area", "max dets", "before", "after", "change", "kept")
+    return Table(headers, rows, text_columns=4)
+
+
+def detection_table(before: DetectionMetrics | None, after: DetectionMetrics | None) -> Table:
+    """P, R and mAP by YOLOv5's own metric."""
+    rows = tuple((label, *before_and_after(_value(before, key), _value(after, key))) for key, label in DETECTION_ROWS)
+    return Table(("", "before", "after", "change", "kept"), rows)
+
+
+def evaluation_coco_table(metrics: CocoMetrics) -> Table:
+    """The 12 COCO rows of one model."""
+    rows = tuple((*row, fraction(_value(metrics, row[0]))) for row in COCO_ROWS)
+    return Table(("", "metric", "IoU", "area", "max dets", "value"), rows, text_columns=4)
+
+
+def evaluation_detection_table(evaluation: Evaluation) -> Table:
+    """YOLOv5's line of one model: images, objects, P, R, mAP."""
+    data, figures = evaluation.data, evaluation.metrics.detection
+    row = (f"{data.images}", f"{data.instances}", *(fraction(_value(figures, key)) for key, _ in DETECTION_ROWS))
+    return Table(("class", "images", "objects", *(label for _, label in DETECTION_ROWS)), (("all", *row),))
+
+
+def evaluation_speed_line(evaluation: Evaluation) -> str:
+    """The speed line upstream prints since v6.0."""
+    speed, judged = evaluation.speed, evaluation.settings
+    steps = f"{speed.preprocess_ms:.1f} ms preprocess, {speed.inference_ms:.1f} ms inference, {speed.nms_ms:.1f} ms NMS"
+    how = f"{judged.precision} on {judged.device}, {judged.image_size} px, batch {judged.batch_size}"
+    return f"Speed: {steps} per image ({how})"
+
+
+def class_table(before: Evaluation | None, after: Evaluation) -> Table:
+    """AP50-95 of every class with labelled objects, the largest loss first where both models were judged."""
+    earlier = {entry.index: entry.AP50_95 for entry in before.metrics.classes} if before else {}
+    entries = sorted(
+        after.metrics.classes, key=lambda entry: (entry.AP50_95 - earlier.get(entry.index, 0.0), entry.index)
+    )
+    rows = tuple(
+        (
+            *(entry.name, f"{entry.images}", f"{entry.instances}"),
+            *before_and_after(earlier.get(entry.index), entry.AP50_95),
+        )
+        for entry in entries
+    )
+    return Table(("class", "images", "objects", "before", "after", "change", "kept"), rows)
+
+
+def speed_table(before: Evaluation | None, after: Evaluation) -> Table:
+    """Milliseconds per image."""
+    steps = (("preprocess", "preprocess_ms"), ("inference", "inference_ms"), ("NMS", "nms_ms"))
+    rows = tuple(
+        (label, milliseconds(getattr(before.speed, key) if before else None), milliseconds(getattr(after.speed, key)))
+        for label, key in steps
+    )
+    return Table(("ms per image", "before", "after"), rows)
+
+
+def model_table(before: ModelSummary, after: ModelSummary) -> Table:
+    """The summary upstream prints, for both models."""
+    rows = (
+        ("layers", f"{before.layers:,}", f"{after.layers:,}"),
+        ("parameters", f"{before.parameters:,}", f"{after.parameters:,}"),
+        ("GFLOPs at 640 px", f"{before.gflops:.1f}", f"{after.gflops:.1f}"),
+        ("BatchNorm", *("folded" if model.fused else "separate" for model in (before, after))),
+    )
+    return Table(("", "before", "after"), rows)
+
+
+def sparsity_table(sparsity: SparsitySummary) -> Table:
+    """Zeros three ways."""
+    rows = (
+        ("of the targeted weights", percent(sparsity.targeted)),
+        ("of all convolution weights", percent(sparsity.conv_weights)),
+        ("of all parameters (as upstream counts)", percent(sparsity.all_parameters)),
+    )
+    return Table(("sparsity", "zero"), rows)
+
+
+def size_table(sizes: Sizes, dtype: str) -> Table:
+    """File sizes, raw and gzipped, each beside the dense file of the same dtype."""
+    dense = sizes.dense
+    entries = [
+        ("dense, float32", sizes.dense_float32),
+        (f"dense, {dtype}", dense),
+        ("model.safetensors", sizes.artifact),
+    ]
+    if sizes.source:
+        entries.insert(0, ("source checkpoint", sizes.source))
+    rows = tuple(
+        (
+            *(name, megabytes(size.size_bytes), f"{size.size_bytes / dense.size_bytes:.3f}"),
+            *(megabytes(size.gzip_bytes), f"{size.gzip_bytes / dense.gzip_bytes:.3f}"),
+        )
+        for name, size in entries
+    )
+    return Table(("file", "MB", f"x dense {dtype}", "MB gzipped", "x dense gzipped"), rows)
+
+
+def layer_table(layers: Sequence[LayerSparsity]) -> Table:
+    """Every convolution with its zeros."""
+    rows = tuple(
+        (
+            *(layer.name, layer.role, " x ".join(map(str, layer.shape))),
+            *(f"{layer.weights:,}", f"{layer.zeros:,}", percent(layer.zeros / layer.weights)),
+        )
+        for layer in layers
+    )
+    return Table(("layer", "role", "shape", "weights", "zeros", "sparsity"), rows, text_columns=3)
+
+
+def plan_table(change: Change) -> Table:
+    """Every layer a step touches, with what it would leave."""
+    rows = tuple(
+        (
+            *(layer.name, layer.role, " x ".join(map(str, layer.shape))),
+            *(f"{layer.weights:,}", f"{layer.pruned:,}", percent(layer.sparsity)),
+        )
+        for layer in change.layers
+    )
+    total = ("total", "", "", f"{change.weights:,}", f"{change.pruned:,}", percent(change.zeros / change.weights))
+    return Table(("layer", "role", "shape", "weights", "pruned", "sparsity"), (*rows, total), text_columns=3)
+
+
+def before_and_after(before: float | None, after: float | None) -> tuple[str, str, str, str]:
+    """Before, after, signed change, share kept; a dash where a figure is undefined."""
+    change = None if before is None or after is None else after - before
+    kept = None if before is None or after is None or before <= 0 else after / before
+    return fraction(before), fraction(after), signed(change), "-" if kept is None else f"{100 * kept:.1f} %"
+
+
+def fraction(value: float | None) -> str:
+    """Three decimals, as pycocotools prints."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def signed(value: float | None) -> str:
+    """Three decimals with a sign; no change has none."""
+    if value is None:
+        return "-"
+    text = f"{value:+.3f}"
+    return "0.000" if text in ("+0.000", "-0.000") else text
+
+
+def percent(value: float) -> str:
+    """Two decimals."""
+    return f"{100 * value:.2f} %"
+
+
+def megabytes(size_bytes: int) -> str:
+    """MB of 1,000,000 bytes, three decimals."""
+    return f"{size_bytes / 1e6:.3f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """One decimal."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _value(record: CocoMetrics | DetectionMetrics | None, name: str) -> float | None:
+    value: float | None = None if record is None else getattr(record, name)
+    return value

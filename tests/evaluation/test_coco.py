@@ -1,0 +1,347 @@
+import gzip
+import io
+import json
+from contextlib import redirect_stdout
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from compressor.data.dataset import Sample
+from compressor.errors import DatasetError
+from compressor.evaluation.coco import (
+    COCO_CATEGORY_IDS,
+    COCO_NAMES,
+    GroundTruth,
+    Predictions,
+    evaluate_coco,
+    ground_truth_from_annotations,
+    ground_truth_from_labels,
+    to_predictions,
+    write_predictions,
+)
+
+NAMES = ("cat", "dog")
+
+
+def sample(image: str, *labels: tuple[float, ...], width: int = 200, height: int = 100) -> Sample:
+    rows = np.array(labels, dtype=np.float32).reshape(-1, 5)
+    return Sample(image=Path(image), width=width, height=height, labels=rows)
+
+
+def perfect_predictions(samples: list[Sample], truth: GroundTruth) -> Predictions:
+    """Every labelled box, found with score 0.9."""
+    detections = []
+    for one in samples:
+        size = torch.tensor([one.width, one.height]).repeat(2)
+        xywh = torch.from_numpy(one.labels[:, 1:]) * size
+        corners = torch.cat((xywh[:, :2] - xywh[:, 2:] / 2, xywh[:, :2] + xywh[:, 2:] / 2), dim=1)
+        scores = torch.full((len(one.labels), 1), 0.9)
+        detections.append(torch.cat((corners, scores, torch.from_numpy(one.labels[:, :1])), dim=1))
+    return to_predictions(detections, truth.image_ids)
+
+
+def ap_of(truth: GroundTruth, *detections: list[list[float]]) -> float | None:
+    """AP of rows x1, y1, x2, y2, score, class per image; pycocotools' own stops an eps short of 1."""
+    images = [torch.tensor(rows).reshape(-1, 6) for rows in detections]
+    figure = evaluate_coco(truth, to_predictions(images, truth.image_ids)).AP
+    return figure if figure is None else round(figure, 12)
+
+
+def annotations_file(folder: Path, **changes: Any) -> Path:
+    """Two images with a cat and a dog each, in COCO's format."""
+    content = {
+        "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 9, "file_name": "val/b.jpg"}],
+        "annotations": [
+            {"id": 0, "image_id": 7, "category_id": 0, "bbox": [10, 10, 50, 40], "area": 1500.5, "iscrowd": 0},
+            {"id": 1, "image_id": 9, "category_id": 5, "bbox": [20, 10, 50, 40], "area": 2000, "iscrowd": 0},
+        ],
+        "categories": [{"id": 0, "name": "Cat"}, {"id": 5, "name": "dog"}],
+        **changes,
+    }
+    file = folder / "annotations.json"
+    file.write_text(json.dumps(content))
+    return file
+
+
+def plain_pycocotools(truth: dict[str, Any], entries: list[dict[str, Any]]) -> list[float]:
+    """What pycocotools says when it is used as its own documentation does."""
+    with redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(entries), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return [float(figure) for figure in evaluation.stats]
+
+
+def test_cocos_own_classes() -> None:
+    assert len(COCO_NAMES) == len(COCO_CATEGORY_IDS) == 80
+    by_name = dict(zip(COCO_NAMES, COCO_CATEGORY_IDS, strict=True))
+    assert [by_name[name] for name in ("person", "stop sign", "cow", "toothbrush")] == [1, 13, 21, 90]
+
+
+REFERENCE = {
+    "coco128_baseline": ("none", 0.0, None),
+    "coco_val_baseline": ("none", 0.0, None),
+    "coco_val_before_fuse_per_layer_0.3": ("utils", 0.3, "before fusing BatchNorm"),
+    "coco_val_after_fuse_per_layer_0.3": ("utils", 0.3, "after fusing BatchNorm"),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_upstreams_predictions_get_upstreams_figures(shared: Path, name: str) -> None:
+    dataset = "coco128" if name.startswith("coco128") else "coco_val"
+    annotations = shared / "data" / dataset / "annotations.json"
+    entries = json.loads(gzip.decompress((shared / "data/reference_predictions" / f"{name}.json.gz").read_bytes()))
+    records = json.loads(annotations.read_text())["images"]
+    samples = [sample(record["file_name"], width=record["width"], height=record["height"]) for record in records]
+    truth = ground_truth_from_annotations(annotations, samples, COCO_NAMES)
+    assert truth.official
+    position = {image_id: index for index, image_id in enumerate(truth.image_ids)}
+    class_of = {number: index for index, number in enumerate(COCO_CATEGORY_IDS)}
+    predictions = Predictions(
+        image_ids=truth.image_ids,
+        image_index=np.array([position[entry["image_id"]] for entry in entries], dtype=np.int32),
+        boxes=np.array([entry["bbox"] for entry in entries]),
+        scores=np.array([entry["score"] for entry in entries]),
+        classes=np.array([class_of[entry["category_id"]] for entry in entries], dtype=np.int32),
+    )
+    method, amount, order = REFERENCE[name]
+    runs = json.loads((shared / "data/reference_metrics.json").read_text())[dataset]
+    (run,) = [r for r in runs if r["method"].startswith(method) and r["amount"] == amount and r["order"] == order]
+    assert list(astuple(evaluate_coco(truth, predictions))) == list(run["pycocotools"].values())
+
+
+def test_two_perfect_boxes_have_ap_1() -> None:
+    samples = [sample("1.jpg", (0, 0.5, 0.5, 0.25, 0.5)), sample("2.jpg", (1, 0.25, 0.5, 0.25, 0.5))]
+    truth = ground_truth_from_labels(samples, NAMES)
+    metrics = evaluate_coco(truth, perfect_predictions(samples, truth))
+    figures = [metrics.AP, metrics.AP50, metrics.AP75, metrics.APm, metrics.AR1, metrics.AR100]
+    assert figures == pytest.approx([1] * 6)
+    assert (metrics.APs, metrics.APl) == (None, None)  # both boxes are 50 x 50 px
+
+
+def test_ground_truth_from_labels() -> None:
+    truth = ground_truth_from_labels([sample("x/000012.jpg", (1, 0.5, 0.5, 0.25, 0.5)), sample("x/b.jpg")], NAMES)
+    assert truth.image_ids == (12, "b")
+    assert truth.category_ids == (0, 1)
+    assert not truth.official
+    assert truth.images[0] == {"id": 12, "file_name": "000012.jpg", "width": 200, "height": 100}
+    assert truth.annotations == (
+        {"id": 1, "image_id": 12, "category_id": 1, "bbox": [75, 25, 50, 50], "area": 2500, "iscrowd": 0},
+    )
+    assert ground_truth_from_labels([sample("a.jpg")], COCO_NAMES).category_ids == COCO_CATEGORY_IDS
+
+
+@pytest.mark.parametrize(
+    ("paths", "ids"),
+    [
+        (("d/a/1.jpg", "d/b/1.jpg"), ("a/1", "b/1")),
+        (("d/01.jpg", "d/1.jpg"), ("01", "1")),
+        (("d/1.jpg", "d/1.png"), ("1.jpg", "1.png")),
+        (("d/1.jpg", "d/x.jpg"), (1, "x")),
+        (("/c/1.jpg", "d/1.jpg"), ("/c/1", "d/1")),  # no common folder, as on two Windows drives
+    ],
+)
+def test_image_ids_are_stems_or_else_paths(paths: tuple[str, ...], ids: tuple[Any, ...]) -> None:
+    samples = [sample(path, (0, 0.5, 0.5, 0.25, 0.5)) for path in paths]
+    truth = ground_truth_from_labels(samples, NAMES)
+    assert truth.image_ids == ids
+    assert astuple(evaluate_coco(truth, perfect_predictions(samples, truth)))[0] == pytest.approx(1)
+
+
+def test_an_image_listed_twice_is_refused() -> None:
+    with pytest.raises(DatasetError, match=r"D406 a\.jpg, a\.jpg are the same image"):
+        ground_truth_from_labels([sample("d/a.jpg"), sample("d/b.jpg"), sample("d/a.jpg")], NAMES)
+
+
+def test_nothing_detected_is_ap_0_and_nothing_to_find_is_undefined() -> None:
+    labelled = ground_truth_from_labels([sample("a.jpg", (0, 0.5, 0.5, 0.25, 0.5))], NAMES)
+    assert ap_of(labelled, []) == 0
+    empty = ground_truth_from_labels([sample("a.jpg")], NAMES)
+    assert ap_of(empty, []) is None
+    assert ap_of(empty, [[0, 0, 50, 50, 0.9, 1]]) is None
+
+
+def test_images_without_labels_count_their_false_positives() -> None:
+    samples = [sample("a.jpg", (0, 0.5, 0.5, 0.25, 0.5)), sample("b.jpg")]
+    truth = ground_truth_from_labels(samples, NAMES)
+    right, wrong = [75.0, 25.0, 125.0, 75.0, 0.5, 0.0], [0.0, 0.0, 50.0, 50.0, 0.9, 0.0]
+    assert ap_of(truth, [right], [wrong]) == 0.5
+    assert ap_of(truth, [right], []) == 1
+
+
+@given(st.integers(0, 2**31 - 1), st.booleans())
+def test_figures_are_those_of_pycocotools_used_plainly(seed: int, as_text: bool) -> None:
+    rs = np.random.RandomState(seed)
+    samples = []
+    for number in rs.permutation(6).tolist():
+        count = rs.randint(1, 6)
+        labels = np.concatenate((rs.randint(0, 2, (count, 1)), rs.uniform(0.3, 0.7, (count, 4))), axis=1)
+        samples.append(sample(f"{'img' if as_text else ''}{number}.jpg", *map(tuple, labels.tolist())))
+    truth = ground_truth_from_labels(samples, NAMES)
+    detections = []
+    for exact in np.split(perfect_predictions(samples, truth).boxes, np.cumsum([len(s.labels) for s in samples])[:-1]):
+        boxes = exact + rs.uniform(-6, 6, exact.shape)
+        scores = rs.randint(1, 6, (len(boxes), 1)) / 8  # many are equal
+        corners = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
+        rows = np.concatenate((corners, scores, rs.randint(0, 2, (len(boxes), 1))), axis=1)
+        detections.append(torch.from_numpy(rows.astype(np.float32)))
+    predictions = to_predictions(detections, truth.image_ids)
+    numbers = {image_id: rank for rank, image_id in enumerate(sorted(truth.image_ids, key=str))}
+    entries = [
+        {"image_id": numbers[predictions.image_ids[i]], "category_id": int(c), "bbox": b.tolist(), "score": float(s)}
+        for i, c, b, s in zip(
+            *(predictions.image_index, predictions.classes, predictions.boxes, predictions.scores), strict=True
+        )
+    ]
+    dataset = {
+        "images": [{"id": number} for number in numbers.values()],
+        "annotations": [{**a, "image_id": numbers[a["image_id"]]} for a in truth.annotations],
+        "categories": list(truth.categories),
+    }
+    ours = [-1 if figure is None else figure for figure in astuple(evaluate_coco(truth, predictions))]
+    assert ours == plain_pycocotools(dataset, entries)
+
+
+def test_ground_truth_from_annotations(tmp_path: Path) -> None:
+    file = annotations_file(tmp_path)
+    truth = ground_truth_from_annotations(file, [sample("images/b.jpg"), sample("images/a.jpg")], ("dog", "cat"))
+    assert truth.image_ids == (9, 7)
+    assert truth.category_ids == (5, 0)
+    assert not truth.official
+    first = {"id": 1, "image_id": 7, "category_id": 0, "bbox": [10, 10, 50, 40], "area": 1500.5, "iscrowd": 0}
+    assert truth.annotations[0] == first  # pycocotools would take annotation id 0 for unmatched
+    assert ap_of(truth, [[20, 10, 70, 50, 0.5, 0]], [[10, 10, 60, 50, 0.5, 1]]) == 1  # category id 0 counts
+
+
+def test_only_the_samples_are_judged(tmp_path: Path) -> None:
+    truth = ground_truth_from_annotations(annotations_file(tmp_path), [sample("b.jpg")], NAMES)
+    assert [image["id"] for image in truth.images] == [9]
+    assert ap_of(truth, [[20, 10, 70, 50, 0.5, 1]]) == 1
+
+
+def test_crowds_are_not_missed_and_not_found(tmp_path: Path) -> None:
+    crowd = {"id": 3, "image_id": 7, "category_id": 0, "bbox": [100, 0, 90, 90], "area": 8100, "iscrowd": 1}
+    cat = {"id": 4, "image_id": 7, "category_id": 0, "bbox": [10, 10, 50, 40], "area": 2000}
+    file = annotations_file(tmp_path, annotations=[crowd, cat])
+    truth = ground_truth_from_annotations(file, [sample("a.jpg")], NAMES)
+    inside, right = [110.0, 10.0, 130.0, 30.0, 0.9, 0.0], [10.0, 10.0, 60.0, 50.0, 0.5, 0.0]
+    assert ap_of(truth, [right]) == ap_of(truth, [inside, right]) == 1
+    ordinary = ground_truth_from_annotations(annotations_file(tmp_path, annotations=[cat]), [sample("a.jpg")], NAMES)
+    assert ap_of(ordinary, [inside, right]) == 0.5
+
+
+def test_images_are_found_by_name_folder_or_number(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "x\\c.jpg"}, {"id": 2, "file_name": "s/d.jpg"}, {"id": 3, "file_name": "t\\d.jpg"}]
+    file = annotations_file(tmp_path, images=[*images, {"id": 44, "file_name": "other.png"}], annotations=[])
+    samples = [sample("r/c.jpg"), sample("r/t/d.jpg"), sample("r/s/d.jpg"), sample("r/000044.jpg")]
+    assert ground_truth_from_annotations(file, samples, NAMES).image_ids == (1, 3, 2, 44)
+
+
+def test_images_without_a_record_are_named(tmp_path: Path) -> None:
+    samples = [sample(f"{letter}.jpg") for letter in "abcdefg"]
+    with pytest.raises(DatasetError) as error:
+        ground_truth_from_annotations(annotations_file(tmp_path), samples, NAMES)
+    assert str(error.value) == (
+        f"{tmp_path}/annotations.json: D406 5 of 7 images have no record of their own here: "
+        "c.jpg, d.jpg, e.jpg and 2 more\n"
+        "  help: add a record with the image's file_name, or take the image out of the data set"
+    )
+
+
+def test_images_that_share_a_record_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"D406 a\.jpg, a\.jpg are the same image"):
+        ground_truth_from_annotations(annotations_file(tmp_path), [sample("x/a.jpg"), sample("y/a.jpg")], NAMES)
+
+
+def test_a_class_without_a_category_is_named_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError) as error:
+        ground_truth_from_annotations(annotations_file(tmp_path), [sample("a.jpg")], ("cat", "dogs", "zebra"))
+    codes = [(fault.code, fault.message, fault.help) for fault in error.value.diagnostics]
+    assert codes == [
+        ("D407", "the class 'dogs' has no category in this file", "did you mean 'dog'?"),
+        ("D407", "the class 'zebra' has no category in this file", "the file's categories are Cat, dog"),
+    ]
+
+
+def test_an_empty_category_of_the_same_name_is_passed_over(tmp_path: Path) -> None:
+    categories = [{"id": 5, "name": "dog"}, {"id": 0, "name": "cat"}, {"id": 8, "name": "dog"}]
+    file = annotations_file(tmp_path, categories=categories)
+    assert ground_truth_from_annotations(file, [sample("a.jpg")], NAMES).category_ids == (0, 5)
+    file = annotations_file(tmp_path, categories=[{"id": 0, "name": "dog"}, {"id": 5, "name": "dog"}])
+    with pytest.raises(DatasetError, match="D407 several categories with objects are called dog"):
+        ground_truth_from_annotations(file, [sample("a.jpg")], ("dog",))
+
+
+def test_cocos_categories_are_known_by_place_under_other_names(tmp_path: Path) -> None:
+    categories = [{"id": number, "name": name} for number, name in zip(COCO_CATEGORY_IDS, COCO_NAMES, strict=True)]
+    file = annotations_file(tmp_path, categories=categories, annotations=[])
+    other = tuple("motorbike" if name == "motorcycle" else name for name in COCO_NAMES)
+    for names in (COCO_NAMES, other):
+        truth = ground_truth_from_annotations(file, [sample("a.jpg")], names)
+        assert truth.category_ids == COCO_CATEGORY_IDS
+        assert truth.official
+    with pytest.raises(DatasetError, match="the class 'motorbike' has no category"):  # place and name disagree
+        ground_truth_from_annotations(file, [sample("a.jpg")], tuple(sorted(other)))
+    by_name = ground_truth_from_annotations(file, [sample("a.jpg")], tuple(sorted(COCO_NAMES)))
+    assert by_name.category_ids[0] == 5  # airplane
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "the document: Invalid JSON"),
+        ('{"images": [], "annotations": []}', "categories: Field required"),
+        ('{"images": [], "annotations": [], "categories": [{"id": "x", "name": "a"}]}', "categories.0.id: Input"),
+        (
+            '{"images": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3], "area": 1}],'
+            '"categories": []}',
+            "annotations.0.bbox: ",
+        ),
+        (None, "the annotations cannot be read: No such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_where(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "instances.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(DatasetError) as error:
+        ground_truth_from_annotations(file, [sample("a.jpg")], NAMES)
+    assert str(error.value).startswith(f"{file}: D408 {message}")
+
+
+FLOAT32 = st.floats(0, 8192, width=32)
+
+
+@given(st.lists(st.tuples(FLOAT32, FLOAT32, FLOAT32, FLOAT32, st.floats(0, 1, width=32)), max_size=20))
+def test_rounding_is_that_of_python(rows: list[tuple[float, ...]]) -> None:
+    corners = torch.tensor(rows).reshape(-1, 5)
+    predictions = to_predictions([torch.cat((corners, torch.zeros(len(rows), 1)), dim=1)], ["a"])
+    x1, y1, x2, y2, score = corners.unbind(dim=1)
+    width, height = x2 - x1, y2 - y1
+    columns = ((x1 + x2) / 2 - width / 2, (y1 + y2) / 2 - height / 2, width, height)
+    boxes = [[round(value, 3) for value in row] for row in torch.stack(columns, dim=1).tolist()]
+    assert predictions.boxes.tolist() == boxes
+    assert predictions.scores.tolist() == [round(value, 5) for value in score.tolist()]
+
+
+def test_predictions_are_written_in_order(tmp_path: Path) -> None:
+    rows = torch.tensor([[10.0, 20.0, 30.0, 60.0, 0.123456789, 1.0]])
+    predictions = to_predictions([rows, rows[:0], rows], [139, "b", "c"])
+    write_predictions(predictions, (1, 90), tmp_path / "p.json")
+    entry = {"category_id": 90, "bbox": [10, 20, 20, 40], "score": 0.12346}
+    expected = [{"image_id": 139, **entry}, {"image_id": "c", **entry}]
+    assert json.loads((tmp_path / "p.json").read_text()) == expected
+    write_predictions(to_predictions([], []), (1, 90), tmp_path / "p.json")
+    assert json.loads((tmp_path / "p.json").read_text()) == []

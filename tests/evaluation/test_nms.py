@@ -1,0 +1,176 @@
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from torch import Tensor
+
+from compressor.evaluation.nms import float32_at_most, greedy_nms, non_max_suppression
+
+CASES = [
+    "val_multilabel",
+    "val_multilabel_065",
+    "detect_best_class",
+    "agnostic",
+    "class_filter",
+    "single_class",
+    "max_det_10",
+    "empty",
+    "degenerate",
+    "max_nms",
+]
+
+
+def golden_predictions(
+    seed: int, bs: int, n: int, nc: int, size: float = 640.0, clusters: int = 12, degenerate: bool = False
+) -> NDArray[np.float32]:
+    """Seeded predictions, by the golden vectors' rule."""
+    rs = np.random.RandomState(seed)
+    u = rs.random_sample
+    p = np.zeros((bs, n, 5 + nc))
+    for b in range(bs):
+        c = u((clusters, 2)) * size
+        s = 20 + u((clusters, 2)) * 180
+        k = rs.randint(0, clusters, n)
+        p[b, :, 0:2] = c[k] + (2 * u((n, 2)) - 1) * 14
+        p[b, :, 2:4] = s[k] * (0.8 + 0.4 * u((n, 2)))
+        v = u(n)
+        p[b, :, 4] = v * v
+        cl = rs.randint(0, nc, (clusters, 3))
+        v = u((n, nc))
+        p[b, :, 5:] = 0.3 * v * v * v * v
+        for j in range(3):
+            p[b, np.arange(n), 5 + cl[k, j]] = u(n)
+    if degenerate:
+        p[:, :20, 2] = 1.0
+        p[:, 20:25, 3] = 9000.0
+    return p.astype(np.float32)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_detections_are_upstreams_bit_for_bit(golden: Path, name: str) -> None:
+    case: dict[str, Any] = next(c for c in json.loads((golden / "nms.json").read_text())["cases"] if c["id"] == name)
+    expected = load_file(golden / "nms.safetensors")
+    predictions = golden_predictions(**case["pred"])
+    assert zlib.crc32(predictions.tobytes()) == case["input_crc32"]
+    args = case["args"]
+    classes = args.get("classes")
+    results = non_max_suppression(
+        torch.from_numpy(predictions),
+        conf_thres=args["conf_thres"],
+        iou_thres=args["iou_thres"],
+        max_det=args.get("max_det", 300),
+        multi_label=args.get("multi_label", False),
+        class_agnostic=args.get("agnostic", False),
+    )
+    for image, detections in enumerate(results):
+        # Classes do not suppress each other, so taking some of them afterwards is the same as before.
+        wanted = torch.isin(detections[:, 5], torch.tensor(classes)) if classes else slice(None)
+        assert detections[wanted].numpy().tobytes() == expected[f"{name}.{image}"].tobytes()
+
+
+def plain_greedy(boxes: NDArray[np.float32], iou_thres: float, max_det: int) -> list[int]:
+    """The definition: a box stays unless a kept, earlier one overlaps it by more than the threshold, in double."""
+    kept: list[int] = []
+    with np.errstate(all="ignore"):
+        for row in range(len(boxes)):
+            if len(kept) < max_det and not any(float(iou(boxes[k], boxes[row])) > iou_thres for k in kept):
+                kept.append(row)
+    return kept
+
+
+def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
+    width = np.maximum(np.float32(0), np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]))
+    height = np.maximum(np.float32(0), np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]))
+    intersection = width * height
+    area_a, area_b = (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])
+    quotient: np.float32 = intersection / (area_a + area_b - intersection)
+    return quotient
+
+
+COORDINATE = st.one_of(
+    st.integers(0, 8).map(float),  # small whole numbers make ties, equal boxes and boxes without area
+    st.floats(-20, 20, width=32),
+    st.sampled_from([float("nan"), float("inf"), float("-inf"), 3e38, -3e38, 9000.0]),
+)
+BOXES = st.lists(st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE), max_size=40)
+IOU_THRES = st.one_of(st.sampled_from([0.0, 0.5, 0.6, 0.65, 1.0, 1 / 3]), st.floats(0, 1))
+
+
+@given(BOXES, IOU_THRES, st.integers(1, 12))
+@example([(0, 0, 3, 1), (0, 0, 5, 1)], 0.6, 12)  # float32(0.6) is above the double 0.6, so this IoU of 3/5 is too
+@example([(0, 0, 1, 1), (0, 0, 1, 1)], 1.0, 12)
+@example([], 0.5, 1)
+def test_greedy_equals_the_plain_loop(rows: list[tuple[float, ...]], iou_thres: float, max_det: int) -> None:
+    boxes = np.array(rows, dtype=np.float32).reshape(-1, 4)
+    assert greedy_nms(boxes, iou_thres, max_det) == plain_greedy(boxes, iou_thres, max_det)
+
+
+@pytest.mark.parametrize("classes", [1, 5])
+def test_greedy_equals_the_plain_loop_on_crowded_images(classes: int) -> None:
+    rs = np.random.RandomState(classes)
+    corner, size = rs.random_sample((300, 2)) * 200, 10 + rs.random_sample((300, 2)) * 60
+    offset = 7680 * rs.randint(0, classes, (300, 1))
+    boxes = (np.concatenate((corner, corner + size), axis=1) + offset).astype(np.float32)
+    kept = greedy_nms(boxes, 0.45, 300)
+    assert 20 < len(kept) < 290
+    assert kept == plain_greedy(boxes, 0.45, 300)
+
+
+@given(st.floats(0, 1), st.floats(0, 1, width=32))
+def test_float32_limit_compares_as_the_double(threshold: float, value: float) -> None:
+    assert (np.float32(value) > float32_at_most(threshold)) == (value > threshold)
+
+
+def prediction(*rows: tuple[float, ...]) -> Tensor:
+    return torch.tensor(rows)[None]
+
+
+def detect(rows: Tensor, **options: Any) -> list[list[float]]:
+    found: list[list[float]] = non_max_suppression(rows, **{"conf_thres": 0.1, "iou_thres": 0.5, **options})[0].tolist()
+    return found
+
+
+def test_thresholds_are_exclusive() -> None:
+    rows = prediction((5, 5, 2, 2, 0.5, 1.0), (15, 5, 2, 2, 1.0, 0.5), (25, 5, 2, 2, 0.75, 1.0))
+    assert detect(rows, conf_thres=0.5) == [[24, 4, 26, 6, 0.75, 0]]
+
+
+def test_multi_label_gives_a_box_several_classes_unless_it_is_off() -> None:
+    rows = prediction((5, 5, 2, 2, 1.0, 0.5, 0.75))
+    assert detect(rows) == [[4, 4, 6, 6, 0.75, 1], [4, 4, 6, 6, 0.5, 0]]
+    assert detect(rows, multi_label=False) == [[4, 4, 6, 6, 0.75, 1]]
+    assert detect(rows, class_agnostic=True) == [[4, 4, 6, 6, 0.75, 1]]
+
+
+def test_equal_scores_stay_in_row_order() -> None:
+    rows = prediction(*((10 * i + 5, 5, 2, 2, 1.0, 0.5) for i in range(30)))
+    assert [row[0] for row in detect(rows)] == [10 * i + 4 for i in range(30)]
+    assert [row[0] for row in detect(rows, max_nms=2)] == [4, 14]
+    assert [row[0] for row in detect(rows, max_det=3)] == [4, 14, 24]
+
+
+def test_rows_that_are_not_numbers_do_no_harm() -> None:
+    nan, inf = float("nan"), float("inf")
+    good = (5.0, 5.0, 2.0, 2.0, 1.0, 0.75, 0.0)
+    rows = prediction((5, 5, 2, 2, nan, 1, 1), (5, 5, 2, 2, 1, nan, nan), (5, 5, nan, 2, 1, 0.5, 0), good)
+    for multi_label in (True, False):
+        found = detect(rows, multi_label=multi_label)
+        assert found[0] == [4, 4, 6, 6, 0.75, 0]
+        assert [row[4] for row in found] == [0.75, 0.5]  # the box that is not a number is there to be seen
+    assert detect(prediction((5, 5, inf, inf, 1, 0.5, 0), good))[0] == [4, 4, 6, 6, 0.75, 0]
+
+
+def test_no_rows_and_half_precision() -> None:
+    assert [len(image) for image in non_max_suppression(torch.zeros(2, 0, 8), conf_thres=0.1, iou_thres=0.5)] == [0, 0]
+    rows = prediction((5, 5, 2, 2, 0.5, 0.3, 0.9)).half()
+    (found,) = non_max_suppression(rows, conf_thres=0.1, iou_thres=0.5)
+    assert found.dtype == torch.float32
+    assert found[0, 4] == rows[0, 0, 4].float() * rows[0, 0, 6].float()

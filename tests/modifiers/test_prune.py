@@ -1,0 +1,82 @@
+import gzip
+import json
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from compressor.modifiers import apply_modifier, plan_modifier
+from compressor.modifiers.prune import keep_masks
+from compressor.plan.layers import convolutions
+from compressor.recipe.schema import Prune
+from compressor.yolov5.architecture import Generation, stock_architecture
+from compressor.yolov5.build import YOLOv5, build
+from compressor.yolov5.describe import sparsity
+from compressor.yolov5.fuse import fuse
+from tests.conftest import fill
+
+Allocation = Literal["uniform", "global", "lamp", "erk"]
+
+
+def filled(generation: Generation, size: str, *, fused: bool) -> YOLOv5:
+    model = fill(build(stock_architecture(generation, size))).eval().requires_grad_(False)
+    return fuse(model) if fused else model
+
+
+@pytest.mark.parametrize(("generation", "size"), [("v6", "n"), ("v5", "s")])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("amount", [0.3, 0.5])
+def test_masks_equal_the_reference(golden: Path, generation: Generation, size: str, fused: bool, amount: float) -> None:
+    everything = json.loads(gzip.decompress((golden / "prune.json.gz").read_bytes()))
+    case = everything[f"{generation}/yolov5{size}"][f"{'fused' if fused else 'unfused'}_{amount}"]
+    model = filled(generation, size, fused=fused)
+    layers = convolutions(model)
+    allocations: tuple[Allocation, Allocation] = ("global", "uniform")
+    for allocation, theirs in zip(allocations, (case["global"]["layers"], case["layers"]), strict=True):
+        modifier = Prune(type="prune", allocation=allocation, sparsity=amount)
+        for layer, mask, expected in zip(layers, keep_masks(layers, modifier), theirs, strict=True):
+            assert layer.name == expected["name"]
+            if allocation == "global" and layer.name in case["global"]["layers_with_tie"]:
+                assert abs(int(mask.sum()) - expected["kept"]) <= case["global"]["tied_at_threshold"]
+                continue  # equal weights at the threshold: the reference takes either
+            assert int(mask.sum()) == expected["kept"]
+            assert zlib.crc32(np.packbits(mask).tobytes()) == expected["crc32"], layer.name
+    apply_modifier(layers, modifier)
+    assert sum(layer.zeros for layer in layers) == case["zeros"]
+    assert sparsity(model) == pytest.approx(case["sparsity"], abs=1e-6)
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "global", "lamp", "erk"])
+def test_counts_are_exact_and_planned_before(allocation: Allocation) -> None:
+    layers = convolutions(filled("v6", "n", fused=False))
+    modifier = Prune(type="prune", allocation=allocation, sparsity=0.37)
+    planned = plan_modifier(layers, modifier)
+    assert sum(layer.zeros for layer in layers) == 0  # a plan changes nothing
+    change = apply_modifier(layers, modifier)
+    assert change == planned
+    weights = [layer.weight.numel() for layer in layers]
+    exact = sum(round(0.37 * n) for n in weights) if allocation == "uniform" else round(0.37 * sum(weights))
+    assert change.pruned == exact == sum(layer.zeros for layer in layers)
+
+
+def test_weights_that_were_zero_count_among_the_pruned() -> None:
+    model = build(stock_architecture("v6", "n", nc=3)).requires_grad_(False)
+    layer = convolutions(model)[5]
+    layer.weight.view(-1)[-10:] = 0.0
+    change = apply_modifier((layer,), Prune(type="prune", allocation="uniform", sparsity=0.5))
+    assert (change.layers[0].zeros_before, change.pruned) == (10, round(0.5 * layer.weight.numel()))
+    assert change.zeros == change.pruned
+
+
+def test_equal_weights_go_in_the_order_of_their_positions() -> None:
+    model = build(stock_architecture("v6", "n", nc=3)).requires_grad_(False)
+    first, second = convolutions(model)[:2]
+    for layer in (first, second):
+        layer.weight.fill_(0.5)
+    apply_modifier((first, second), Prune(type="prune", allocation="global", sparsity=0.1))
+    total = first.weight.numel() + second.weight.numel()
+    flat = torch.cat([first.weight.reshape(-1), second.weight.reshape(-1)])
+    assert torch.equal(flat == 0, torch.arange(total) < round(0.1 * total))
