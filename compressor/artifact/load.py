@@ -126,7 +126,10 @@ def _state_dict(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]
 
 def _architecture_of(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> Architecture:
     """From the metadata's layer tables, or else the stock size that has just these tensor shapes."""
-    index, grid = next((key.split(".")[1], value) for key, value in tensors.items() if key.endswith(".anchors"))
+    found = [(key.split(".")[1], value) for key, value in tensors.items() if key.endswith(".anchors")]
+    if len(found) != 1:
+        raise ValueError("a YOLOv5 state dict holds one entry named model.<last layer>.anchors")
+    index, grid = found[0]
     nc = int(tensors[f"model.{index}.m.0.weight"].shape[0] / grid.shape[1]) - 5
     strides = torch.tensor(metadata.get("strides", [8, 16, 32, 64][: len(grid)]), dtype=torch.float32)
     anchors = tuple(tuple(map(tuple, level)) for level in (grid.float() * strides.view(-1, 1, 1)).tolist())

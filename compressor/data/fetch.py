@@ -183,7 +183,8 @@ def _fetch(url: str, part: Path, size_bytes: int | None, progress: Progress | No
         if whole and total in (None, received):
             return
     total_text = "an unknown number of" if total is None else f"{total:,}"
-    raise _wrong_length(url, f"the transfer ended after {part.stat().st_size:,} of {total_text} bytes")
+    message = f"the transfer ended after {part.stat().st_size:,} of {total_text} bytes"
+    raise _wrong_length(url, message, "run the command again: it goes on from there")
 
 
 def _ask(url: str, start: int) -> _Reply:
@@ -252,8 +253,9 @@ def _check_digest(part: Path, url: str, sha256: str | None) -> None:
         raise DownloadError(Diagnostic("N703", message, url, help=help_text))
 
 
-def _wrong_length(url: str, message: str) -> DownloadError:
-    help_text = "run the command again: what came so far is kept and gone on from"
+def _wrong_length(
+    url: str, message: str, help_text: str = "check the address, and the mirror if one is set"
+) -> DownloadError:
     return DownloadError(Diagnostic("N702", message, url, help=help_text))
 
 

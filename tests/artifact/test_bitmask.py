@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressor.artifact.bitmask import Bitmask, decode, encode
+
+SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 3), st.integers(1, 3))
+
+
+@given(SHAPES, st.floats(0, 1), st.sampled_from([torch.float16, torch.float32]), st.integers(0, 999))
+def test_encode_then_decode_is_identity(shape: tuple[int, ...], density: float, dtype: torch.dtype, seed: int) -> None:
+    random = np.random.RandomState(seed)
+    dense = random.standard_normal(shape) * (random.random_sample(shape) < density)
+    weight = torch.from_numpy(dense).to(dtype)
+    back = decode(encode(weight), shape)
+    assert back.dtype == dtype
+    assert torch.equal(back, weight)
+
+
+def test_layout_is_the_documented_one() -> None:
+    weight = torch.tensor([[0.0, 1.0, 0.0], [2.0, 0.0, 3.0]]).view(2, 3, 1, 1)
+    encoded = encode(weight)
+    assert encoded.compressed.tolist() == [1.0, 2.0, 3.0]
+    assert encoded.bitmask.tolist() == [[0b010], [0b101]]
+    assert encoded.shape.tolist() == [2, 3]
+    assert encoded.row_offsets.tolist() == [0, 1]
+    assert [t.dtype for t in (encoded.bitmask, encoded.shape, encoded.row_offsets)] == [
+        torch.uint8,
+        torch.int64,
+        torch.int64,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("compressed", torch.ones(2)),
+        ("bitmask", torch.zeros(2, 2, dtype=torch.uint8)),
+        ("shape", torch.tensor([3, 2])),
+        ("row_offsets", torch.tensor([0, 2])),
+    ],
+)
+def test_contradicting_tensors_are_refused(field: str, value: torch.Tensor) -> None:
+    encoded = encode(torch.tensor([[0.0, 1.0, 0.0], [2.0, 0.0, 3.0]]))
+    fields = {name: getattr(encoded, name) for name in ("compressed", "bitmask", "shape", "row_offsets")}
+    with pytest.raises(ValueError, match=r"shape|bitmask|offsets"):
+        decode(Bitmask(**{**fields, field: value}), (2, 3))

@@ -1,0 +1,200 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from compressor.artifact.load import load_model
+from compressor.plan.layers import convolutions
+from compressor.results import load_run
+from tests.cli.commands import compressor
+from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with weights, data and two recipes, both applied."""
+    folder = tmp_path_factory.mktemp("work")
+    tiny_weights(folder)
+    tiny_data(folder)
+    for name, allocation in (("tiny_half", "uniform"), ("tiny_global", "global")):
+        tiny_recipe(folder, name, allocation=allocation)
+        done = compressor("apply", f"{name}.yaml", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / f"{name}.out").write_text(done.stdout)
+        (folder / f"{name}.err").write_text(done.stderr)
+    return folder
+
+
+def test_writes_the_whole_run_folder_and_nothing_beside_it(place: Path) -> None:
+    names = {path.name for path in (place / "reports" / "tiny_half").iterdir()}
+    assert names == {"report.md", "run.json", "model.safetensors", "predictions_before.json", "predictions_after.json"}
+    assert {path.name for path in (place / "reports").iterdir()} == {"tiny_half", "tiny_global"}
+
+
+def test_streams_are_apart(place: Path) -> None:
+    out, err = (place / "tiny_half.out").read_text(), (place / "tiny_half.err").read_text()
+    assert "COCO metrics\n" in out
+    assert "AP50 " in out
+    assert "reports/tiny_half/report.md" in out
+    assert "evaluate before" in err
+    assert "evaluate before" not in out
+    assert "\x1b" not in out + err
+
+
+def test_artifact_is_what_was_planned_and_judged(place: Path) -> None:
+    run = load_run(place / "reports" / "tiny_half")
+    loaded = load_model(place / "reports" / "tiny_half" / "model.safetensors")
+    zeros = {layer.name: layer.zeros for layer in convolutions(loaded.model)}
+    assert zeros == {layer.name: layer.zeros_after for layer in run.changes[0].layers}
+    assert zeros == {layer.name: layer.zeros for layer in run.layers}
+    assert loaded.recipe == run.recipe
+    assert run.sparsity.conv_weights == pytest.approx(0.5, abs=1e-3)
+    assert run.sizes.artifact.size_bytes == (place / "reports" / "tiny_half" / "model.safetensors").stat().st_size
+
+
+def test_run_json_holds_the_keys_others_rely_on(place: Path) -> None:
+    document = json.loads((place / "reports" / "tiny_half" / "run.json").read_text())
+    for side in ("baseline", "compressed"):
+        coco = document[side]["metrics"]["coco"]
+        assert list(coco) == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+        assert list(document[side]["metrics"]["detection"]) == ["P", "R", "mAP50", "mAP50_95"]
+    assert document["schema"] == "compressor/run/1"
+
+
+def test_evaluating_the_artifact_gives_the_figures_of_the_run(place: Path) -> None:
+    artifact = place / "reports" / "tiny_half" / "model.safetensors"
+    arguments = ("--data", "tiny.yaml", "--image-size", "64", "--batch-size", "4", "--json")
+    done = compressor("evaluate", artifact, *arguments, cwd=place)
+    assert done.returncode == 0, done.stderr
+    run = json.loads((place / "reports" / "tiny_half" / "run.json").read_text())
+    judged = json.loads(done.stdout)
+    assert judged["metrics"] == run["compressed"]["metrics"]
+    assert judged["data"] == run["compressed"]["data"]
+
+
+def test_same_recipe_gives_the_same_bytes(place: Path) -> None:
+    done = compressor("apply", "tiny_half.yaml", "--output", "again", "--no-evaluate", cwd=place)
+    assert done.returncode == 0, done.stderr
+    first, second = (place / folder / "model.safetensors" for folder in ("reports/tiny_half", "again"))
+    assert first.read_bytes() == second.read_bytes()
+    assert "was not measured" in (place / "again" / "report.md").read_text()
+    assert not (place / "again" / "predictions_before.json").exists()
+
+
+def test_diff_of_equal_runs_is_empty_and_of_others_is_not(place: Path) -> None:
+    shutil.copytree(place / "reports" / "tiny_half", place / "copy", dirs_exist_ok=True)
+    same = compressor("diff", "reports/tiny_half", "copy/run.json", cwd=place)
+    assert (same.returncode, same.stdout, same.stderr) == (0, "", "")
+    other = compressor("diff", "reports/tiny_half", "reports/tiny_global", cwd=place)
+    assert other.returncode == 0
+    for word in ("modifiers.0.allocation", "uniform", "global", "model.8.cv3.conv"):
+        assert word in other.stdout
+    markdown = compressor("diff", "reports/tiny_half", "reports/tiny_global", "--md", cwd=place).stdout
+    assert "## Recipe" in markdown
+    document = json.loads(compressor("diff", "reports/tiny_half", "reports/tiny_global", "--json", cwd=place).stdout)
+    assert document["equal"] is False
+    assert {entry["name"] for entry in document["recipe"]} == {"modifiers.0.allocation"}
+
+
+def test_earlier_run_is_kept_unless_forced(place: Path) -> None:
+    before = (place / "reports" / "tiny_half" / "run.json").read_bytes()
+    refused = compressor("apply", "tiny_half.yaml", cwd=place)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "O601" in refused.stderr
+    assert "--force" in refused.stderr
+    assert (place / "reports" / "tiny_half" / "run.json").read_bytes() == before
+    (place / "mine").mkdir(exist_ok=True)
+    (place / "mine" / "thesis.tex").write_text("x")
+    forced = compressor("apply", "tiny_half.yaml", "--output", "mine", "--force", cwd=place)
+    assert forced.returncode == 2
+    assert "O603" in forced.stderr
+    assert (place / "mine" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("fuse", ["after", "never"])
+def test_other_orders_of_fusing_keep_every_zero(place: Path, fuse: str) -> None:
+    tiny_recipe(place, f"tiny_{fuse}", fuse=fuse)
+    done = compressor("apply", f"tiny_{fuse}.yaml", "--no-evaluate", "--set", "artifact.dtype=float32", cwd=place)
+    assert done.returncode == 0, done.stderr
+    loaded = load_model(place / "reports" / f"tiny_{fuse}" / "model.safetensors").model
+    assert loaded.fused is (fuse == "after")
+    for layer in convolutions(loaded):
+        assert layer.zeros == round(0.5 * layer.weight.numel())
+
+
+def test_plan_changes_nothing_and_shows_what_apply_does(place: Path) -> None:
+    before = (place / "tiny.safetensors").read_bytes()
+    done = compressor("plan", "tiny_half.yaml", "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    planned = json.loads(done.stdout)["steps"][0]["layers"]
+    applied = json.loads((place / "reports" / "tiny_half" / "run.json").read_text())["changes"][0]["layers"]
+    assert planned == applied
+    assert (place / "tiny.safetensors").read_bytes() == before
+    assert "model.8.cv3.conv" in compressor("plan", "tiny_half.yaml", cwd=place).stdout
+
+
+def test_inspect_tells_source_and_artifact_apart(place: Path) -> None:
+    source = compressor("inspect", "tiny.safetensors", cwd=place)
+    assert source.returncode == 0, source.stderr
+    assert "3: disc, box, bar" in source.stdout
+    artifact = compressor("inspect", "reports/tiny_half/model.safetensors", "--json", cwd=place)
+    document = json.loads(artifact.stdout)
+    assert document["sparsity"] == pytest.approx(0.5, abs=1e-3)
+    assert document["dtype"] == "float16"
+    assert document["recipe"]["modifiers"][0]["allocation"] == "uniform"
+    listed = compressor("inspect", "reports/tiny_half/model.safetensors", "--layers", cwd=place)
+    assert "50.00 %" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("apply", "tiny_hlaf.yaml"), 2, ("R108", "did you mean 'tiny_half.yaml'?")),
+        (("apply", "tiny_half.yaml", "--output", "x", "--weights", "nope.pt"), 2, ("W301",)),
+        (("apply", "tiny_half.yaml", "--output", "x", "--weights", "tiny.yaml"), 2, ("W302",)),
+        (("apply", "tiny_half.yaml", "--output", "x", "--data", "nope.yaml"), 2, ("nope.yaml",)),
+        (("apply", "tiny_half.yaml", "--output", "x", "--device", "cuda:99"), 3, ("E810", "--device")),
+        (("apply", "tiny_half.yaml", "--output", "x", "--set", "modifiers.0.targets=[bone]"), 2, ("P201", "--set")),
+        (("apply", "tiny_half.yaml", "--output", "tiny.yaml/x"), 2, ("O602",)),
+        (("diff", "reports/tiny_half", "nowhere"), 2, ("U901",)),
+        (("diff", "reports/tiny_half", "tiny.yaml"), 2, ("U902",)),
+        (("aply", "x"), 2, ("did you mean 'apply'?",)),
+        (("evaluate", "tiny.safetensors", "--data", "tiny.yaml", "--split", "test"), 2, ("test",)),
+    ],
+)
+def test_faults_end_in_a_sentence_and_leave_nothing(
+    place: Path, arguments: tuple[str, ...], code: int, words: tuple[str, ...]
+) -> None:
+    done = compressor(*arguments, cwd=place)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert not (place / "x").exists()
+    assert not list(place.rglob("*.partial"))
+
+
+def test_data_of_other_classes_is_refused(place: Path, tmp_path: Path) -> None:
+    yaml = tiny_data(tmp_path / "other")
+    yaml.write_text(yaml.read_text().replace("  2: bar\n", ""))
+    done = compressor("evaluate", "tiny.safetensors", "--data", yaml, cwd=place)
+    assert done.returncode == 2
+    assert "D409" in done.stderr
+    assert "disc, box, bar" in done.stderr
+
+
+def test_weights_and_data_may_be_left_to_the_command_line(place: Path, tmp_path: Path) -> None:
+    text = (
+        (place / "tiny_half.yaml")
+        .read_text()
+        .replace("  weights: tiny.safetensors\n", "")
+        .replace("data: tiny.yaml\n", "")
+    )
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(text)
+    assert "R111" in compressor("apply", bare, "--output", "x", cwd=place).stderr
+    assert "R112" in compressor("apply", bare, "--output", "x", "--weights", "tiny.safetensors", cwd=place).stderr
+    options = ("--weights", "tiny.safetensors", "--data", "tiny.yaml", "--output", tmp_path / "x")
+    assert compressor("apply", bare, *options, cwd=place).returncode == 0

@@ -1,0 +1,83 @@
+"""A tiny model and a tiny data set, for tests that run a whole command in a second or two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from compressor.artifact.save import Provenance, encode_model
+from compressor.yolov5.architecture import stock_architecture
+from compressor.yolov5.build import YOLOv5, build
+
+NAMES = ("disc", "box", "bar")
+
+
+def tiny_model(seed: int = 0, *, fused: bool = False) -> YOLOv5:
+    """A YOLOv5 of width 0.0625 with random weights and BatchNorm statistics, in evaluation mode."""
+    architecture = replace(stock_architecture("v6", "n", nc=len(NAMES)), width_multiple=0.0625)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build(architecture, NAMES, fused=fused)
+        for key, value in model.state_dict().items():
+            if key.endswith(("running_mean", "running_var")):
+                value.copy_(torch.rand_like(value) + 0.5)
+            if key.startswith("model.24.m.") and key.endswith("bias"):
+                value.copy_(torch.randn_like(value))  # so that it detects something
+    return model.eval().requires_grad_(False)
+
+
+def tiny_weights(folder: Path, seed: int = 0) -> Path:
+    """The tiny model as a float32 artifact."""
+    path = folder / "tiny.safetensors"
+    data = encode_model(tiny_model(seed), "float32", "dense", Provenance({}, "tiny", "0" * 64))
+    path.write_bytes(data)
+    return path
+
+
+def tiny_data(folder: Path, images: int = 6) -> Path:
+    """A data set of small pictures, one or two bright rectangles each; the last picture is empty."""
+    random = np.random.RandomState(0)
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    for i in range(images):
+        height, width = 48 + 16 * (i % 3), 64
+        picture = random.randint(0, 60, (height, width, 3)).astype(np.uint8)
+        rows = []
+        for _ in range(0 if i == images - 1 else 1 + i % 2):
+            x, y = random.randint(0, width // 2), random.randint(0, height // 2)
+            picture[y : y + height // 3, x : x + width // 3] = 200
+            centre = ((x + width // 6) / width, (y + height // 6) / height)
+            rows.append(f"{i % 3} {centre[0]:.6f} {centre[1]:.6f} {1 / 3:.6f} {1 / 3:.6f}")
+        cv2.imwrite(str(folder / "images" / f"{i:03}.png"), picture)
+        (folder / "labels" / f"{i:03}.txt").write_text("\n".join(rows))
+    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(NAMES))
+    yaml = folder / "tiny.yaml"
+    yaml.write_text(f"path: .\ntrain: images\nval: images\nnames:\n{names}", encoding="utf-8")
+    return yaml
+
+
+RECIPE = """version: 1
+description: Half of the weights of a tiny model.
+model:
+  weights: tiny.safetensors
+  fuse: {fuse}
+data: tiny.yaml
+modifiers:
+  - type: prune
+    allocation: {allocation}
+    sparsity: 0.5
+evaluation:
+  image_size: 64
+  batch_size: 4
+"""
+
+
+def tiny_recipe(folder: Path, name: str = "tiny_half", fuse: str = "before", allocation: str = "uniform") -> Path:
+    """A recipe that prunes half of the tiny model."""
+    path = folder / f"{name}.yaml"
+    path.write_text(RECIPE.format(fuse=fuse, allocation=allocation), encoding="utf-8")
+    return path
