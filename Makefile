@@ -26,7 +26,7 @@ types: $(VENV)/installed
 
 # Retrains the embedded model on the embedded data set, with the seed it was shipped with.
 demo-weights: $(VENV)/installed
-	$(BIN)/python scripts/train_shapes.py
+	$(BIN)/python scripts/train_shapes.py compressor/data/weights/yolov5_shapes.safetensors
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -17,11 +17,13 @@ from compressor.data.description import Description, parse_description
 from compressor.data.image_file import ends_early
 from compressor.data.image_size import displayed_size
 from compressor.data.labels import label_path, parse_labels
+from compressor.data.shapes import shapes_dataset
 from compressor.data.sources import find_images, is_there, shown
 from compressor.errors import DatasetError, Diagnostic, did_you_mean
 
 SplitName = Literal["train", "val", "test"]
 
+SHAPES = "shapes.yaml"
 LEAST_SIDE = 10  # pixels; upstream leaves smaller images out
 
 _KNOWN = {
@@ -96,20 +98,24 @@ def load_dataset(source: str) -> Dataset:
     the YAML's folder, or else from the working directory.
 
     Args:
-        source: the YAML's path; `coco.yaml` and `coco128.yaml` are known where there is no such file.
+        source: the YAML's path; where there is no such file, `coco.yaml`, `coco128.yaml` and `shapes.yaml` (drawn on
+            first use) are known.
 
     Raises:
         DatasetError: D401 the text is at fault; D402 there is no such file.
     """
     file = Path(source)
+    if source == SHAPES and not file.is_file():
+        file = shapes_dataset()
     if not file.is_file() and source in _KNOWN:
         content = resources.files("compressor.data").joinpath("catalogue", source).read_bytes()
         return _resolve(source, parse_description(content, source), (Path.cwd(),))
     try:
         content = file.read_bytes()
     except OSError as fault:
-        near = did_you_mean(file.name, [*(path.name for path in file.parent.glob("*.y*ml")), *_KNOWN])
-        help_text = near or f"name a dataset YAML, or one that is built in: {', '.join(_KNOWN)}"
+        built_in = [*_KNOWN, SHAPES]
+        near = did_you_mean(file.name, [*(path.name for path in file.parent.glob("*.y*ml")), *built_in])
+        help_text = near or f"name a dataset YAML, or one that is built in: {', '.join(built_in)}"
         message = f"cannot read the data set: {fault.strerror or fault}"
         raise DatasetError(Diagnostic("D402", message, source, help=help_text)) from fault
     return _resolve(source, parse_description(content, source), (file.parent.absolute(), Path.cwd()))

@@ -16,15 +16,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
-from platformdirs import user_cache_path
-
+from compressor.data.cache import cache_folder
 from compressor.errors import CheckpointError, Diagnostic, DownloadError, did_you_mean
 
 Progress = Callable[[int, int | None], None]  # bytes so far, and in total where that is known
+
+EMBEDDED = "yolov5_shapes.safetensors"  # comes with the package; trained on the data set that `shapes.py` draws
 
 _RELEASES_URL = "https://github.com/ultralytics/yolov5/releases/download"
 _DEFAULT_TAG = "v7.0"
@@ -48,8 +50,8 @@ def find_weights(name: str, progress: Progress | None = None) -> Path:
     """The file that `name` means, downloaded into the cache if need be.
 
     Args:
-        name: an existing path, an http or https URL, or a name of `catalogue()`. A bare name such as `yolov5n.pt` means
-            a file of that name in the working folder if there is one.
+        name: an existing path, an http or https URL, `EMBEDDED`, or a name of `catalogue()`. A bare name such as
+            `yolov5n.pt` means a file of that name in the working folder if there is one.
         progress: called while downloading.
 
     Raises:
@@ -58,9 +60,11 @@ def find_weights(name: str, progress: Progress | None = None) -> Path:
     """
     if name.startswith(_SCHEMES):
         folder = hashlib.sha256(name.encode()).hexdigest()[:16]
-        return _cached(name, _cache() / "url" / folder / _file_name(name), progress)
+        return _cached(name, cache_folder() / "weights" / "url" / folder / _file_name(name), progress)
     if _exists(Path(name)):
         return Path(name)
+    if name == EMBEDDED:
+        return Path(str(resources.files("compressor.data").joinpath("weights", EMBEDDED)))
     if name not in catalogue():
         raise _not_found(name)
     tag, _, file_name = name.rpartition("/")
@@ -68,7 +72,7 @@ def find_weights(name: str, progress: Progress | None = None) -> Path:
     base = os.environ.get("COMPRESSOR_WEIGHTS_URL") or _RELEASES_URL
     size_bytes, sha256 = _KNOWN.get((tag, file_name), (None, None))
     url = f"{base.rstrip('/')}/{tag}/{file_name}"
-    return _cached(url, _cache() / tag / file_name, progress, size_bytes=size_bytes, sha256=sha256)
+    return _cached(url, cache_folder() / "weights" / tag / file_name, progress, size_bytes=size_bytes, sha256=sha256)
 
 
 def _cached(
@@ -79,11 +83,6 @@ def _cached(
     return download(url, place, size_bytes=size_bytes, sha256=sha256, progress=progress)
 
 
-def _cache() -> Path:
-    named = os.environ.get("COMPRESSOR_CACHE")
-    return (Path(named) if named else user_cache_path("compressor")) / "weights"
-
-
 def _file_name(url: str) -> str:
     """The last part of the URL's path, with nothing in it that a file system would read as a folder."""
     return re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rpartition("/")[2]).lstrip(".") or "weights.pt"
@@ -92,7 +91,7 @@ def _file_name(url: str) -> str:
 def _not_found(name: str) -> CheckpointError:
     folder = Path(name).parent
     files = [file for file in _listed(folder) if file.suffix in (".pt", ".safetensors")]
-    help_text = did_you_mean(name, [*catalogue(), *(str(file) for file in files)])
+    help_text = did_you_mean(name, [*catalogue(), EMBEDDED, *(str(file) for file in files)])
     help_text = help_text or "name a file, a URL, or a released model such as yolov5n.pt or v6.0/yolov5x.pt"
     return CheckpointError(Diagnostic("W301", "no such file, and no released model of that name", name, help=help_text))
 

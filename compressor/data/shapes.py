@@ -7,7 +7,6 @@ beyond the border, is not drawn at all.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
+
+from compressor.data.cache import cache_folder
 
 Image = NDArray[np.uint8]  # (H, W, 3), BGR
 Points = NDArray[np.int32]  # (n, 2), x and y in pixels
@@ -58,13 +58,8 @@ class Scene:
 
 
 def shapes_dataset() -> Path:
-    """The data set's YAML in the cache folder; drawn on first use, in a few seconds.
-
-    The environment variable COMPRESSOR_CACHE moves the cache.
-    """
-    cache = os.environ.get("COMPRESSOR_CACHE")
-    root = Path(cache) if cache else user_cache_path("compressor")
-    folder = root / "datasets" / "shapes-v1"
+    """The data set's YAML in the cache folder; drawn on first use, in a few seconds."""
+    folder = cache_folder() / "datasets" / "shapes-v1"
     yaml = folder / "shapes.yaml"
     return yaml if yaml.exists() else draw_shapes(folder)
 

@@ -117,7 +117,7 @@ class TestDescription:
         for source, help_text in (
             ("shape.yaml", "did you mean 'shapes.yaml'?"),
             ("coco.yml", "did you mean 'coco.yaml'?"),
-            ("x", "name a dataset YAML, or one that is built in: coco.yaml, coco128.yaml"),
+            ("x", "name a dataset YAML, or one that is built in: coco.yaml, coco128.yaml, shapes.yaml"),
         ):
             with pytest.raises(DatasetError) as caught:
                 load_dataset(source)

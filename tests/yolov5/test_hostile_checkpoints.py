@@ -17,6 +17,7 @@ from torch import nn
 
 from compressor.errors import CheckpointError
 from compressor.yolov5.checkpoint import read_checkpoint
+from compressor.yolov5.containers import open_container
 from tests.yolov5.test_checkpoint import LookAlikes, fault, look_alikes, save, tiny
 
 __all__ = ["look_alikes"]  # the fixture
@@ -216,6 +217,19 @@ def test_storage_keys_of_an_old_file_are_words(tmp_path: Path) -> None:
     keys = PROTO + b"](" + b")" + b"\x85" * 200_000 + b"e" + STOP
     (tmp_path / "x.pt").write_bytes(LEGACY_HEAD + pickle.dumps({"model": None}, 2) + keys)
     assert "a storage has no proper name" in fault(tmp_path / "x.pt")
+
+
+def test_a_view_of_an_old_storage_reads_its_own_elements(tmp_path: Path) -> None:
+    view = tuple_of(text("1"), number(2), number(3))  # three elements from the third on
+    stored = tuple_of(text("storage"), named("torch.ShortStorage"), text("0"), text("cuda:0"), number(6), view)
+    body = tensor(stored + BINPERSID, 1, [2], [1])
+    raw = struct.pack("<q6h", 6, *range(10, 16))
+    (tmp_path / "x.pt").write_bytes(LEGACY_HEAD + PROTO + body + STOP + pickle.dumps(["0"], 2) + raw)
+    with open_container(tmp_path / "x.pt") as container:
+        assert container.array(container.root).tolist() == [13, 14]
+    for bad in (tensor(stored + BINPERSID, 2, [2], [1]), body.replace(number(3), number(5))):
+        (tmp_path / "x.pt").write_bytes(LEGACY_HEAD + PROTO + bad + STOP + pickle.dumps(["0"], 2) + raw)
+        assert fault(tmp_path / "x.pt").startswith("W30")
 
 
 class Payload:
