@@ -84,6 +84,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     check_output(options.output, force=options.force)
     device = select_device(options.device)
     path, source = load_source(recipe_file, progress)
+    weights = FileDigest(str(recipe.model.weights), path.stat().st_size, sha256(path))
     model = source.model
     judge = load_judge(recipe_file, model, device, progress) if options.evaluate else None
     if recipe.model.fuse == "before":
@@ -98,15 +99,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
         changes = _modify(recipe_file, model, steps, progress)
         warnings = _finish(recipe_file, model, changes)
         with progress.step("save model.safetensors"):
-            provenance = Provenance(recipe.model_dump(mode="json"), path.name, sha256(path))
-            data = encode_model(model, recipe.artifact.dtype, recipe.artifact.layout, provenance)
-            saved = _saved(staging / "model.safetensors", data, model)
-            sizes = Sizes(
-                source=file_size_of(path),
-                dense_float32=dense_size(saved, "float32"),
-                dense=dense_size(saved, recipe.artifact.dtype),
-                artifact=file_size(data),
-            )
+            saved, sizes = _save(recipe_file, model, path, weights.sha256, staging)
         compressed = None
         if judge:
             compressed = _judged(judge, saved, staging / "predictions_after.json", progress, "evaluate after")
@@ -117,7 +110,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             started=started.isoformat(timespec="seconds"),
             duration_s=time.perf_counter() - clock,
             recipe=recipe.model_dump(mode="json"),
-            weights=FileDigest(str(recipe.model.weights), path.stat().st_size, provenance.source_sha256),
+            weights=weights,
             model=summary_before,
             compressed_model=summarise(saved),
             changes=changes,
@@ -280,12 +273,18 @@ def _finish(recipe_file: RecipeFile, model: YOLOv5, changes: tuple[Change, ...])
     return [f"{max(lost, extra):,} kept weights are too small for {dtype} and became zero"]
 
 
-def _saved(path: Path, data: bytes, model: YOLOv5) -> YOLOv5:
-    """Write the artifact, read it back, and prove that nothing changed.
+def _save(
+    recipe_file: RecipeFile, model: YOLOv5, source: Path, source_sha256: str, staging: Path
+) -> tuple[YOLOv5, Sizes]:
+    """Write the artifact, read it back, and prove that nothing changed; the model read back, and what the files weigh.
 
     Raises:
         ArtifactError: A502 a tensor came back different.
     """
+    recipe = recipe_file.recipe
+    provenance = Provenance(recipe.model_dump(mode="json"), source.name, source_sha256)
+    data = encode_model(model, recipe.artifact.dtype, recipe.artifact.layout, provenance)
+    path = staging / "model.safetensors"
     path.write_bytes(data)
     loaded = load_model(path).model
     expected = model.state_dict()
@@ -293,7 +292,8 @@ def _saved(path: Path, data: bytes, model: YOLOv5) -> YOLOv5:
         if not torch.equal(tensor, expected[name].cpu()):
             help_text = "this is a fault of compressor; please report it"
             raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
-    return loaded
+    dense_float32, dense = dense_size(loaded, "float32"), dense_size(loaded, recipe.artifact.dtype)
+    return loaded, Sizes(file_size_of(source), dense_float32, dense, file_size(data))
 
 
 def _layer_sparsity(layer: Layer) -> LayerSparsity:

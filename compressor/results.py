@@ -266,13 +266,13 @@ class Sizes:
     """File sizes of the same model, so that the dtype's and the sparsity's shares can be told apart.
 
     Attributes:
-        source: the checkpoint as it came; None where it was built in memory.
+        source: the checkpoint as it came.
         dense_float32: all tensors of the finished model, dense, in float32.
         dense: the same in the artifact's dtype.
         artifact: the artifact.
     """
 
-    source: FileSize | None
+    source: FileSize
     dense_float32: FileSize
     dense: FileSize
     artifact: FileSize

@@ -41,12 +41,11 @@ def written_aside(output: Path) -> Iterator[Path]:
         output.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
         staging.mkdir()
+        yield staging
+        _publish(staging, output)
     except OSError as fault:
         message = f"cannot write here: {fault.strerror or fault}"
         raise OutputError(Diagnostic("O602", message, str(output), help="choose another folder: --output")) from fault
-    try:
-        yield staging
-        _publish(staging, output)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -34,7 +34,7 @@ def main() -> None:
     """Train, printing the losses of every epoch, and save."""
     parser = argparse.ArgumentParser(description="Train the YOLOv5 that ships with compressor.")
     parser.add_argument("output", type=Path, help="the .safetensors file to write")
-    parser.add_argument("--epochs", type=int, default=90, help="passes over the training images")
+    parser.add_argument("--epochs", type=int, default=150, help="passes over the training images")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -66,9 +66,9 @@ def shapes_architecture() -> Architecture:
 # A few hundred images and minutes, not a hundred thousand and days: AdamW, few mosaics, and gains that make up for
 # what `LossSettings.scaled` takes off at 4 classes and 256 px.
 HYPERPARAMETERS = Hyperparameters(
-    loss=LossSettings(obj=3.0, cls=5.0),
+    loss=LossSettings(box=0.3, obj=3.0, cls=4.0),
     optimiser=OptimiserSettings(algorithm="adamw", lr0=0.004, warmup_bias_lr=0.004, nominal_batch_size=16),
-    augment=AugmentSettings(mosaic=0.1, scale=0.3),
+    augment=AugmentSettings(mosaic=0.1, scale=0.4),
 )
 
 

@@ -25,9 +25,10 @@ Points = NDArray[np.int32]  # (n, 2), x and y in pixels
 
 NAMES = ("circle", "square", "triangle", "star")
 IMAGES = {"train": 480, "val": 160}
+_VERSION = "shapes-v2"  # a new one whenever the pixels change, so that no older drawing is taken from a cache
 _FIRST_SEEDS = {"train": 0, "val": 1_000_000}
-LEAST_VISIBLE = 0.4  # fraction of a shape's pixels that must stay in view
-_DIAMETERS = ((16, 30, 0.35), (32, 90, 0.45), (100, 150, 0.20))  # from, to, share: small, medium and large to COCO
+LEAST_VISIBLE = 0.5  # fraction of a shape's pixels that must stay in view
+_DIAMETERS = ((20, 31, 0.25), (34, 90, 0.50), (100, 150, 0.25))  # from, to, share: small, medium and large to COCO
 _CORNERS = {"circle": (48, 0), "square": (4, 45), "triangle": (3, -90), "star": (10, -90)}  # and degrees to the first
 _STAR_INNER_RADIUS = 0.45
 _GRADIENT_STEPS = 24
@@ -59,7 +60,7 @@ class Scene:
 
 def shapes_dataset() -> Path:
     """The data set's YAML in the cache folder; drawn on first use, in a few seconds."""
-    folder = cache_folder() / "datasets" / "shapes-v1"
+    folder = cache_folder() / "datasets" / _VERSION
     yaml = folder / "shapes.yaml"
     return yaml if yaml.exists() else draw_shapes(folder)
 

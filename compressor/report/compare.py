@@ -135,7 +135,7 @@ def _layers(layers: tuple[LayerSparsity, ...]) -> dict[str, dict[str, int]]:
 
 
 def _sizes(run: RunRecord) -> dict[str, int]:
-    return {name.replace("_", " "): size["size_bytes"] for name, size in asdict(run.sizes).items() if size}
+    return {name.replace("_", " "): size["size_bytes"] for name, size in asdict(run.sizes).items()}
 
 
 def _minus(b: float | None, a: float | None) -> float | None:

@@ -147,13 +147,12 @@ def sparsity_table(sparsity: SparsitySummary) -> Table:
 def size_table(sizes: Sizes, dtype: str) -> Table:
     """File sizes, raw and gzipped, each beside the dense file of the same dtype."""
     dense = sizes.dense
-    entries = [
+    entries = (
+        ("source checkpoint", sizes.source),
         ("dense, float32", sizes.dense_float32),
         (f"dense, {dtype}", dense),
         ("model.safetensors", sizes.artifact),
-    ]
-    if sizes.source:
-        entries.insert(0, ("source checkpoint", sizes.source))
+    )
     rows = tuple(
         (
             *(name, megabytes(size.size_bytes), f"{size.size_bytes / dense.size_bytes:.3f}"),

@@ -189,7 +189,7 @@ def architecture_from_yaml(yaml: dict[str, Any], nc: int, anchors: Anchors, path
         path: the file, for error messages.
 
     Raises:
-        CheckpointError: W310 a module that is not supported; W311 a table that cannot be read.
+        CheckpointError: W304 a module that is not supported; W311 a table that cannot be read.
     """
     if yaml.get("ch", 3) != 3:
         raise _unreadable(path, f"the network takes {yaml['ch']} input channels; only 3 (RGB) are supported")
@@ -250,7 +250,7 @@ def _row_to_yaml(row: Row) -> list[Any]:
 
 def _unsupported(path: str, what: str) -> CheckpointError:
     help_text = f"supported are {', '.join(KINDS)} with SiLU, as in the releases v4.0 to v7.0"
-    return CheckpointError(Diagnostic("W310", f"{what} is not supported", path, help=help_text))
+    return CheckpointError(Diagnostic("W304", f"{what} is not supported", path, help=help_text))
 
 
 def _unreadable(path: str, what: str) -> CheckpointError:

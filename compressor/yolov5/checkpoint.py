@@ -58,7 +58,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: W301 not found; W302 not a checkpoint, or damaged; W303 it refers to what no checkpoint needs;
-            W304 and W310 a module or activation that is not supported; W305 tensors that do not fit the layer table;
+            W304 a module or activation that is not supported; W305 tensors that do not fit the layer table;
             W306 weights that are not finite; W307 class names that do not fit; W311 a layer table without sense.
     """
     try:

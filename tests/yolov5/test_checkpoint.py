@@ -335,7 +335,7 @@ CHANGES = [
     (_yaml("head", []), "W305 the file lacks model.9.anchors"),
     (_yaml("width_multiple", float("inf")), "W311 its layer table makes no network"),
     (_yaml("depth_multiple", "deep"), "W311 its layer table cannot be read"),
-    (_yaml("activation", "nn.ReLU()"), "W310 the custom activation 'nn.ReLU()'"),
+    (_yaml("activation", "nn.ReLU()"), "W304 the custom activation 'nn.ReLU()'"),
 ]
 
 
@@ -360,7 +360,7 @@ def test_a_layer_table_naming_another_module(tmp_path: Path, look_alikes: LookAl
     model = tiny()
     yaml = architecture_to_yaml(model.architecture)
     yaml["backbone"][2][2] = "BottleneckCSP"
-    assert "W310 the module 'BottleneckCSP'" in fault(save(tmp_path / "x.pt", look_alikes.root(model, yaml=yaml)))
+    assert "W304 the module 'BottleneckCSP'" in fault(save(tmp_path / "x.pt", look_alikes.root(model, yaml=yaml)))
 
 
 def test_what_is_no_checkpoint(tmp_path: Path, look_alikes: LookAlikes) -> None:
