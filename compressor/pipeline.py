@@ -5,6 +5,7 @@ recipe -> weights -> plan -> judge -> modify -> save -> judge what was saved -> 
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from compressor.artifact.save import (
     file_size,
     file_size_of,
     round_to_dtype,
+    unfolded_storage,
 )
 from compressor.data.dataset import load_dataset, read_split
 from compressor.data.fetch import find_weights
@@ -87,6 +89,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     weights = FileDigest(str(recipe.model.weights), path.stat().st_size, sha256(path))
     model = source.model
     judge = load_judge(recipe_file, model, device, progress) if options.evaluate else None
+    raw = copy.deepcopy(model)  # may hold the result without rounding, see `unfolded_storage`
     if recipe.model.fuse == "before":
         fuse(model)
     steps = plan_layers(recipe_file, model)  # before the first evaluation: a wrong target is told at once
@@ -97,9 +100,9 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
         if judge and recipe.evaluation.baseline:
             baseline = _judged(judge, model, staging / "predictions_before.json", progress, "evaluate before")
         changes = _modify(recipe_file, model, steps, progress)
-        warnings = _finish(recipe_file, model, changes)
         with progress.step("save model.safetensors"):
-            saved, sizes = _save(recipe_file, model, path, weights.sha256, staging)
+            stored, warnings = _storage(recipe_file, model, raw, changes)
+            saved, sizes = _save(recipe_file, model, stored, path, weights.sha256, staging)
         compressed = None
         if judge:
             compressed = _judged(judge, saved, staging / "predictions_after.json", progress, "evaluate after")
@@ -252,29 +255,31 @@ def _modify(
     return tuple(changes)
 
 
-def _finish(recipe_file: RecipeFile, model: YOLOv5, changes: tuple[Change, ...]) -> list[str]:
-    """Round to the artifact's dtype and recount the zeros.
+def _storage(
+    recipe_file: RecipeFile, model: YOLOv5, raw: YOLOv5, changes: tuple[Change, ...]
+) -> tuple[YOLOv5, list[str]]:
+    """What the file will hold of the model; where that is not exact, the model is rounded to it. And what to warn of.
 
     Raises:
         RunError: E802 a pruned weight is not zero any more.
     """
     dtype = recipe_file.recipe.artifact.dtype
-    lost = round_to_dtype(model, dtype)
+    stored = unfolded_storage(model, raw, dtype) if model.fused and not raw.fused else None
+    if stored is None:
+        round_to_dtype(model, dtype)
     planned = {layer.name: layer.zeros_after for change in changes for layer in change.layers}
-    extra = 0
+    surplus = 0
     for layer in convolutions(model):
-        surplus = layer.zeros - planned.get(layer.name, layer.zeros)
-        if surplus < 0:
+        if layer.zeros < planned.get(layer.name, 0):
             message = f"{layer.name} holds {layer.zeros} zeros, planned were {planned[layer.name]}"
             raise RunError(Diagnostic("E802", message, help="this is a fault of compressor; please report it"))
-        extra += surplus
-    if not lost and not extra:
-        return []
-    return [f"{max(lost, extra):,} kept weights are too small for {dtype} and became zero"]
+        surplus += layer.zeros - planned.get(layer.name, layer.zeros)
+    warnings = [f"{surplus:,} kept weights are too small for {dtype} and became zero"] if surplus else []
+    return stored or model, warnings
 
 
 def _save(
-    recipe_file: RecipeFile, model: YOLOv5, source: Path, source_sha256: str, staging: Path
+    recipe_file: RecipeFile, model: YOLOv5, stored: YOLOv5, source: Path, source_sha256: str, staging: Path
 ) -> tuple[YOLOv5, Sizes]:
     """Write the artifact, read it back, and prove that nothing changed; the model read back, and what the files weigh.
 
@@ -282,8 +287,9 @@ def _save(
         ArtifactError: A502 a tensor came back different.
     """
     recipe = recipe_file.recipe
+    dtype, layout = recipe.artifact.dtype, recipe.artifact.layout
     provenance = Provenance(recipe.model_dump(mode="json"), source.name, source_sha256)
-    data = encode_model(model, recipe.artifact.dtype, recipe.artifact.layout, provenance)
+    data = encode_model(stored, dtype, layout, provenance, fold_on_load=stored is not model)
     path = staging / "model.safetensors"
     path.write_bytes(data)
     loaded = load_model(path).model
@@ -292,7 +298,7 @@ def _save(
         if not torch.equal(tensor, expected[name].cpu()):
             help_text = "this is a fault of compressor; please report it"
             raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
-    dense_float32, dense = dense_size(loaded, "float32"), dense_size(loaded, recipe.artifact.dtype)
+    dense_float32, dense = dense_size(stored, "float32"), dense_size(stored, dtype)
     return loaded, Sizes(file_size_of(source), dense_float32, dense, file_size(data))
 
 

@@ -24,6 +24,7 @@ from compressor.yolov5.architecture import (
 )
 from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.checkpoint import read_checkpoint
+from compressor.yolov5.fuse import fuse
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,10 @@ def _artifact(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) 
     anchors = tuple(tuple(zip(level[::2], level[1::2], strict=True)) for level in yaml["anchors"])
     architecture = architecture_from_yaml(yaml, yaml["nc"], anchors, str(path))
     model = _filled(architecture, tuple(metadata["names"]), dense, fused=metadata["fused"])
+    model = fuse(model) if metadata["fold_on_load"] else model
     facts = {
         "layout": metadata["layout"],
+        "BatchNorm in the file": "folded" if metadata["fused"] else "separate",
         "made by": f"compressor {metadata['version']}",
         "source": f"{metadata['source']['name']} (sha256 {metadata['source']['sha256'][:16]}...)",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import hashlib
 import json
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from compressor import __version__
 from compressor.artifact.bitmask import SUFFIXES, encode
@@ -19,6 +20,7 @@ from compressor.errors import ArtifactError, Diagnostic
 from compressor.results import FileSize
 from compressor.yolov5.architecture import architecture_to_yaml
 from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.fuse import fuse
 
 FORMAT = "compressor/artifact/1"
 METADATA_KEY = "compressor"
@@ -44,16 +46,37 @@ class Provenance:
     source_sha256: str
 
 
-def round_to_dtype(model: YOLOv5, dtype: Dtype) -> int:
-    """Round every parameter and buffer to what the file will hold, in place, so that what is judged is what is saved.
+def unfolded_storage(model: YOLOv5, raw: YOLOv5, dtype: Dtype) -> YOLOv5 | None:
+    """The tensors to store a folded model by, where its source's separate BatchNorm can hold it without any rounding.
+
+    A folded weight is a product that float16 can rarely hold; the checkpoint's own weights and statistics it holds
+    exactly. Where a model differs from its source by zeros only, storing those and folding on loading is exact.
+
+    Args:
+        model: with BatchNorm folded.
+        raw: its source, before folding.
+        dtype: number type of the file.
 
     Returns:
-        How many non-zero convolution weights became zero because they are too small for the dtype.
+        `raw` with the model's zeros, or None where folding that does not give the model bit for bit.
+    """
+    stored = copy.deepcopy(raw)
+    modules = dict(model.named_modules())
+    for name, module in stored.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data[modules[name].weight == 0] = 0.0
+    round_to_dtype(stored, dtype)
+    folded = fuse(copy.deepcopy(stored)).state_dict()
+    exact = all(torch.equal(tensor, folded[name]) for name, tensor in model.state_dict().items())
+    return stored if exact else None
+
+
+def round_to_dtype(model: YOLOv5, dtype: Dtype) -> None:
+    """Round every parameter and buffer to what the file will hold, in place, so that what is judged is what is saved.
 
     Raises:
         ArtifactError: A501 a value is too large for the dtype.
     """
-    lost = 0
     for name, tensor in model.state_dict().items():
         if not tensor.is_floating_point():
             continue
@@ -61,27 +84,35 @@ def round_to_dtype(model: YOLOv5, dtype: Dtype) -> int:
         if not torch.isfinite(rounded).all():
             help_text = "save with `artifact: {dtype: float32}`"
             raise ArtifactError(Diagnostic("A501", f"{name} holds values too large for {dtype}", help=help_text))
-        lost += int(((rounded == 0) & (tensor != 0)).sum()) if tensor.ndim == 4 else 0
         tensor.copy_(rounded)
-    return lost
 
 
-def encode_model(model: YOLOv5, dtype: Dtype, layout: Layout, provenance: Provenance) -> bytes:
+def encode_model(
+    stored: YOLOv5, dtype: Dtype, layout: Layout, provenance: Provenance, *, fold_on_load: bool = False
+) -> bytes:
     """The file's bytes; the same for the same input on every run and machine.
 
     All metadata stands in one canonical-JSON key, since safetensors writes several keys in random order.
+
+    Args:
+        stored: the model, or what `unfolded_storage` found for it.
+        dtype: number type of the file.
+        layout: `bitmask` or `dense`.
+        provenance: where the model comes from.
+        fold_on_load: the reader folds BatchNorm after loading.
     """
-    dense = dense_tensors(model, dtype)
+    dense = dense_tensors(stored, dtype)
     tensors: dict[str, Tensor] = {}
     for name, tensor in dense.items():
         tensors |= _encoded(name, tensor) if layout == "bitmask" else {name: tensor}
     metadata = {
         "format": FORMAT,
         "version": __version__,
-        "architecture": architecture_to_yaml(model.architecture),
-        "names": list(model.names),
-        "strides": list(model.strides),
-        "fused": model.fused,
+        "architecture": architecture_to_yaml(stored.architecture),
+        "names": list(stored.names),
+        "strides": list(stored.strides),
+        "fused": stored.fused,
+        "fold_on_load": fold_on_load,
         "dtype": dtype,
         "layout": layout,
         "recipe": provenance.recipe,

@@ -60,7 +60,7 @@ class Evaluation(Part):
     iou_thres: Fraction = Field(0.65, description="overlap above which the lower-scored box is suppressed")
     max_det: int = Field(300, ge=1, le=30000, description="most detections per image")
     resize: Literal["floor", "ceil"] = Field(
-        "floor", description="rounding of resized image sides: floor as in releases up to v7.0, ceil as after v7.0"
+        "ceil", description="rounding of resized image sides: ceil as in YOLOv5 today, floor as in releases up to v7.0"
     )
 
 

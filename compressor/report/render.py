@@ -73,9 +73,9 @@ def size_sentence(run: RunRecord) -> str:
 def speed_sentence(before: Evaluation | None, after: Evaluation | None) -> str:
     """What may be concluded from the times of one run each."""
     if before is None or after is None:
-        return "One timing says nothing about a change."
-    ratio = before.speed.inference_ms / after.speed.inference_ms
+        return "There is nothing to compare these times with: the model was not judged before."
+    ratio = after.speed.inference_ms / before.speed.inference_ms
     return (
-        f"Inference took {1 / ratio:.2f} times as long after as before, in one run each. Zeros alone do not make dense "
-        "kernels faster: a difference here is the machine's noise, and a faster NMS comes from fewer detections."
+        f"Inference took {ratio:.2f} times as long after as before, in one run each, which cannot tell a speed-up from "
+        "the machine's noise. Zeros alone do not make dense kernels faster."
     )

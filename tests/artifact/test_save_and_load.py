@@ -1,3 +1,4 @@
+import copy
 import json
 from pathlib import Path
 
@@ -8,13 +9,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from compressor.artifact.load import load_model
-from compressor.artifact.save import METADATA_KEY, Layout, Provenance, encode_model, round_to_dtype
+from compressor.artifact.save import METADATA_KEY, Layout, Provenance, encode_model, round_to_dtype, unfolded_storage
 from compressor.errors import ArtifactError, CheckpointError
 from compressor.modifiers import apply_modifier
 from compressor.plan.layers import convolutions
 from compressor.recipe.schema import Prune
 from compressor.yolov5.architecture import architecture_to_yaml
 from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.fuse import fuse
 from tests.tiny import NAMES, tiny_model
 
 FROM = Provenance({"version": 1}, "tiny.pt", "ab" * 32)
@@ -70,11 +72,13 @@ def test_metadata_is_one_canonical_json_text(tmp_path: Path) -> None:
     assert document["source"] == {"name": "tiny.pt", "sha256": "ab" * 32}
 
 
-def test_rounding_refuses_overflow_and_counts_underflow() -> None:
+def test_rounding_to_float16_is_exact_for_its_values_and_refuses_overflow() -> None:
     model = tiny_model(fused=True)
     weight = convolutions(model)[3].weight
-    weight.view(-1)[:3] = 1e-9
-    assert round_to_dtype(model, "float16") == 3
+    weight.view(-1)[0] = 1e-9
+    round_to_dtype(model, "float16")
+    assert weight.view(-1)[0] == 0
+    assert torch.equal(weight.half().float(), weight)
     weight.view(-1)[0] = 1e6
     with pytest.raises(ArtifactError, match="A501"):
         round_to_dtype(model, "float16")
@@ -119,3 +123,26 @@ def test_plain_state_dict_without_metadata_is_recognised_by_its_shapes(shared: P
     official = load_model(shared / "data" / "weights" / "yolov5n_coco.safetensors").model
     assert official.names[:2] == ("person", "bicycle")
     assert load_model(shared / "data" / "weights" / "yolov5n_coco.pt").model.names == official.names
+
+
+def test_zeros_in_a_folded_model_are_stored_without_rounding(tmp_path: Path) -> None:
+    raw = tiny_model()
+    round_to_dtype(raw, "float16")  # as a checkpoint's weights are
+    model = fuse(copy.deepcopy(raw))
+    apply_modifier(convolutions(model), Prune(type="prune", allocation="global", sparsity=0.6))
+    stored = unfolded_storage(model, raw, "float16")
+    assert stored is not None
+    (tmp_path / "m.safetensors").write_bytes(encode_model(stored, "float16", "bitmask", FROM, fold_on_load=True))
+    loaded = load_model(tmp_path / "m.safetensors").model
+    assert loaded.fused
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())
+
+
+def test_other_changes_to_a_folded_model_have_no_such_storage() -> None:
+    raw = tiny_model()
+    round_to_dtype(raw, "float16")
+    model = fuse(copy.deepcopy(raw))
+    convolutions(model)[4].weight.view(-1)[0] += 0.1
+    assert unfolded_storage(model, raw, "float16") is None
+    precise = tiny_model()  # float32 weights that float16 cannot hold
+    assert unfolded_storage(fuse(copy.deepcopy(precise)), precise, "float16") is None
