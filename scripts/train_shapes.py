@@ -2,7 +2,7 @@
 
     python scripts/train_shapes.py compressor/data/weights/yolov5_shapes.safetensors
 
-About half an hour on one core. The same seed on the same machine gives the same weights.
+About 25 minutes on one core. The same seed on the same machine gives the same weights.
 """
 
 from __future__ import annotations

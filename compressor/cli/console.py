@@ -14,6 +14,8 @@ import click
 from compressor.errors import CompressorError
 from compressor.progress import Update
 
+BROKEN_PIPE = 141  # exit code, as a shell reports a process that SIGPIPE ended
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -33,8 +35,12 @@ class Console:
         self.live = sys.stderr.isatty() and not quiet
 
     def result(self, text: str) -> None:
-        """Print to stdout."""
-        click.echo(text, color=self._colored(sys.stdout))
+        """Print to stdout; end the command where nobody reads it any more, as `head` does."""
+        try:
+            click.echo(text, color=self._colored(sys.stdout))
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
+            sys.exit(BROKEN_PIPE)
 
     def heading(self, text: str) -> None:
         """Print a title to stdout, bold in colour."""

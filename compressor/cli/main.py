@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -16,7 +15,7 @@ from compressor.cli.inspect import inspect
 from compressor.cli.plan import plan
 from compressor.errors import CompressorError, did_you_mean
 
-INTERRUPTED, BROKEN_PIPE = 130, 141
+INTERRUPTED = 130
 
 
 class _Suggesting(click.Group):
@@ -64,9 +63,6 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("\ninterrupted; nothing was written", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
-        return BROKEN_PIPE
     return code if isinstance(code, int) else 0
 
 

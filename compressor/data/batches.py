@@ -61,8 +61,9 @@ def plan_batches(
 ) -> tuple[BatchPlan, ...]:
     """Group images of like aspect ratio, so that each batch needs little padding.
 
-    Images are taken by ascending height / width; images of equal ratio keep their order. A batch's shape holds its
-    tallest and its widest image.
+    Images are taken by ascending height / width. Those of equal ratio come as numpy's sort leaves them, which may
+    differ from processor to processor: upstream leaves them so, and its figures depend on which images share a batch.
+    A batch's shape holds its tallest and its widest image.
 
     Args:
         samples: in any order; upstream's is by path.
@@ -71,7 +72,8 @@ def plan_batches(
         stride: of the network, in pixels.
         pad: margin in strides; 0.5 is upstream's for validation.
     """
-    ordered = sorted(samples, key=_aspect)
+    order = np.argsort([_aspect(sample) for sample in samples])
+    ordered = [samples[position] for position in order]
     groups = (tuple(ordered[start : start + batch_size]) for start in range(0, len(ordered), batch_size))
     return tuple(BatchPlan(group, _batch_shape(group, image_size, stride, pad)) for group in groups)
 

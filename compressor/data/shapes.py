@@ -59,7 +59,7 @@ class Scene:
 
 
 def shapes_dataset() -> Path:
-    """The data set's YAML in the cache folder; drawn on first use, in a few seconds."""
+    """The data set's YAML in the cache folder; drawn on first use, in about ten seconds."""
     folder = cache_folder() / "datasets" / _VERSION
     yaml = folder / "shapes.yaml"
     return yaml if yaml.exists() else draw_shapes(folder)

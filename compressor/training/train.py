@@ -76,7 +76,7 @@ def train(
 
     Raises:
         DatasetError: D405 an image cannot be read; D490 there is none.
-        RunError: E801 the loss is no longer finite.
+        RunError: E830 the loss is no longer finite.
     """
     if not samples:
         raise DatasetError(Diagnostic("D490", "there is no image to train on", help="name a split with images"))
@@ -114,7 +114,7 @@ def _finite_mean(terms: list[Tensor], epoch: int) -> list[float]:
     mean = torch.stack(terms).mean(dim=0)
     if not mean.isfinite().all():
         help_text = "lower optimiser.lr0, or train more images per batch"
-        raise RunError(Diagnostic("E801", f"the loss is no longer finite in epoch {epoch}", help=help_text))
+        raise RunError(Diagnostic("E830", f"the loss is no longer finite in epoch {epoch}", help=help_text))
     values: list[float] = mean.tolist()
     return values
 

@@ -59,4 +59,4 @@ def test_it_needs_its_weights() -> None:
                 threshold = parameter.abs().flatten().kthvalue(parameter.numel() // 2).values
                 parameter.mul_(parameter.abs() > threshold)
     found = np.concatenate([share_found(model, draw_scene(seed)) for seed in VAL_SEEDS])
-    assert found.mean() < 0.8
+    assert found.mean() < 0.5

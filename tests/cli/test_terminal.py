@@ -1,0 +1,94 @@
+"""What a person at a terminal sees, through a real pseudo-terminal."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import compressor
+from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals and SIGINT are POSIX's")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    tiny_weights(tmp_path)
+    tiny_data(tmp_path, images=200)
+    tiny_recipe(tmp_path)
+    return tmp_path
+
+
+def on_terminal(place: Path, *arguments: str, interrupt_at: bytes | None = None) -> tuple[int, bytes]:
+    """Run with stderr on a pseudo-terminal; exit code and what it showed. SIGINT once `interrupt_at` is on screen."""
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24, 100))
+    command = [sys.executable, "-m", "compressor", *arguments]
+    process = subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL, stderr=slave)
+    os.close(slave)
+    shown, deadline = b"", time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if select.select([master], [], [], 0.1)[0]:
+            try:
+                shown += os.read(master, 65536)
+            except OSError:  # Linux's way to say that the other end is closed
+                break
+        if interrupt_at and interrupt_at in shown:
+            process.send_signal(signal.SIGINT)
+            interrupt_at = None
+        if process.poll() is not None and not select.select([master], [], [], 0)[0]:
+            break
+    os.close(master)
+    return process.wait(timeout=60), shown
+
+
+def test_bar_shows_rate_and_time_left_and_is_gone_when_done(place: Path) -> None:
+    code, shown = on_terminal(place, "apply", "tiny_half.yaml")
+    assert code == 0, shown
+    text = shown.decode()
+    assert "evaluate before:" in text
+    assert "images/s" in text or "s/images" in text
+    last_line = text.rstrip().rpartition("\n")[2]
+    assert "%|" not in last_line
+    assert "200 images" in text
+
+
+def test_interrupt_ends_with_130_and_leaves_nothing(place: Path) -> None:
+    code, shown = on_terminal(place, "apply", "tiny_half.yaml", interrupt_at=b"evaluate before:")
+    assert code == 130, shown
+    assert b"interrupted" in shown
+    assert b"Traceback" not in shown
+    assert not list((place / "reports").glob("*"))
+    assert not list((place / "reports").glob(".*"))
+
+
+def test_quiet_prints_results_only(place: Path) -> None:
+    done = compressor("apply", "tiny_half.yaml", "--quiet", "--no-evaluate", cwd=place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "model.safetensors" in done.stdout
+
+
+def test_colour_is_asked_for_or_not_there(place: Path) -> None:
+    plain = compressor("inspect", "nope.pt", cwd=place).stderr
+    assert "\x1b[" not in plain
+    forced = compressor("inspect", "nope.pt", cwd=place, env={"FORCE_COLOR": "1"}).stderr
+    assert "\x1b[" in forced
+    assert "\x1b[" not in compressor("inspect", "nope.pt", cwd=place, env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).stderr
+    assert "\x1b[" in compressor("inspect", "nope.pt", "--color", "always", cwd=place).stderr
+
+
+def test_reader_that_leaves_early_is_no_fault(place: Path) -> None:
+    command = [sys.executable, "-m", "compressor", "inspect", "tiny.safetensors", "--layers"]
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()  # before anything is printed
+        shown = process.stderr.read()
+    assert process.returncode == 141
+    assert b"Traceback" not in shown
+    assert b"Error" not in shown
