@@ -30,7 +30,7 @@ def shared() -> Path:
     place = os.environ.get("COMPRESSOR_TEST_DATA")
     if not place or not Path(place).is_dir():
         pytest.skip("COMPRESSOR_TEST_DATA does not name the folder with the real checkpoints and golden vectors")
-    return Path(place)
+    return Path(place).resolve()
 
 
 @pytest.fixture(scope="session")
