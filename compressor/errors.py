@@ -39,7 +39,7 @@ class Diagnostic:
 class CompressorError(Exception):
     """An error that ends a command with a sentence instead of a traceback.
 
-    Exit codes: 1 a gate said no, 2 the user's input is at fault, 3 the run failed.
+    Exit codes: 2 the user's input is at fault, 3 the run failed.
     """
 
     exit_code = 3
@@ -50,7 +50,7 @@ class CompressorError(Exception):
 
 
 class InputError(CompressorError):
-    """What the user handed in cannot be used as it is."""
+    """What the user handed in cannot be used as it is (codes of its kinds below, and U9xx for options and runs)."""
 
     exit_code = 2
 
@@ -85,12 +85,6 @@ class DownloadError(CompressorError):
 
 class RunError(CompressorError):
     """The run itself went wrong (codes E8xx)."""
-
-
-class GateError(CompressorError):
-    """The run is complete and a gate of `report.fail_if` said no (codes G9xx)."""
-
-    exit_code = 1
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

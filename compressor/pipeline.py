@@ -35,7 +35,7 @@ from compressor.plan.layers import Layer, convolutions
 from compressor.plan.targets import targeted
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile
-from compressor.recipe.schema import Evaluation as EvaluationSettings
+from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.render import render_report
 from compressor.results import (
     Change,
@@ -85,14 +85,14 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     recipe = recipe_file.recipe
     check_output(options.output, force=options.force)
     device = select_device(options.device)
-    path, source = load_source(recipe_file, progress)
+    path, source = _load_source(recipe_file, progress)
     weights = FileDigest(str(recipe.model.weights), path.stat().st_size, sha256(path))
     model = source.model
-    judge = load_judge(recipe_file, model, device, progress) if options.evaluate else None
-    raw = copy.deepcopy(model)  # may hold the result without rounding, see `unfolded_storage`
+    judge = _load_judge(recipe_file, model, device, progress) if options.evaluate else None
+    unfused = copy.deepcopy(model)  # may hold the result without rounding, see `unfolded_storage`
     if recipe.model.fuse == "before":
         fuse(model)
-    steps = plan_layers(recipe_file, model)  # before the first evaluation: a wrong target is told at once
+    steps = _plan_layers(recipe_file, model)  # before the first evaluation: a wrong target is told at once
     summary_before = summarise(model)
 
     with written_aside(options.output) as staging:
@@ -101,7 +101,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             baseline = _judged(judge, model, staging / "predictions_before.json", progress, "evaluate before")
         changes = _modify(recipe_file, model, steps, progress)
         with progress.step("save model.safetensors"):
-            stored, warnings = _storage(recipe_file, model, raw, changes)
+            stored, warnings = _storage(recipe_file, model, unfused, changes)
             saved, sizes = _save(recipe_file, model, stored, path, weights.sha256, staging)
         compressed = None
         if judge:
@@ -133,12 +133,12 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
 
 def plan(recipe_file: RecipeFile, progress: Progress) -> tuple[LoadedModel, list[Change]]:
     """What `run` would change, step by step; the weights file and the disk stay as they are."""
-    _, source = load_source(recipe_file, progress)
+    _, source = _load_source(recipe_file, progress)
     if recipe_file.recipe.model.fuse == "before":
         fuse(source.model)
     changes = []
     for step, (layers, modifier) in enumerate(
-        zip(plan_layers(recipe_file, source.model), recipe_file.recipe.modifiers, strict=True)
+        zip(_plan_layers(recipe_file, source.model), recipe_file.recipe.modifiers, strict=True)
     ):
         changes.append(plan_modifier(layers, modifier))
         if step + 1 < len(recipe_file.recipe.modifiers):
@@ -147,7 +147,7 @@ def plan(recipe_file: RecipeFile, progress: Progress) -> tuple[LoadedModel, list
 
 
 def evaluate(
-    weights: str, data: str, settings: EvaluationSettings, device: str, progress: Progress
+    weights: str, data: str, settings: Settings, device: str, progress: Progress
 ) -> tuple[LoadedModel, Evaluation]:
     """Judge a weights file of any kind.
 
@@ -182,7 +182,7 @@ def inspect(weights: str, progress: Progress) -> Inspection:
     )
 
 
-def load_source(recipe_file: RecipeFile, progress: Progress) -> tuple[Path, LoadedModel]:
+def _load_source(recipe_file: RecipeFile, progress: Progress) -> tuple[Path, LoadedModel]:
     """The recipe's weights, found or downloaded, and loaded.
 
     Raises:
@@ -199,7 +199,7 @@ def load_source(recipe_file: RecipeFile, progress: Progress) -> tuple[Path, Load
         return path, load_model(path)
 
 
-def load_judge(recipe_file: RecipeFile, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
+def _load_judge(recipe_file: RecipeFile, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
     """The recipe's data set, read and checked against the model.
 
     Raises:
@@ -213,7 +213,7 @@ def load_judge(recipe_file: RecipeFile, model: YOLOv5, device: torch.device, pro
     return _judge(recipe.data, recipe.evaluation, model, device, progress)
 
 
-def _judge(data: str, settings: EvaluationSettings, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
+def _judge(data: str, settings: Settings, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
     dataset = load_dataset(data)
     check_classes(model.names, dataset)
     with progress.bar(f"read {data}", "images") as update:
@@ -221,7 +221,7 @@ def _judge(data: str, settings: EvaluationSettings, model: YOLOv5, device: torch
     return make_judge(split, settings, device)
 
 
-def plan_layers(recipe_file: RecipeFile, model: YOLOv5) -> list[tuple[Layer, ...]]:
+def _plan_layers(recipe_file: RecipeFile, model: YOLOv5) -> list[tuple[Layer, ...]]:
     """The layers of every modifier, in order.
 
     Raises:
@@ -256,7 +256,7 @@ def _modify(
 
 
 def _storage(
-    recipe_file: RecipeFile, model: YOLOv5, raw: YOLOv5, changes: tuple[Change, ...]
+    recipe_file: RecipeFile, model: YOLOv5, unfused: YOLOv5, changes: tuple[Change, ...]
 ) -> tuple[YOLOv5, list[str]]:
     """What the file will hold of the model; where that is not exact, the model is rounded to it. And what to warn of.
 
@@ -264,7 +264,7 @@ def _storage(
         RunError: E802 a pruned weight is not zero any more.
     """
     dtype = recipe_file.recipe.artifact.dtype
-    stored = unfolded_storage(model, raw, dtype) if model.fused and not raw.fused else None
+    stored = unfolded_storage(model, unfused, dtype) if model.fused and not unfused.fused else None
     if stored is None:
         round_to_dtype(model, dtype)
     planned = {layer.name: layer.zeros_after for change in changes for layer in change.layers}

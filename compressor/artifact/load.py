@@ -22,6 +22,7 @@ from compressor.yolov5.architecture import (
     stock_architecture,
     stock_sizes,
 )
+from compressor.yolov5.assemble import check_fit, empty_network, fill_network
 from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.checkpoint import read_checkpoint
 from compressor.yolov5.fuse import fuse
@@ -95,7 +96,7 @@ def _artifact(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) 
     yaml = metadata["architecture"]
     anchors = tuple(tuple(zip(level[::2], level[1::2], strict=True)) for level in yaml["anchors"])
     architecture = architecture_from_yaml(yaml, yaml["nc"], anchors, str(path))
-    model = _filled(architecture, tuple(metadata["names"]), dense, fused=metadata["fused"])
+    model = _filled(path, architecture, tuple(metadata["names"]), dense)
     model = fuse(model) if metadata["fold_on_load"] else model
     facts = {
         "layout": metadata["layout"],
@@ -121,9 +122,8 @@ def _state_dict(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]
     """A plain state dict with upstream's keys; `names` and `yaml` in its metadata are used where they are there."""
     architecture = _architecture_of(path, metadata, tensors)
     names = tuple(str(name) for name in metadata.get("names", range(architecture.nc)))
-    fused = not any(".bn." in key for key in tensors)
     dtype = str(tensors["model.0.conv.weight" if architecture.generation == "v6" else "model.0.conv.conv.weight"].dtype)
-    model = _filled(architecture, names, tensors, fused=fused)
+    model = _filled(path, architecture, names, tensors)
     return LoadedModel(model, dtype.removeprefix("torch."), "safetensors state dict", {})
 
 
@@ -148,17 +148,15 @@ def _architecture_of(path: Path, metadata: dict[str, Any], tensors: dict[str, Te
         if {key: value.shape for key, value in state.items() if value.ndim == 4 and key.endswith("weight")} == shapes:
             return architecture
     help_text = "write upstream's `yaml` (with backbone and head) as JSON into the file's metadata"
-    raise CheckpointError(Diagnostic("W305", "the tensors fit no stock YOLOv5 size", str(path), help=help_text))
+    raise CheckpointError(Diagnostic("W309", "the tensors fit no stock YOLOv5 size", str(path), help=help_text))
 
 
-def _filled(architecture: Architecture, names: tuple[str, ...], tensors: dict[str, Tensor], *, fused: bool) -> YOLOv5:
+def _filled(path: Path, architecture: Architecture, names: tuple[str, ...], tensors: dict[str, Tensor]) -> YOLOv5:
     if len(names) != architecture.nc:
         raise ValueError(f"{len(names)} class names for {architecture.nc} classes")
-    model = build(architecture, names, fused=fused)
-    own = model.state_dict()
-    wanted = {key: value.to(own[key].dtype) if key in own else value for key, value in tensors.items()}
-    model.load_state_dict(wanted, assign=False)
-    return model.eval().requires_grad_(False)
+    model = empty_network(architecture, names, tensors, str(path))
+    check_fit(model, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, str(path))
+    return fill_network(model, tensors, str(path))
 
 
 def _json(text: str) -> Any:

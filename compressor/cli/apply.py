@@ -9,30 +9,21 @@ from pathlib import Path
 import click
 
 from compressor.cli.console import Console, console_options
-from compressor.cli.recipe_options import recipe_options, resolve
+from compressor.cli.recipe_options import recipe_options
+from compressor.recipe.load import RecipeFile
 from compressor.report.tables import coco_table, detection_table, size_table, sparsity_table
 from compressor.results import RunRecord
 
 
 @click.command(short_help="Run a recipe: judge, compress, judge again, save, report.")
+@console_options
 @recipe_options
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder; reports/RECIPE when not given.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 @click.option("--no-evaluate", is_flag=True, help="Compress and save only; no data is needed.")
 @click.option("--force", is_flag=True, help="Replace an existing run folder.")
-@console_options
 def apply(
-    recipe: Path,
-    weights: str | None,
-    data: str | None,
-    sets: tuple[str, ...],
-    output: Path | None,
-    device: str,
-    no_evaluate: bool,
-    force: bool,
-    quiet: bool,
-    verbose: bool,
-    color: str,
+    *, recipe_file: RecipeFile, output: Path | None, device: str, no_evaluate: bool, force: bool, console: Console
 ) -> None:
     """Run a recipe: judge the model, compress it, judge it again, save it and write a report.
 
@@ -40,8 +31,6 @@ def apply(
     Example:
       compressor apply recipes/yolov5s_global30.yaml --data coco128.yaml
     """
-    console = Console(quiet=quiet, verbose=verbose, color=color)
-    recipe_file = resolve(recipe, weights, data, sets)
     from compressor.pipeline import Options, run
 
     folder = output or Path("reports") / recipe_file.name
@@ -54,9 +43,9 @@ def _print(record: RunRecord, folder: Path, console: Console) -> None:
     before, after = record.baseline, record.compressed
     if after is not None:
         console.heading("\nCOCO metrics")
-        console.result(coco_table(before.metrics.coco if before else None, after.metrics.coco).text())
+        console.result(coco_table(before, after).text())
         console.heading("\nYOLOv5's own metric")
-        console.result(detection_table(before.metrics.detection if before else None, after.metrics.detection).text())
+        console.result(detection_table(before, after).text())
     console.heading("\nSparsity and size")
     console.result(sparsity_table(record.sparsity).text())
     console.result("\n" + size_table(record.sizes, record.recipe["artifact"]["dtype"]).text())

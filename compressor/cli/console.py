@@ -1,22 +1,22 @@
-"""The terminal: the only place that prints. Results go to stdout; progress, notes and errors to stderr."""
+"""The terminal. Results go to stdout; progress, notes and errors to stderr."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 import click
 
-from compressor.errors import CompressorError
+from compressor.errors import CompressorError, Diagnostic, RunError
 from compressor.progress import Update
 
 BROKEN_PIPE = 141  # exit code, as a shell reports a process that SIGPIPE ended
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Console:
@@ -110,10 +110,28 @@ class Console:
         return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
 
 
-def console_options(command: Command) -> Command:
-    """The options every command has; the command receives a `console`."""
-    command = click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour.")(
-        command
-    )
-    command = click.option("-v", "--verbose", is_flag=True, help="Tell more on the way.")(command)
-    return click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")(command)
+def console_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--quiet, --verbose and --color; the command receives a `console`, and its errors end it with their exit code."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
+    @click.option("-v", "--verbose", is_flag=True, help="Tell more on the way, and of an unforeseen error everything.")
+    @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour.")
+    @functools.wraps(command)
+    def run(*, quiet: bool, verbose: bool, color: str, **options: Any) -> None:
+        console = Console(quiet=quiet, verbose=verbose, color=color)
+        try:
+            command(console=console, **options)
+        except CompressorError as error:
+            console.error(error)
+            sys.exit(error.exit_code)
+        except (click.ClickException, click.Abort):
+            raise
+        except Exception as fault:  # the last resort: a sentence and an exit code for what nobody foresaw
+            if verbose:
+                traceback.print_exc()
+            message = f"{type(fault).__name__}: {fault}"
+            help_text = "this is a fault of compressor; please report it, with what --verbose prints"
+            console.error(RunError(Diagnostic("E899", message, help=help_text)))
+            sys.exit(RunError.exit_code)
+
+    return run

@@ -13,18 +13,17 @@ from compressor.report.tables import Table, layer_table, megabytes, percent
 
 
 @click.command(short_help="Say what is in a checkpoint or an artifact.")
+@console_options
 @click.argument("file")
 @click.option("--layers", is_flag=True, help="List every convolution with its zeros.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, layers included.")
-@console_options
-def inspect(file: str, layers: bool, as_json: bool, quiet: bool, verbose: bool, color: str) -> None:
+def inspect(*, file: str, layers: bool, as_json: bool, console: Console) -> None:
     """Say what is in a YOLOv5 checkpoint, an artifact or a state dict. No code in the file ever runs.
 
     \b
     Example:
       compressor inspect reports/yolov5n_global30/model.safetensors --layers
     """
-    console = Console(quiet=quiet, verbose=verbose, color=color)
     from compressor import pipeline
 
     seen = pipeline.inspect(file, console)

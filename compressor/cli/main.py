@@ -8,12 +8,11 @@ import click
 
 from compressor import __version__
 from compressor.cli.apply import apply
-from compressor.cli.console import Console
 from compressor.cli.diff import diff
 from compressor.cli.evaluate import evaluate
 from compressor.cli.inspect import inspect
 from compressor.cli.plan import plan
-from compressor.errors import CompressorError, did_you_mean
+from compressor.errors import did_you_mean
 
 INTERRUPTED = 130
 
@@ -47,31 +46,12 @@ for _command in (apply, plan, evaluate, inspect, diff):
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 a gate said no, 2 input at fault, 3 the run failed, 130 Ctrl-C."""
-    sys.exit(_run())
-
-
-def _run() -> int:
+    """Run the command line and exit: 0 done, 2 the input is at fault, 3 the run failed, 130 Ctrl-C, 141 broken pipe."""
     try:
-        code = cli.main(standalone_mode=False)
-    except CompressorError as error:
-        Console(color=_color_asked()).error(error)
-        return error.exit_code
+        cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return 2
+        sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\ninterrupted; nothing was written", err=True)
-        return INTERRUPTED
-    return code if isinstance(code, int) else 0
-
-
-def _color_asked() -> str:
-    """What --color was given; the command that parsed it is gone by the time its error is printed."""
-    arguments = sys.argv[1:]
-    for position, argument in enumerate(arguments):
-        if argument.startswith("--color="):
-            return argument.partition("=")[2]
-        if argument == "--color" and position + 1 < len(arguments):
-            return arguments[position + 1]
-    return "auto"
+        click.echo("\ninterrupted; the run folder was left as it was", err=True)
+        sys.exit(INTERRUPTED)

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from compressor.cli.console import Console, console_options
-from compressor.cli.recipe_options import recipe_options, resolve
+from compressor.cli.recipe_options import recipe_options
+from compressor.recipe.load import RecipeFile
 from compressor.report.tables import plan_table
 
 
 @click.command(short_help="Show what a recipe would change, layer by layer; nothing is changed.")
+@console_options
 @recipe_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@console_options
-def plan(
-    recipe: Path,
-    weights: str | None,
-    data: str | None,
-    sets: tuple[str, ...],
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    color: str,
-) -> None:
+def plan(*, recipe_file: RecipeFile, as_json: bool, console: Console) -> None:
     """Show every layer each step of a recipe would touch; nothing is changed and no data is read.
 
     \b
     Example:
       compressor plan recipes/yolov5_global30.yaml --weights best.pt
     """
-    console = Console(quiet=quiet, verbose=verbose, color=color)
-    recipe_file = resolve(recipe, weights, data, sets)
     from compressor import pipeline
 
     source, changes = pipeline.plan(recipe_file, console)

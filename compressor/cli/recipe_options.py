@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from compressor.recipe.load import RecipeFile, load_recipe
+from compressor.recipe.load import load_recipe
 from compressor.recipe.overrides import Override, parse_set
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 
+def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
+    """RECIPE, --weights, --data and --set; the command receives the checked `recipe_file` they make."""
 
-def recipe_options(command: Command) -> Command:
-    """RECIPE, --weights, --data and --set."""
-    command = click.option(
+    @click.argument("recipe", type=click.Path(path_type=Path))
+    @click.option("--weights", metavar="FILE", help="Checkpoint, instead of the recipe's.")
+    @click.option("--data", metavar="YAML", help="Data set to judge on, instead of the recipe's.")
+    @click.option(
         "--set", "sets", multiple=True, metavar="PATH=VALUE", help="Override a key: modifiers.0.sparsity=0.5."
-    )(command)
-    command = click.option("--data", metavar="YAML", help="Data set to judge on, instead of the recipe's.")(command)
-    command = click.option("--weights", metavar="FILE", help="Checkpoint, instead of the recipe's.")(command)
-    return click.argument("recipe", type=click.Path(path_type=Path))(command)
+    )
+    @functools.wraps(command)
+    def run(*, recipe: Path, weights: str | None, data: str | None, sets: tuple[str, ...], **options: Any) -> None:
+        overrides = [parse_set(argument) for argument in sets]
+        if weights is not None:
+            overrides.append(Override(("model", "weights"), weights, "--weights", literal=True))
+        if data is not None:
+            overrides.append(Override(("data",), data, "--data", literal=True))
+        command(recipe_file=load_recipe(recipe, tuple(overrides)), **options)
 
-
-def resolve(recipe: Path, weights: str | None, data: str | None, sets: tuple[str, ...]) -> RecipeFile:
-    """The recipe with the command line's word over the file's.
-
-    Raises:
-        RecipeError: any fault of the file or of an override.
-    """
-    overrides = [parse_set(argument) for argument in sets]
-    if weights is not None:
-        overrides.append(Override(("model", "weights"), weights, "--weights", literal=True))
-    if data is not None:
-        overrides.append(Override(("data",), data, "--data", literal=True))
-    return load_recipe(recipe, tuple(overrides))
+    return run

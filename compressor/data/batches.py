@@ -16,12 +16,10 @@ from torch import Tensor
 
 from compressor.data.dataset import Sample
 from compressor.data.image_file import read_image
-from compressor.data.labels import Labels
 from compressor.data.letterbox import Rounding, letterbox, resize_to_fit
 
 LOOK_AHEAD = 2  # batches decoded while one is in use
 _MOST_THREADS = 8
-_INSIDE = 1e-3  # pixels between a clipped corner and the image's far edge, as upstream
 
 Pair = tuple[float, float]
 
@@ -94,7 +92,7 @@ def _batch_shape(group: tuple[Sample, ...], image_size: int, stride: int, pad: f
     return height, width
 
 
-def load_batches(plans: Sequence[BatchPlan], image_size: int, rounding: Rounding = "floor") -> Iterator[Batch]:
+def load_batches(plans: Sequence[BatchPlan], image_size: int, rounding: Rounding) -> Iterator[Batch]:
     """Decode, resize and pad the planned batches, in order.
 
     Threads work at most two batches ahead; closing the iterator stops them.
@@ -146,31 +144,3 @@ def _load_into(out: NDArray[np.uint8], sample: Sample, image_size: int, rounding
     padded, _, pad = letterbox(image, (out.shape[1], out.shape[2]))
     out[...] = padded[:, :, ::-1].transpose(2, 0, 1)
     return ratio, pad
-
-
-def batch_labels(batch: Batch) -> Tensor:
-    """A batch's labels in the coordinates of its padded images.
-
-    Corners are clipped to the padded image, as upstream does since v6.0.
-
-    Returns:
-        (n, 6) float32: image index in the batch, class, x centre, y centre, width, height; fractions of (W, H).
-    """
-    height, width = batch.images.shape[2:]
-    rows = [np.zeros((0, 6), np.float32)]
-    for index, (sample, ratio, pad) in enumerate(zip(batch.samples, batch.ratios, batch.pads, strict=True)):
-        resized = (round(ratio[0] * sample.height), round(ratio[1] * sample.width))
-        labels = _padded_labels(sample.labels, resized, pad, (height, width))
-        rows.append(np.concatenate((np.full((len(labels), 1), index, np.float32), labels), axis=1))
-    return torch.from_numpy(np.concatenate(rows))
-
-
-def _padded_labels(labels: Labels, resized: tuple[int, int], pad: Pair, shape: tuple[int, int]) -> Labels:
-    """(n, 5) labels of the resized image (height, width) as labels of the padded one."""
-    inner = np.array(resized[::-1], np.float32)
-    outer = np.array(shape[::-1], np.float32)
-    offset = np.array(pad, np.float32)
-    centre, extent = labels[:, 1:3], labels[:, 3:5]
-    low = np.clip(inner * (centre - extent / 2) + offset, 0, outer - np.float32(_INSIDE))
-    high = np.clip(inner * (centre + extent / 2) + offset, 0, outer - np.float32(_INSIDE))
-    return np.concatenate((labels[:, :1], (low + high) / 2 / outer, (high - low) / outer), axis=1)

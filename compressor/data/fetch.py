@@ -14,7 +14,6 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,9 +21,9 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from compressor.data.cache import cache_folder
+from compressor.data.sources import is_there
 from compressor.errors import CheckpointError, Diagnostic, DownloadError, did_you_mean
-
-Progress = Callable[[int, int | None], None]  # bytes so far, and in total where that is known
+from compressor.progress import Update
 
 EMBEDDED = "yolov5_shapes.safetensors"  # comes with the package; trained on the data set that `shapes.py` draws
 
@@ -46,7 +45,7 @@ def catalogue() -> tuple[str, ...]:
     return (*names[_DEFAULT_TAG], *(f"{tag}/{name}" for tag in names for name in names[tag]))
 
 
-def find_weights(name: str, progress: Progress | None = None) -> Path:
+def find_weights(name: str, progress: Update | None = None) -> Path:
     """The file that `name` means, downloaded into the cache if need be.
 
     Args:
@@ -61,7 +60,7 @@ def find_weights(name: str, progress: Progress | None = None) -> Path:
     if name.startswith(_SCHEMES):
         folder = hashlib.sha256(name.encode()).hexdigest()[:16]
         return _cached(name, cache_folder() / "weights" / "url" / folder / _file_name(name), progress)
-    if _exists(Path(name)):
+    if is_there(Path(name)):
         return Path(name)
     if name == EMBEDDED:
         return Path(str(resources.files("compressor.data").joinpath("weights", EMBEDDED)))
@@ -76,7 +75,7 @@ def find_weights(name: str, progress: Progress | None = None) -> Path:
 
 
 def _cached(
-    url: str, place: Path, progress: Progress | None, size_bytes: int | None = None, sha256: str | None = None
+    url: str, place: Path, progress: Update | None, size_bytes: int | None = None, sha256: str | None = None
 ) -> Path:
     if place.is_file():
         return place
@@ -94,13 +93,6 @@ def _not_found(name: str) -> CheckpointError:
     help_text = did_you_mean(name, [*catalogue(), EMBEDDED, *(str(file) for file in files)])
     help_text = help_text or "name a file, a URL, or a released model such as yolov5n.pt or v6.0/yolov5x.pt"
     return CheckpointError(Diagnostic("W301", "no such file, and no released model of that name", name, help=help_text))
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long for the file system, or in a folder that may not be read
-        return False
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -125,7 +117,7 @@ def download(
     *,
     size_bytes: int | None = None,
     sha256: str | None = None,
-    progress: Progress | None = None,
+    progress: Update | None = None,
 ) -> Path:
     """Fetch a file, whole or not at all.
 
@@ -164,7 +156,7 @@ def download(
     return destination
 
 
-def _fetch(url: str, part: Path, size_bytes: int | None, progress: Progress | None) -> None:
+def _fetch(url: str, part: Path, size_bytes: int | None, progress: Update | None) -> None:
     """Bring `part` to its full length, going on where an earlier try ended."""
     total = size_bytes
     for _ in range(_TRIES):
@@ -223,7 +215,7 @@ def _opener() -> urllib.request.OpenerDirector:
     return opener
 
 
-def _receive(reply: _Reply, part: Path, progress: Progress | None) -> bool:
+def _receive(reply: _Reply, part: Path, progress: Update | None) -> bool:
     """Write a reply's bytes into `part`; whether the transfer ended by itself and not by a fault on the way."""
     done = reply.start
     with reply.body as body, part.open("r+b") as file:

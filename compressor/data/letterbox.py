@@ -15,7 +15,7 @@ Rounding = Literal["floor", "ceil"]  # releases up to v7.0 cut the resized size 
 GREY = (114, 114, 114)
 
 
-def resize_to_fit(image: Image, image_size: int, rounding: Rounding = "floor") -> Image:
+def resize_to_fit(image: Image, image_size: int, rounding: Rounding) -> Image:
     """Scale an image, up or down, so that its longer side is `image_size`.
 
     Shrinks with area averaging and enlarges bilinearly, as upstream's validation does.

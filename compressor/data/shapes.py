@@ -19,6 +19,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from compressor.data.cache import cache_folder
+from compressor.errors import DatasetError, Diagnostic
 
 Image = NDArray[np.uint8]  # (H, W, 3), BGR
 Points = NDArray[np.int32]  # (n, 2), x and y in pixels
@@ -59,10 +60,19 @@ class Scene:
 
 
 def shapes_dataset() -> Path:
-    """The data set's YAML in the cache folder; drawn on first use, in about ten seconds."""
+    """The data set's YAML in the cache folder; drawn on first use, in about ten seconds.
+
+    Raises:
+        DatasetError: D410 the cache folder cannot be written to.
+    """
     folder = cache_folder() / "datasets" / _VERSION
     yaml = folder / "shapes.yaml"
-    return yaml if yaml.exists() else draw_shapes(folder)
+    try:
+        return yaml if yaml.exists() else draw_shapes(folder)
+    except OSError as fault:
+        message = f"the data set cannot be drawn here: {fault.strerror or fault}"
+        help_text = "name a folder that can be written to in the environment variable COMPRESSOR_CACHE"
+        raise DatasetError(Diagnostic("D410", message, str(folder), help=help_text)) from fault
 
 
 def draw_shapes(folder: Path) -> Path:

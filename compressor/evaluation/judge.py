@@ -56,10 +56,8 @@ class Judge:
         """Judge a model.
 
         Raises:
-            DatasetError: D409 model and data name different classes.
             RunError: E811 the model's outputs are not finite.
         """
-        check_classes(model.names, self.split.dataset)
         ready = inference_model(model, self.device)
         found, speed = detect(ready, self.split.samples, self.settings, progress, title)
         with progress.step("COCO metrics"):
@@ -105,7 +103,7 @@ def make_judge(split: Split, settings: Settings, device: torch.device) -> Judge:
 
 
 def check_classes(names: tuple[str, ...], dataset: Dataset) -> None:
-    """Refuse to judge a model on other classes than its own; upstream's names may differ in spelling only.
+    """Refuse a data set with another number of classes than the model; spellings of a class may differ.
 
     Raises:
         DatasetError: D409.
@@ -133,7 +131,7 @@ def own_metrics(
     for image in found:
         if not torch.isfinite(image.detections).all():
             raise RunError(Diagnostic("E811", f"the model's boxes are not finite numbers on {image.sample.image}"))
-        true_positives.append(match(image.detections, native_labels(image)))
+        true_positives.append(match(image.detections, labels_in_original_pixels(image)))
         target_classes.append(image.sample.labels[:, 0])
         images_with.update(np.unique(image.sample.labels[:, 0].astype(int)).tolist())
     detections = torch.cat([torch.zeros(0, 6), *(image.detections for image in found)])
@@ -146,22 +144,26 @@ def own_metrics(
     return summarise(figures, names, images_with)
 
 
-def native_labels(image: ImageDetections) -> Tensor:
-    """Labels as (m, 5) class and xyxy in original pixels, by the same way into the network's input and back.
+def labels_in_original_pixels(image: ImageDetections) -> Tensor:
+    """Labels as (m, 5) class and xyxy in original pixels, by the way into the network's input and back.
 
     Upstream clips the boxes to the letterboxed input and shifts them by the unrounded padding; going that way instead
     of scaling the labels directly gives its figures.
     """
+    labels = labels_in_network_pixels(image)
+    size = image.sample.height, image.sample.width
+    boxes = rescale_to_original(labels[:, 1:], size, image.ratio[0], image.pad)
+    return torch.cat((labels[:, :1], boxes), dim=1)
+
+
+def labels_in_network_pixels(image: ImageDetections) -> Tensor:
+    """Labels as (m, 5) class and xyxy in pixels of the letterboxed input, clipped to it."""
     labels = torch.from_numpy(image.sample.labels)
     height, width = image.shape
-    sample = image.sample
-    scale = torch.tensor([sample.width * image.ratio[1], sample.height * image.ratio[0]]).repeat(2)
-    shift = torch.tensor(image.pad).repeat(2)
-    corners = xywh_to_xyxy(labels[:, 1:]) * scale + shift
-    corners[:, 0::2] = corners[:, 0::2].clamp(0, width - 1e-3)
-    corners[:, 1::2] = corners[:, 1::2].clamp(0, height - 1e-3)
-    boxes = rescale_to_original(corners, (sample.height, sample.width), image.ratio[0], image.pad)
-    return torch.cat((labels[:, :1], boxes), dim=1)
+    resized = torch.tensor([image.sample.width * image.ratio[1], image.sample.height * image.ratio[0]])
+    corners = xywh_to_xyxy(labels[:, 1:]) * resized.repeat(2) + torch.tensor(image.pad).repeat(2)
+    inside = torch.tensor([width, height]).repeat(2) - 1e-3
+    return torch.cat((labels[:, :1], corners.clamp(min=torch.zeros(4), max=inside)), dim=1)
 
 
 def _shown(names: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compressor.data.batches import Batch, fit_image_size, load_batches, plan_batches
 from compressor.data.dataset import Sample
-from compressor.errors import Diagnostic, RunError
+from compressor.errors import Diagnostic, InputError, RunError
 from compressor.evaluation.boxes import rescale_to_original
 from compressor.evaluation.nms import non_max_suppression
 from compressor.progress import Progress
@@ -76,16 +76,19 @@ def select_device(name: str) -> torch.device:
     """`auto` is the first CUDA device where there is one, else the CPU.
 
     Raises:
-        RunError: E810 the device is not there.
+        InputError: U903 there is no such device here, or it is of another kind than CPU and CUDA.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as fault:
+        usable = device.type in ("cpu", "cuda")
+        torch.empty(0, device=device if usable else "cpu")
+    except (RuntimeError, AssertionError):
+        usable = False
+    if not usable:
         help_text = "use cpu, cuda, cuda:1 or auto"
-        raise RunError(Diagnostic("E810", f"the device {name!r} cannot be used", "--device", help=help_text)) from fault
+        raise InputError(Diagnostic("U903", f"the device {name!r} cannot be used", "--device", help=help_text))
     return device
 
 
@@ -109,6 +112,10 @@ def detect(
 
     Returns:
         Detections per image in the order of the batches, and the time each step took.
+
+    Raises:
+        RunError: E812 the device has too little memory.
+        DatasetError: D405 an image cannot be decoded.
     """
     weight = next(model.parameters())
     device, dtype = weight.device, weight.dtype
@@ -121,7 +128,12 @@ def detect(
         if device.type == "cuda":
             model.predict(torch.zeros(1, 3, image_size, image_size, device=device, dtype=dtype))
         for batch in load_batches(plans, image_size, settings.resize):
-            found += _detect_batch(model, batch, settings, watch, device, dtype)
+            try:
+                found += _detect_batch(model, batch, settings, watch, device, dtype)
+            except torch.OutOfMemoryError as fault:
+                message = f"{device} has too little memory for {settings.batch_size} images of {image_size} px at once"
+                help_text = "lower evaluation.batch_size: --set evaluation.batch_size=8, or evaluate --batch-size 8"
+                raise RunError(Diagnostic("E812", message, help=help_text)) from fault
             update(len(found), len(samples))
     return found, watch.speed()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -11,7 +12,9 @@ from compressor.errors import Diagnostic, RecipeError, did_you_mean
 from compressor.recipe.messages import explain
 from compressor.recipe.nodes import Node, Place, parse
 from compressor.recipe.overrides import Override, apply_override
-from compressor.recipe.schema import Recipe
+from compressor.recipe.schema import Part, Recipe
+
+PartT = TypeVar("PartT", bound=Part)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,20 @@ def load_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> RecipeFile:
     return RecipeFile(recipe, path, root)
 
 
+def check_part(part: type[PartT], values: dict[str, Any]) -> PartT:
+    """One section of a recipe from command-line options named like its keys.
+
+    Raises:
+        RecipeError: a value is out of range; the option is named as the place.
+    """
+    nodes = {key: Node(value, Place(f"--{key.replace('_', '-')}")) for key, value in values.items()}
+    root = Node(nodes, Place("the command line"))
+    try:
+        return part.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(*explain(error, root)) from error
+
+
 def _read(path: Path, faults: list[Diagnostic], opened: tuple[Path, ...]) -> Node:
     """One file merged over the files it extends."""
     place = Place(path.as_posix())
@@ -67,12 +84,12 @@ def _read(path: Path, faults: list[Diagnostic], opened: tuple[Path, ...]) -> Nod
         faults.append(place.diagnostic("R100", "the recipe is not UTF-8 text", "save it as UTF-8"))
         return Node(None, place)
     except OSError as fault:
-        near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.yaml")])
+        near = did_you_mean(path.name, _recipes_beside(path))
         faults.append(place.diagnostic("R108", f"cannot read the recipe: {fault.strerror or fault}", near))
         return Node(None, place)
     node = parse(text, path.as_posix(), faults)
     if node.value is None and not faults:
-        faults.append(node.place.diagnostic("R108", "the recipe is empty", "start with version: 1 and modifiers:"))
+        faults.append(node.place.diagnostic("R113", "the recipe is empty", "start with version: 1 and modifiers:"))
     if not isinstance(node.value, dict):
         if node.value is not None:
             faults.append(node.place.diagnostic("R104", "a recipe must be a mapping of keys to values"))
@@ -99,13 +116,17 @@ def _extended(node: Node, path: Path, faults: list[Diagnostic], opened: tuple[Pa
             faults.append(entry.place.diagnostic("R109", f"the recipe extends itself: {chain}"))
             continue
         if not target.is_file():
-            near = did_you_mean(target.name, [other.name for other in target.parent.glob("*.yaml")])
+            near = did_you_mean(target.name, _recipes_beside(target))
             message = f"extends names {entry.value!r}, and there is no such file beside {path.name}"
             faults.append(entry.place.diagnostic("R109", message, near))
             continue
         base = _read(target, faults, opened)
         merged = base if merged is None else merge(merged, base)
     return own if merged is None else merge(merged, own)
+
+
+def _recipes_beside(path: Path) -> list[str]:
+    return [other.name for other in path.parent.glob("*.yaml") if other.is_file()]
 
 
 def merge(base: Node, top: Node) -> Node:

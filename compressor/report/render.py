@@ -28,10 +28,8 @@ def render_report(run: RunRecord) -> str:
     }
     if run.compressed:
         before, after = run.baseline, run.compressed
-        rendered["coco"] = tables.coco_table(before.metrics.coco if before else None, after.metrics.coco)
-        rendered["detection"] = tables.detection_table(
-            before.metrics.detection if before else None, after.metrics.detection
-        )
+        rendered["coco"] = tables.coco_table(before, after)
+        rendered["detection"] = tables.detection_table(before, after)
         rendered["classes"] = tables.class_table(before, after)
         rendered["speed"] = tables.speed_table(before, after)
     return environment.get_template("report.md.j2").render(

@@ -60,19 +60,21 @@ COCO_ROWS = (
 DETECTION_ROWS = (("P", "P"), ("R", "R"), ("mAP50", "mAP50"), ("mAP50_95", "mAP50-95"))
 
 
-def coco_table(before: CocoMetrics | None, after: CocoMetrics | None) -> Table:
+def coco_table(before: Evaluation | None, after: Evaluation) -> Table:
     """The 12 COCO rows before, after, change and share kept."""
+    old, new = before.metrics.coco if before else None, after.metrics.coco
     rows = tuple(
-        (name, kind, iou, area, dets, *before_and_after(_value(before, name), _value(after, name)))
+        (name, kind, iou, area, dets, *before_and_after(_value(old, name), _value(new, name)))
         for name, kind, iou, area, dets in COCO_ROWS
     )
     headers = ("", "metric", "IoU", "area", "max dets", "before", "after", "change", "kept")
     return Table(headers, rows, text_columns=4)
 
 
-def detection_table(before: DetectionMetrics | None, after: DetectionMetrics | None) -> Table:
+def detection_table(before: Evaluation | None, after: Evaluation) -> Table:
     """P, R and mAP by YOLOv5's own metric."""
-    rows = tuple((label, *before_and_after(_value(before, key), _value(after, key))) for key, label in DETECTION_ROWS)
+    old, new = before.metrics.detection if before else None, after.metrics.detection
+    rows = tuple((label, *before_and_after(_value(old, key), _value(new, key))) for key, label in DETECTION_ROWS)
     return Table(("", "before", "after", "change", "kept"), rows)
 
 

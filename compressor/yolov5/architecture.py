@@ -192,7 +192,7 @@ def architecture_from_yaml(yaml: dict[str, Any], nc: int, anchors: Anchors, path
         CheckpointError: W304 a module that is not supported; W311 a table that cannot be read.
     """
     if yaml.get("ch", 3) != 3:
-        raise _unreadable(path, f"the network takes {yaml['ch']} input channels; only 3 (RGB) are supported")
+        raise _unsupported(path, f"a network with {yaml['ch']} input channels")
     if yaml.get("activation"):
         raise _unsupported(path, f"the custom activation {yaml['activation']!r}")
     try:

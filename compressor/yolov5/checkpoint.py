@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from compressor.errors import CheckpointError, CompressorError, Diagnostic
-from compressor.yolov5.architecture import Anchors, Architecture, architecture_from_yaml
+from compressor.yolov5.architecture import Anchors, architecture_from_yaml
+from compressor.yolov5.assemble import ANCHOR_GRID, check_fit, empty_network, fill_network, misfit
 from compressor.yolov5.blocks import BN_EPS
-from compressor.yolov5.build import YOLOv5, build
+from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.containers import Container, ContainerKind, open_container
 from compressor.yolov5.pickles import damaged, unsupported
 from compressor.yolov5.references import Inert, StoredTensor
@@ -170,20 +171,15 @@ def _model(root: Inert, stored: dict[str, StoredTensor], container: Container, p
     nc = _class_count(root, yaml, stored[f"{head}.m.0.weight"].shape[0], levels.shape[1], path)
     names = _class_names(root.state.get("names"), nc, path)
     architecture = architecture_from_yaml(_without_missing(yaml), nc, _pairs(levels), path)
-    model = _empty_network(architecture, names, stored, path)
-    _check_fit(model, stored, path)
+    model = empty_network(architecture, names, stored, path)
+    check_fit(model, {name: tensor.shape for name, tensor in stored.items()}, path)
     strides = np.array(model.strides, dtype=np.float32).reshape(-1, 1, 1)
     model.architecture = replace(architecture, anchors=_pairs(levels * strides))
-    state = {name: container.array(stored[name]) for name in model.state_dict() if not name.endswith(_ANCHOR_GRID)}
-    _check_finite(state, path)
-    if f"{head}{_ANCHOR_GRID}" in model.state_dict():
-        state[f"{head}{_ANCHOR_GRID}"] = (levels * strides).reshape(len(levels), 1, -1, 1, 1, 2)
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, assign=True)
-    return model.requires_grad_(False).eval()
+    kept = (name for name in model.state_dict() if not name.endswith(ANCHOR_GRID))
+    return fill_network(model, {name: torch.from_numpy(container.array(stored[name])) for name in kept}, path)
 
 
 _YAML_KEYS = ("nc", "depth_multiple", "width_multiple", "backbone", "head", "ch", "activation")
-_ANCHOR_GRID = ".anchor_grid"  # the anchors once more, in pixels; some releases round or cache it, so it is made anew
 
 
 def _plain(value: Any, visited: Iterator[int], path: str, depth: int = 0) -> Any:
@@ -212,7 +208,7 @@ def _class_count(root: Inert, yaml: dict[str, Any], channels: int, anchors_per_l
     nc: int = next(number for number in stated if isinstance(number, int))
     if nc < 1 or (nc + 5) * anchors_per_level != channels:
         message = f"the file states {nc} classes, but its detection layer has {channels} output channels"
-        raise _misfit(path, message)
+        raise misfit(path, message)
     return nc
 
 
@@ -235,56 +231,7 @@ def _pairs(levels: NDArray[Any]) -> Anchors:
     return tuple(tuple((float(width), float(height)) for width, height in level) for level in levels)
 
 
-def _empty_network(
-    architecture: Architecture, names: tuple[str, ...], stored: dict[str, StoredTensor], path: str
-) -> YOLOv5:
-    """The network without memory for its tensors, so that a table of absurd sizes costs nothing."""
-    try:
-        bottlenecks = sum(architecture.repeats(row.repeats) for row in architecture.rows if row.kind == "C3")
-        if bottlenecks > len(stored):
-            raise _misfit(path, f"its layer table asks for {bottlenecks:,} bottlenecks, more than it has tensors")
-        fused = not any(name.endswith(".bn.weight") for name in stored)
-        with torch.device("meta"):
-            return build(architecture, names, fused=fused)
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as fault:
-        message = f"its layer table makes no network: {str(fault)[:200]}"
-        help_text = "re-export the checkpoint with a YOLOv5 detection model"
-        raise CheckpointError(Diagnostic("W311", message, path, help=help_text)) from fault
-
-
 def _check_present(stored: dict[str, StoredTensor], names: tuple[str, ...], path: str) -> None:
     missing = [name for name in names if name not in stored]
     if missing:
-        raise _misfit(path, f"the file lacks {', '.join(missing)}")
-
-
-def _check_fit(model: YOLOv5, stored: dict[str, StoredTensor], path: str) -> None:
-    """Names and shapes must be exactly those of the network that the layer table describes."""
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in stored.items()}
-    faults = [
-        f"{name} is {_shape(found.get(name))} in the file and {_shape(expected.get(name))} by its layer table"
-        for name in [*expected, *(name for name in found if name not in expected)]
-        if expected.get(name) != found.get(name) and not name.endswith(_ANCHOR_GRID)
-    ]
-    if faults:
-        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise _misfit(path, "; ".join(faults[:3]) + more)
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else str(list(shape))
-
-
-def _misfit(path: str, message: str) -> CheckpointError:
-    help_text = "the checkpoint was altered after training; save it again from the YOLOv5 model it belongs to"
-    return CheckpointError(Diagnostic("W305", message, path, help=help_text))
-
-
-def _check_finite(state: dict[str, NDArray[Any]], path: str) -> None:
-    for name, array in state.items():
-        if not np.isfinite(array).all():
-            bad = int(array.size - np.isfinite(array).sum())
-            message = f"{name} holds {bad:,} values that are infinite or not a number"
-            help_text = "the training diverged, or the file is damaged; take an earlier checkpoint"
-            raise CheckpointError(Diagnostic("W306", message, path, help=help_text))
+        raise misfit(path, f"the file lacks {', '.join(missing)}")

@@ -154,7 +154,7 @@ def test_inspect_tells_source_and_artifact_apart(place: Path) -> None:
         (("apply", "tiny_half.yaml", "--output", "x", "--weights", "nope.pt"), 2, ("W301",)),
         (("apply", "tiny_half.yaml", "--output", "x", "--weights", "tiny.yaml"), 2, ("W302",)),
         (("apply", "tiny_half.yaml", "--output", "x", "--data", "nope.yaml"), 2, ("nope.yaml",)),
-        (("apply", "tiny_half.yaml", "--output", "x", "--device", "cuda:99"), 3, ("E810", "--device")),
+        (("apply", "tiny_half.yaml", "--output", "x", "--device", "cuda:99"), 2, ("U903", "--device")),
         (("apply", "tiny_half.yaml", "--output", "x", "--set", "modifiers.0.targets=[bone]"), 2, ("P201", "--set")),
         (("apply", "tiny_half.yaml", "--output", "tiny.yaml/x"), 2, ("O602",)),
         (("diff", "reports/tiny_half", "nowhere"), 2, ("U901",)),

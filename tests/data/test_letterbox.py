@@ -83,7 +83,7 @@ def test_the_longer_side_fits(height: int, width: int, rounding: Rounding, shape
 def test_shrinking_averages_and_enlarging_interpolates() -> None:
     image = noise(64, 64)
     blocks = image.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
-    assert np.abs(resize_to_fit(image, 32).astype(float) - blocks).max() <= 0.5
+    assert np.abs(resize_to_fit(image, 32, "floor").astype(float) - blocks).max() <= 0.5
     step = np.zeros((2, 2, 3), np.uint8)
     step[:, 1] = 200
-    assert resize_to_fit(step, 4)[0, :, 0].tolist() == [0, 50, 150, 200]
+    assert resize_to_fit(step, 4, "floor")[0, :, 0].tolist() == [0, 50, 150, 200]

@@ -1,0 +1,97 @@
+"""From a layer table and named tensors to a network, for every kind of weights file, with the same checks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from compressor.errors import CheckpointError, Diagnostic
+from compressor.yolov5.architecture import Architecture
+from compressor.yolov5.build import YOLOv5, build
+
+ANCHOR_GRID = ".anchor_grid"  # the anchors once more, in pixels; some releases round or cache it, so it is made anew
+
+
+def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: Collection[str], path: str) -> YOLOv5:
+    """The network without memory for its tensors, so that a table of absurd sizes costs nothing.
+
+    Args:
+        architecture: the file's layer table.
+        names: class names.
+        tensors: names of the file's tensors; the network is fused where none is BatchNorm's.
+        path: the file, for messages.
+
+    Raises:
+        CheckpointError: W305 more bottlenecks than tensors; W311 the table makes no network.
+    """
+    try:
+        bottlenecks = sum(architecture.repeats(row.repeats) for row in architecture.rows if row.kind == "C3")
+        if bottlenecks > len(tensors):
+            raise misfit(path, f"its layer table asks for {bottlenecks:,} bottlenecks, more than it has tensors")
+        with torch.device("meta"):
+            return build(architecture, names, fused=not any(name.endswith(".bn.weight") for name in tensors))
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as fault:
+        message = f"its layer table makes no network: {str(fault)[:200]}"
+        help_text = "re-export the checkpoint with a YOLOv5 detection model"
+        raise CheckpointError(Diagnostic("W311", message, path, help=help_text)) from fault
+
+
+def check_fit(model: YOLOv5, shapes: Mapping[str, tuple[int, ...]], path: str) -> None:
+    """Names and shapes must be exactly those of the network that the layer table describes.
+
+    Raises:
+        CheckpointError: W305, with the first few that differ.
+    """
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    faults = [
+        f"{name} is {_shape(shapes.get(name))} in the file and {_shape(expected.get(name))} by its layer table"
+        for name in [*expected, *(name for name in shapes if name not in expected)]
+        if expected.get(name) != shapes.get(name) and not name.endswith(ANCHOR_GRID)
+    ]
+    if faults:
+        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise misfit(path, "; ".join(faults[:3]) + more)
+
+
+def fill_network(model: YOLOv5, state: dict[str, Tensor], path: str) -> YOLOv5:
+    """Give an empty network its tensors: float32, evaluation mode, frozen.
+
+    Args:
+        model: as `empty_network` made it.
+        state: tensors that `check_fit` found right, of any number type.
+        path: the file, for messages.
+
+    Raises:
+        CheckpointError: W306 a tensor holds values that are not finite.
+    """
+    wanted = {}
+    for name, expected in model.state_dict().items():
+        if not name.endswith(ANCHOR_GRID):
+            wanted[name] = state[name].to(expected.dtype)
+            _check_finite(name, wanted[name], path)
+        else:
+            anchors = state[f"{name.removesuffix(ANCHOR_GRID)}.anchors"].float()
+            pixels = anchors * torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
+            wanted[name] = pixels.view(len(pixels), 1, -1, 1, 1, 2)
+    model.load_state_dict(wanted, assign=True)
+    return model.requires_grad_(False).eval()
+
+
+def misfit(path: str, message: str) -> CheckpointError:
+    """W305: the tensors are not those of the network described."""
+    help_text = "the checkpoint was altered after training; save it again from the YOLOv5 model it belongs to"
+    return CheckpointError(Diagnostic("W305", message, path, help=help_text))
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else str(list(shape))
+
+
+def _check_finite(name: str, tensor: Tensor, path: str) -> None:
+    bad = int(tensor.numel() - torch.isfinite(tensor).sum())
+    if bad:
+        message = f"{name} holds {bad:,} values that are infinite or not a number"
+        help_text = "the training diverged, or the file is damaged; take an earlier checkpoint"
+        raise CheckpointError(Diagnostic("W306", message, path, help=help_text))
