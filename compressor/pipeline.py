@@ -48,7 +48,17 @@ from compressor.results import (
     SparsitySummary,
     to_json,
 )
-from compressor.run_folder import check_output, digests, sha256, written_aside
+from compressor.run_folder import (
+    MODEL,
+    PREDICTIONS_AFTER,
+    PREDICTIONS_BEFORE,
+    RECORD,
+    REPORT,
+    check_output,
+    digests,
+    sha256,
+    written_aside,
+)
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.describe import sparsity, summarise
 from compressor.yolov5.fuse import fuse
@@ -95,17 +105,17 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     steps = _plan_layers(recipe_file, model)  # before the first evaluation: a wrong target is told at once
     summary_before = summarise(model)
 
-    with written_aside(options.output) as staging:
+    with written_aside(options.output, force=options.force) as staging:
         baseline = None
         if judge and recipe.evaluation.baseline:
-            baseline = _judged(judge, model, staging / "predictions_before.json", progress, "evaluate before")
+            baseline = _judged(judge, model, staging / PREDICTIONS_BEFORE, progress, "evaluate before")
         changes = _modify(recipe_file, model, steps, progress)
-        with progress.step("save model.safetensors"):
+        with progress.step(f"save {MODEL}"):
             stored, warnings = _storage(recipe_file, model, unfused, changes)
             saved, sizes = _save(recipe_file, model, stored, path, weights.sha256, staging)
         compressed = None
         if judge:
-            compressed = _judged(judge, saved, staging / "predictions_after.json", progress, "evaluate after")
+            compressed = _judged(judge, saved, staging / PREDICTIONS_AFTER, progress, "evaluate after")
         layers = convolutions(saved)
         record = RunRecord(
             name=recipe_file.name,
@@ -126,8 +136,8 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             warnings=(*warnings, *(judge.split.skipped if judge else ())),
             files=digests(staging),
         )
-        (staging / "report.md").write_text(render_report(record), encoding="utf-8")
-        (staging / "run.json").write_text(to_json(record), encoding="utf-8")
+        (staging / REPORT).write_text(render_report(record), encoding="utf-8")
+        (staging / RECORD).write_text(to_json(record), encoding="utf-8")
     return record
 
 
@@ -290,7 +300,7 @@ def _save(
     dtype, layout = recipe.artifact.dtype, recipe.artifact.layout
     provenance = Provenance(recipe.model_dump(mode="json"), source.name, source_sha256)
     data = encode_model(stored, dtype, layout, provenance, fold_on_load=stored is not model)
-    path = staging / "model.safetensors"
+    path = staging / MODEL
     path.write_bytes(data)
     loaded = load_model(path).model
     expected = model.state_dict()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from compressor.errors import Diagnostic, InputError
 
@@ -167,7 +167,7 @@ class LayerChange:
     name: str
     role: str
     shape: tuple[int, ...]
-    weights: int
+    weights: Annotated[int, Field(gt=0)]
     pruned: int
     zeros_before: int
     zeros_after: int
@@ -209,7 +209,7 @@ class LayerSparsity:
     name: str
     role: str
     shape: tuple[int, ...]
-    weights: int
+    weights: Annotated[int, Field(gt=0)]
     zeros: int
 
 
@@ -311,7 +311,7 @@ class RunRecord:
         duration_s: wall time of the run in seconds.
         recipe: the resolved recipe, after extends and overrides.
         weights: the source checkpoint.
-        model: the model as it was judged first.
+        model: the model the modifiers were given.
         compressed_model: the model that was saved.
         changes: one per modifier, in order.
         layers: every convolution of the finished model.

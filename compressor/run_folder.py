@@ -3,61 +3,91 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from compressor.errors import Diagnostic, OutputError
-from compressor.results import FileDigest
+from compressor.results import RUN_SCHEMA, FileDigest
+
+REPORT, RECORD, MODEL = "report.md", "run.json", "model.safetensors"
+PREDICTIONS_BEFORE, PREDICTIONS_AFTER = "predictions_before.json", "predictions_after.json"
+_OURS = {REPORT, RECORD, MODEL, PREDICTIONS_BEFORE, PREDICTIONS_AFTER}
 
 
 def check_output(output: Path, *, force: bool) -> None:
-    """Refuse to write over an earlier run unless asked to, and over anything that is no run in any case.
+    """Refuse to write over an earlier run unless asked to, and over anything else in any case.
 
     Raises:
-        OutputError: O601 an earlier run is there; O603 something else is there.
+        OutputError: O601 an earlier run is there; O603 something else is there, alone or beside a run's files.
     """
-    if not output.exists():
+    if not (output.exists() or output.is_symlink()):
         return
-    is_run = (output / "run.json").is_file()
-    if not is_run and (output.is_file() or any(output.iterdir())):
-        help_text = "name another folder with --output"
-        raise OutputError(Diagnostic("O603", "there is something here that is not a run", str(output), help=help_text))
-    if is_run and not force:
+    found = {path.name for path in output.iterdir()} if output.is_dir() and not output.is_symlink() else None
+    if found == set():
+        return
+    if found is None or not found <= _OURS or not _is_record(output / RECORD):
+        message = "there is something here that is not a run's"
+        raise OutputError(Diagnostic("O603", message, str(output), help="name another folder with --output"))
+    if not force:
         help_text = "name another folder with --output, or replace the run with --force"
         raise OutputError(Diagnostic("O601", "there is a run here already", str(output), help=help_text))
 
 
+def _is_record(path: Path) -> bool:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("schema") == RUN_SCHEMA
+
+
 @contextmanager
-def written_aside(output: Path) -> Iterator[Path]:
+def written_aside(output: Path, *, force: bool) -> Iterator[Path]:
     """A folder beside `output` to write into; it takes `output`'s place when the block ends without an error.
 
     Raises:
-        OutputError: O602 the place cannot be written to.
+        OutputError: O602 the place cannot be written to; O601 or O603 something has come there meanwhile.
     """
-    staging = output.parent / f".{output.name}.partial"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
-        staging.mkdir()
+        staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
+    except OSError as fault:
+        raise _cannot_write(output, fault) from fault
+    try:
         yield staging
+        check_output(output, force=force)
         _publish(staging, output)
     except OSError as fault:
-        message = f"cannot write here: {fault.strerror or fault}"
-        raise OutputError(Diagnostic("O602", message, str(output), help="choose another folder: --output")) from fault
+        if not str(fault.filename or "").startswith(str(output.parent)):
+            raise  # not about the output
+        raise _cannot_write(output, fault) from fault
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _publish(staging: Path, output: Path) -> None:
     """Put the finished folder in its place; an earlier run stays until then."""
-    old = output.parent / f".{output.name}.old"
+    staging.chmod(0o755)  # mkdtemp's folder is the owner's alone
+    if not output.exists():
+        staging.rename(output)
+        return
+    old = staging.with_suffix(".old")
+    output.rename(old)
+    try:
+        staging.rename(output)
+    except OSError:
+        old.rename(output)
+        raise
     shutil.rmtree(old, ignore_errors=True)
-    if output.exists():
-        output.rename(old)
-    staging.rename(output)
-    shutil.rmtree(old, ignore_errors=True)
+
+
+def _cannot_write(output: Path, fault: OSError) -> OutputError:
+    message = f"cannot write here: {fault.strerror or fault}"
+    return OutputError(Diagnostic("O602", message, str(output), help="choose another folder: --output"))
 
 
 def digests(folder: Path) -> tuple[FileDigest, ...]:

@@ -77,7 +77,7 @@ def forward_table(golden: Path, device: torch.device) -> Table:
         "raw, fused",
         "decoded, fused",
         "parameters, fused",
-        "size, layers, GFLOPs equal",
+        "parameters, layers, GFLOPs equal",
     )
     return Table(headers, tuple(rows))
 

@@ -16,6 +16,7 @@ from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode
 from compressor.artifact.save import FORMAT, METADATA_KEY
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.yolov5.architecture import (
+    Anchors,
     Architecture,
     Generation,
     architecture_from_yaml,
@@ -121,9 +122,11 @@ def _dense(name: str, record: dict[str, Any], tensors: dict[str, Tensor]) -> Ten
 def _state_dict(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> LoadedModel:
     """A plain state dict with upstream's keys; `names` and `yaml` in its metadata are used where they are there."""
     architecture = _architecture_of(path, metadata, tensors)
-    names = tuple(str(name) for name in metadata.get("names", range(architecture.nc)))
+    names = _names(metadata.get("names"), architecture.nc)
     dtype = str(tensors["model.0.conv.weight" if architecture.generation == "v6" else "model.0.conv.conv.weight"].dtype)
     model = _filled(path, architecture, names, tensors)
+    strides = torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
+    model.architecture = replace(architecture, anchors=_nested(model.detect.anchors * strides))
     return LoadedModel(model, dtype.removeprefix("torch."), "safetensors state dict", {})
 
 
@@ -134,8 +137,7 @@ def _architecture_of(path: Path, metadata: dict[str, Any], tensors: dict[str, Te
         raise ValueError("a YOLOv5 state dict holds one entry named model.<last layer>.anchors")
     index, grid = found[0]
     nc = int(tensors[f"model.{index}.m.0.weight"].shape[0] / grid.shape[1]) - 5
-    strides = torch.tensor(metadata.get("strides", [8, 16, 32, 64][: len(grid)]), dtype=torch.float32)
-    anchors = tuple(tuple(map(tuple, level)) for level in (grid.float() * strides.view(-1, 1, 1)).tolist())
+    anchors = _nested(grid)  # in grid units until the strides are known from the network
     yaml = metadata.get("yaml", {})
     if "backbone" in yaml:
         return architecture_from_yaml(yaml, nc, anchors, str(path))
@@ -149,6 +151,20 @@ def _architecture_of(path: Path, metadata: dict[str, Any], tensors: dict[str, Te
             return architecture
     help_text = "write upstream's `yaml` (with backbone and head) as JSON into the file's metadata"
     raise CheckpointError(Diagnostic("W309", "the tensors fit no stock YOLOv5 size", str(path), help=help_text))
+
+
+def _nested(anchors: Tensor) -> Anchors:
+    return tuple(tuple((width, height) for width, height in level) for level in anchors.float().tolist())
+
+
+def _names(named: Any, nc: int) -> tuple[str, ...]:
+    """Class names from a list, or from YOLOv5's mapping of index to name; `0`, `1`, ... where the file has none."""
+    if named is None:
+        return tuple(str(index) for index in range(nc))
+    names = [named[str(index)] for index in range(len(named))] if isinstance(named, dict) else named
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("`names` is neither a list of names nor a mapping of class indices to names")
+    return tuple(names)
 
 
 def _filled(path: Path, architecture: Architecture, names: tuple[str, ...], tensors: dict[str, Tensor]) -> YOLOv5:

@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from compressor.cli.console import Console, console_options
+from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options
 from compressor.recipe.load import RecipeFile
 from compressor.report.tables import coco_table, detection_table, size_table, sparsity_table
 from compressor.results import RunRecord
+from compressor.run_folder import RECORD, REPORT
 
 
 @click.command(short_help="Run a recipe: judge, compress, judge again, save, report.")
@@ -33,6 +35,7 @@ def apply(
     """
     from compressor.pipeline import Options, run
 
+    unwind()
     folder = output or Path("reports") / recipe_file.name
     command = shlex.join(["compressor", *sys.argv[1:]])
     options = Options(folder, device, evaluate=not no_evaluate, force=force, command=command)
@@ -52,5 +55,5 @@ def _print(record: RunRecord, folder: Path, console: Console) -> None:
     if record.warnings:
         console.result(f"\n{len(record.warnings)} warnings: see the report")
     console.heading("\nWritten")
-    for name in ("report.md", "run.json", *(file.path for file in record.files)):
+    for name in (REPORT, RECORD, *(file.path for file in record.files)):
         console.result(f"  {(folder / name).as_posix()}")

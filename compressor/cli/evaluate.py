@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 
 from compressor.cli.console import Console, console_options
+from compressor.cli.interrupts import unwind
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.tables import evaluation_coco_table, evaluation_detection_table, evaluation_speed_line
@@ -51,6 +52,7 @@ def evaluate(*, weights: str, data: str, device: str, as_json: bool, console: Co
     from compressor import pipeline
     from compressor.yolov5.describe import summarise
 
+    unwind()
     source, evaluation = pipeline.evaluate(weights, data, judged, device, console)
     if as_json:
         model = asdict(summarise(source.model))

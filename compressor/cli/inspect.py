@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from compressor.cli.console import Console, console_options
+from compressor.cli.interrupts import unwind
 from compressor.report.tables import Table, layer_table, megabytes, percent
 
 
@@ -26,6 +27,7 @@ def inspect(*, file: str, layers: bool, as_json: bool, console: Console) -> None
     """
     from compressor import pipeline
 
+    unwind()
     seen = pipeline.inspect(file, console)
     if as_json:
         document = {"schema": "compressor/inspection/1", "file": file, **asdict(seen)}

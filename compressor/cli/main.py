@@ -11,10 +11,9 @@ from compressor.cli.apply import apply
 from compressor.cli.diff import diff
 from compressor.cli.evaluate import evaluate
 from compressor.cli.inspect import inspect
+from compressor.cli.interrupts import INTERRUPTED, MESSAGE
 from compressor.cli.plan import plan
 from compressor.errors import did_you_mean
-
-INTERRUPTED = 130
 
 
 class _Suggesting(click.Group):
@@ -53,5 +52,5 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\ninterrupted; the run folder was left as it was", err=True)
+        click.echo(MESSAGE, err=True)
         sys.exit(INTERRUPTED)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from compressor.cli.console import Console, console_options
+from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options
 from compressor.recipe.load import RecipeFile
 from compressor.report.tables import plan_table
@@ -26,6 +27,7 @@ def plan(*, recipe_file: RecipeFile, as_json: bool, console: Console) -> None:
     """
     from compressor import pipeline
 
+    unwind()
     source, changes = pipeline.plan(recipe_file, console)
     if as_json:
         steps = [asdict(change) for change in changes]

@@ -33,7 +33,7 @@ def lamp(scores: Scores, sparsity: float) -> list[int]:
     """One threshold over LAMP scores: layer-adaptive magnitude (Lee et al. 2021, arXiv:2010.07611).
 
     LAMP(u) = w_u^2 / sum of w_v^2 over all v of the layer with |w_v| >= |w_u|. The order inside a layer stays that of
-    the magnitudes, and every layer keeps its largest weight.
+    the magnitudes, and a layer's largest weight, of score 1, is among the last to go.
     """
     return across_layers([lamp_scores(layer) for layer in scores], sparsity)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from compressor.errors import Diagnostic, RunError
+from compressor.errors import Diagnostic, PlanError, RunError
 from compressor.modifiers import allocation, scores
 from compressor.modifiers.masks import keep_mask
 from compressor.plan.layers import Layer
@@ -28,9 +28,18 @@ def prune(layers: tuple[Layer, ...], modifier: Prune) -> Change:
 
 
 def keep_masks(layers: tuple[Layer, ...], modifier: Prune) -> list[NDArray[np.bool_]]:
-    """The keep-mask of every layer, (numel,) in C order; nothing is changed."""
+    """The keep-mask of every layer, (numel,) in C order; nothing is changed.
+
+    Raises:
+        PlanError: P204 no weight would go, or none would stay.
+    """
     importances = [scores.magnitude(layer.weight) for layer in layers]
     counts = _counts(layers, importances, modifier)
+    total = sum(importance.size for importance in importances)
+    if sum(counts) in (0, total):
+        left = "no weight" if sum(counts) == 0 else "every weight"
+        message = f"sparsity {modifier.sparsity:g} of {total:,} targeted weights takes {left}"
+        raise PlanError(Diagnostic("P204", message, help="choose a sparsity further from 0 and 1, or other targets"))
     return [keep_mask(importance, count) for importance, count in zip(importances, counts, strict=True)]
 
 

@@ -147,6 +147,8 @@ class _Reader:
                 return None
             case "bool":
                 return text.lower() in ("true", "yes", "on")
+            case "int" | "float" if len(text) > _LONGEST_NUMBER:
+                return 0
             case "int" if _INT.fullmatch(text):
                 return int(text)
             case "float" if _FLOAT.fullmatch(text):
@@ -154,9 +156,10 @@ class _Reader:
             case "float":
                 return float(text.lower().replace(".inf", "inf").replace(".nan", "nan")) if _SPECIAL(text) else text
             case _:
-                return text
+                return text.encode("utf-8", "replace").decode() if surprise else text
 
 
+_LONGEST_NUMBER = 300  # digits
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
@@ -165,9 +168,13 @@ _SPECIAL = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE).fullmatch
 
 def _surprise(kind: str, text: str, *, quoted: bool) -> tuple[str, str] | None:
     """What and how to mend, where YAML 1.1 reads a value otherwise than its writer meant; else None."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "the text holds half of a surrogate pair", "write the letter itself"
     if quoted:
         return None
     match kind:
+        case "int" | "float" if len(text) > _LONGEST_NUMBER:
+            return "a number this long cannot be meant", "write fewer digits"
         case "bool" if text.lower() not in ("true", "false"):
             return f"YAML reads {text} as a truth value", f'write true or false, or "{text}" in quotes for text'
         case "int" if not _INT.fullmatch(text):

@@ -37,12 +37,15 @@ def parse_set(argument: str) -> Override:
     if not equals or not all(parts):
         help_text = "write a path of keys and positions, an equals sign and a value: modifiers.0.sparsity=0.5"
         raise RecipeError(Diagnostic("R110", "not of the form path=value", flag, help=help_text))
-    return Override(tuple(int(part) if part.isdigit() else part for part in parts), value, flag)
+    return Override(tuple(int(part) if part.isascii() and part.isdecimal() else part for part in parts), value, flag)
 
 
 def apply_override(root: Node, override: Override, faults: list[Diagnostic]) -> Node:
     """`root` with one value replaced or added; a path that leads nowhere is appended to `faults` (R110)."""
     place = Place(override.flag)
+    if override.path[0] == "extends":
+        faults.append(place.diagnostic("R110", "what a recipe extends stands in its file and cannot be set here"))
+        return root
     if override.literal:
         value = Node(override.value, place)
     else:

@@ -76,7 +76,7 @@ class Artifact(Part):
 class Recipe(Part):
     """What to compress, how, how far, and how to judge the result."""
 
-    version: Literal[1]
+    version: int = Field(ge=1, le=1, description="version of the recipe language")
     description: str = Field("", description="one sentence that says what the recipe is for")
     model: Model = Model()
     data: str | None = Field(None, min_length=1, description="a YOLOv5 dataset YAML, or a name such as coco.yaml")

@@ -29,8 +29,7 @@ class Table:
 
     def markdown(self) -> str:
         """A pipe table; cells are escaped."""
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
-        return self._render("pipe", rows)
+        return self._render("pipe", [[cell.replace("|", "\\|") for cell in row] for row in self.rows])
 
     def text(self) -> str:
         """For the terminal."""
@@ -39,6 +38,7 @@ class Table:
     def _render(self, style: str, rows: Sequence[Sequence[str]]) -> str:
         sides = ["left" if i < self.text_columns else "right" for i in range(len(self.headers))]
         colalign = sides if rows else None
+        rows = [["".join(letter if letter.isprintable() else " " for letter in cell) for cell in row] for row in rows]
         return tabulate(rows, self.headers, tablefmt=style, colalign=colalign, disable_numparse=True)
 
 

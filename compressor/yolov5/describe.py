@@ -1,4 +1,4 @@
-"""What upstream prints of a model: layers, parameters, GFLOPs; and what a plan needs: MACs per layer."""
+"""What upstream prints of a model: layers, parameters, GFLOPs."""
 
 from __future__ import annotations
 

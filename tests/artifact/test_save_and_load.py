@@ -146,3 +146,33 @@ def test_other_changes_to_a_folded_model_have_no_such_storage() -> None:
     assert unfolded_storage(model, raw, "float16") is None
     precise = tiny_model()  # float32 weights that float16 cannot hold
     assert unfolded_storage(fuse(copy.deepcopy(precise)), precise, "float16") is None
+
+
+def plain_file(folder: Path, model: YOLOv5, **metadata: object) -> Path:
+    described = {"yaml": architecture_to_yaml(model.architecture), **metadata}
+    save_file(
+        model.state_dict(), folder / "m.safetensors", {key: json.dumps(value) for key, value in described.items()}
+    )
+    return folder / "m.safetensors"
+
+
+def test_names_may_be_a_mapping_as_yolov5_writes_them(tmp_path: Path) -> None:
+    path = plain_file(tmp_path, tiny_model(), names={"0": "disc", "1": "box", "2": "bar"}, strides=[4, 8, 16])
+    loaded = load_model(path).model
+    assert loaded.names == NAMES
+    assert np.allclose(
+        loaded.architecture.anchors[0], [(10, 13), (16, 30), (33, 23)]
+    )  # whatever strides the file claims
+
+
+@pytest.mark.parametrize("names", ["disc", [[1], [2], [3]], {"a": "b"}, ["disc"]])
+def test_names_that_are_none_are_refused(tmp_path: Path, names: object) -> None:
+    with pytest.raises(CheckpointError, match="W302"):
+        load_model(plain_file(tmp_path, tiny_model(), names=names))
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
+    model = tiny_model()
+    convolutions(model)[2].weight.view(-1)[:3] = float("nan")
+    with pytest.raises(CheckpointError, match=r"W306 model.2.cv1.conv.weight holds 3 values"):
+        load_model(plain_file(tmp_path, model))

@@ -106,10 +106,20 @@ def test_earlier_run_is_kept_unless_forced(place: Path) -> None:
     assert (place / "reports" / "tiny_half" / "run.json").read_bytes() == before
     (place / "mine").mkdir(exist_ok=True)
     (place / "mine" / "thesis.tex").write_text("x")
-    forced = compressor("apply", "tiny_half.yaml", "--output", "mine", "--force", cwd=place)
-    assert forced.returncode == 2
-    assert "O603" in forced.stderr
-    assert (place / "mine" / "thesis.tex").exists()
+    for record in ("", "{}", (place / "reports" / "tiny_half" / "run.json").read_text()):
+        (place / "mine" / "run.json").write_text(record)
+        forced = compressor("apply", "tiny_half.yaml", "--output", "mine", "--force", cwd=place)
+        assert forced.returncode == 2
+        assert "O603" in forced.stderr
+        assert (place / "mine" / "thesis.tex").exists()
+
+
+def test_forced_run_takes_the_place_of_the_earlier_one(place: Path) -> None:
+    shutil.copytree(place / "reports" / "tiny_half", place / "old", dirs_exist_ok=True)
+    done = compressor("apply", "tiny_half.yaml", "--output", "old", "--force", "--no-evaluate", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (place / "old").iterdir()} == {"report.md", "run.json", "model.safetensors"}
+    assert not list(place.glob(".old*"))
 
 
 @pytest.mark.parametrize("fuse", ["after", "never"])
@@ -159,6 +169,13 @@ def test_inspect_tells_source_and_artifact_apart(place: Path) -> None:
         (("apply", "tiny_half.yaml", "--output", "tiny.yaml/x"), 2, ("O602",)),
         (("diff", "reports/tiny_half", "nowhere"), 2, ("U901",)),
         (("diff", "reports/tiny_half", "tiny.yaml"), 2, ("U902",)),
+        (
+            ("apply", "tiny_half.yaml", "--output", "x", "--set", "modifiers.0.sparsity=0.0000001"),
+            2,
+            ("P204", "no weight"),
+        ),
+        (("evaluate", "tiny.safetensors", "--data", "tiny.yaml", "--conf-thres", "nan"), 2, ("R103", "--conf-thres")),
+        (("evaluate", "tiny.safetensors", "--data", "tiny.yaml", "--device", "meta"), 2, ("U903",)),
         (("aply", "x"), 2, ("did you mean 'apply'?",)),
         (("evaluate", "tiny.safetensors", "--data", "tiny.yaml", "--split", "test"), 2, ("test",)),
     ],
@@ -173,7 +190,7 @@ def test_faults_end_in_a_sentence_and_leave_nothing(
     for word in words:
         assert word in done.stderr
     assert not (place / "x").exists()
-    assert not list(place.rglob("*.partial"))
+    assert not list(place.rglob(".*.partial"))
 
 
 def test_data_of_other_classes_is_refused(place: Path, tmp_path: Path) -> None:

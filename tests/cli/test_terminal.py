@@ -68,6 +68,18 @@ def test_interrupt_ends_with_130_and_leaves_nothing(place: Path) -> None:
     assert not list((place / "reports").glob(".*"))
 
 
+@pytest.mark.parametrize("delay_s", [0.3, 0.8, 1.5, 2.5])
+def test_interrupt_while_starting_ends_with_130_too(place: Path, delay_s: float) -> None:
+    command = [sys.executable, "-m", "compressor", "apply", "tiny_half.yaml"]
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGINT)
+        _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130, shown
+    assert b"Traceback" not in shown
+    assert not list(place.glob("reports/*"))
+
+
 def test_quiet_prints_results_only(place: Path) -> None:
     done = compressor("apply", "tiny_half.yaml", "--quiet", "--no-evaluate", cwd=place)
     assert (done.returncode, done.stderr) == (0, "")

@@ -60,6 +60,9 @@ def test_overrides_win_and_the_last_wins(tmp_path: Path) -> None:
         ("modifiers.3.sparsity=0.2", "--set modifiers.3.sparsity=0.2: R110 there is no position 3 in a list of 1"),
         ("modifiers.0.sparsty=0.2", "--set modifiers.0.sparsty=0.2: R101 unknown key 'sparsty' in modifiers[0]"),
         ("evaluation.baseline=no", "--set evaluation.baseline=no: R107 YAML reads no as a truth value"),
+        ("modifiers.²=1", "--set modifiers.²=1: R110 there is no position ²"),
+        ("extends=a.yaml", "--set extends=a.yaml: R110 what a recipe extends stands in its file"),
+        ("version=true", "--set version=true: R104 version must be a whole number, got true"),
         ("sparsity", "--set sparsity: R110 not of the form path=value"),
         ("evaluation=[", "--set evaluation=[: R100 not valid YAML"),
     ],
@@ -91,3 +94,11 @@ def test_no_text_leaves_the_reader_other_than_by_a_recipe_error(tmp_path: Path) 
         path.write_bytes(data)
         with pytest.raises(RecipeError):
             load_recipe(path)
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "0." + "1" * 5000, '"a\\ud800b"'])
+def test_absurd_values_are_told_and_not_converted(tmp_path: Path, value: str) -> None:
+    path = write(tmp_path, "r.yaml", f"{MINIMAL}description: {value}\n")
+    with pytest.raises(RecipeError, match=r"r\.yaml:4:14: R107") as caught:
+        load_recipe(path)
+    str(caught.value).encode()
