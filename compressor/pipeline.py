@@ -224,7 +224,8 @@ def _load_judge(recipe_file: RecipeFile, model: YOLOv5, device: torch.device, pr
 
 
 def _judge(data: str, settings: Settings, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
-    dataset = load_dataset(data)
+    with progress.step(f"open {data}"):
+        dataset = load_dataset(data)  # draws the embedded data set on first use
     check_classes(model.names, dataset)
     with progress.bar(f"read {data}", "images") as update:
         split = read_split(dataset, settings.split, update)

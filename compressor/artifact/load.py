@@ -54,7 +54,7 @@ def load_model(path: Path) -> LoadedModel:
     Raises:
         CheckpointError: W3xx the file is missing, damaged, hostile or not supported.
     """
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         return _load_safetensors(path)
     checkpoint = read_checkpoint(path)
     facts = {

@@ -1,15 +1,17 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from compressor.errors import PlanError
 from compressor.plan.layers import ROLES, convolutions
 from compressor.plan.targets import targeted
 from compressor.recipe.load import RecipeFile, load_recipe
-from compressor.yolov5.architecture import Generation, stock_architecture
+from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
 from compressor.yolov5.build import build
 from tests.tiny import tiny_model
 
+RECIPES = Path(__file__).parents[2] / "recipes"
 LAYERS = convolutions(tiny_model())
 
 
@@ -46,6 +48,17 @@ def test_roles_cover_every_layer_of_every_family(generation: Generation, size: s
     roles = [layer.role for layer in layers]
     assert set(roles) == set(ROLES)
     assert (roles.count("stem"), roles.count("detect")) == (1, 4 if size.endswith("6") else 3)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_recipes_fit_every_size_and_generation(path: Path) -> None:
+    recipe_file = load_recipe(path)
+    generations: tuple[Generation, Generation] = ("v5", "v6")
+    for generation in generations:
+        for size in stock_sizes(generation):
+            with torch.device("meta"):
+                layers = convolutions(build(stock_architecture(generation, size, nc=3)))
+            assert targeted(layers, recipe_file, 0) == layers
 
 
 @pytest.mark.parametrize(

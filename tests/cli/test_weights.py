@@ -1,0 +1,65 @@
+"""Weights as users name them: URLs, names without a network, and other people's checkpoints."""
+
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import compressor
+from tests.tiny import tiny_weights
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
+    (tmp_path / "served").mkdir()
+    tiny_weights(tmp_path / "served")
+    handler = functools.partial(Quiet, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield serving
+        serving.shutdown()
+        thread.join()
+
+
+def test_url_is_fetched_once_and_kept(tmp_path: Path, server: ThreadingHTTPServer) -> None:
+    cache = {"COMPRESSOR_CACHE": str(tmp_path / "cache")}
+    url = f"http://127.0.0.1:{server.server_port}/tiny.safetensors"
+    first = compressor("inspect", url, cwd=tmp_path, env=cache)
+    assert first.returncode == 0, first.stderr
+    (tmp_path / "served" / "tiny.safetensors").unlink()
+    second = compressor("inspect", url, cwd=tmp_path, env=cache)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == first.stdout
+    missing = compressor("inspect", url.replace("tiny", "other"), cwd=tmp_path, env=cache)
+    assert missing.returncode == 3
+    assert "404" in missing.stderr
+
+
+def test_no_network_says_where_to_put_the_file_by_hand(tmp_path: Path) -> None:
+    env = {"COMPRESSOR_CACHE": str(tmp_path / "cache"), "COMPRESSOR_WEIGHTS_URL": "http://127.0.0.1:9"}
+    done = compressor("inspect", "yolov5s.pt", cwd=tmp_path, env=env)
+    assert done.returncode == 3
+    assert "N701" in done.stderr
+    assert "http://127.0.0.1:9/v7.0/yolov5s.pt" in done.stderr
+    assert str(tmp_path / "cache") in done.stderr
+
+
+@pytest.mark.parametrize("recipe", ["yolov5_uniform30", "yolov5_global30"])
+@pytest.mark.parametrize("weights", ["waste_nc2", "animals_nc3", "helmet_vest_nc2"])
+def test_family_recipes_plan_on_custom_checkpoints(shared: Path, tmp_path: Path, recipe: str, weights: str) -> None:
+    file = shared / "data" / "weights" / f"{weights}.pt"
+    done = compressor("plan", RECIPES / f"{recipe}.yaml", "--weights", file, "--data", "mine.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "model.24.m.2" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("30.00 %")
