@@ -16,10 +16,8 @@ import torch
 from compressor.artifact.load import LoadedModel, load_model
 from compressor.artifact.save import (
     Provenance,
-    dense_size,
     encode_model,
-    file_size,
-    file_size_of,
+    measure,
     round_to_dtype,
     unfolded_storage,
 )
@@ -309,8 +307,7 @@ def _save(
         if not torch.equal(tensor, expected[name].cpu()):
             help_text = "this is a fault of compressor; please report it"
             raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
-    dense_float32, dense = dense_size(stored, "float32"), dense_size(stored, dtype)
-    return loaded, Sizes(file_size_of(source), dense_float32, dense, file_size(data))
+    return loaded, measure(source.read_bytes(), stored, data, dtype)
 
 
 def _layer_sparsity(layer: Layer) -> LayerSparsity:

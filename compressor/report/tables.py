@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from compressor.results import (
+    GZIP_LEVEL,
     Change,
     CocoMetrics,
     DetectionMetrics,
@@ -162,7 +163,7 @@ def size_table(sizes: Sizes, dtype: str) -> Table:
         )
         for name, size in entries
     )
-    return Table(("file", "MB", f"x dense {dtype}", "MB gzipped", "x dense gzipped"), rows)
+    return Table(("file", "MB", f"x dense {dtype}", f"MB, gzip -{GZIP_LEVEL}", "x dense, gzipped"), rows)
 
 
 def layer_table(layers: Sequence[LayerSparsity]) -> Table:
