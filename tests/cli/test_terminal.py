@@ -5,7 +5,6 @@ import select
 import signal
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from tests.cli.commands import compressor
 from tests.tiny import tiny_data, tiny_recipe, tiny_weights
 
+termios = pytest.importorskip("termios", reason="pseudo-terminals are POSIX's")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals and SIGINT are POSIX's")
 
 
@@ -68,10 +68,21 @@ def test_interrupt_ends_with_130_and_leaves_nothing(place: Path) -> None:
     assert not list((place / "reports").glob(".*"))
 
 
-@pytest.mark.parametrize("delay_s", [0.3, 0.8, 1.5, 2.5])
-def test_interrupt_while_starting_ends_with_130_too(place: Path, delay_s: float) -> None:
-    command = [sys.executable, "-m", "compressor", "apply", "tiny_half.yaml"]
+STARTING = """
+from compressor.cli.interrupts import exit_at_once
+exit_at_once()
+print("started", flush=True)
+from compressor.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.5, 1.0, 2.0])
+def test_interrupt_while_modules_are_imported_ends_with_130_too(place: Path, delay_s: float) -> None:
+    command = [sys.executable, "-c", STARTING, "apply", "tiny_half.yaml"]
     with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"started\n"
         time.sleep(delay_s)
         process.send_signal(signal.SIGINT)
         _, shown = process.communicate(timeout=60)
