@@ -10,9 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from compressor.yolov5.build import YOLOv5
+
+
+settings.register_profile("steady", deadline=None)  # a busy machine is no fault
+settings.load_profile("steady")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
