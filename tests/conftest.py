@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from compressor.yolov5.build import YOLOv5
 
-
 settings.register_profile("steady", deadline=None)  # a busy machine is no fault
 settings.load_profile("steady")
 

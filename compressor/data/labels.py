@@ -87,7 +87,7 @@ def _check(rows: Labels, lines: list[int], classes: int) -> None:
         (~np.isfinite(rows).all(axis=1), "every value must be a finite number"),
         ((rows < 0).any(axis=1), "a value is below 0"),
         ((coordinates > 1).any(axis=1), "a coordinate is above 1; coordinates are fractions of the image's size"),
-        (index % 1 != 0, "the class must be a whole number"),
+        (index != np.floor(index), "the class must be a whole number"),
         (index >= classes, f"the data set has only {classes} classes, counted from 0"),
     )
     for bad, reason in faults:
