@@ -10,7 +10,7 @@ import click
 
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
-from compressor.report.tables import Table, layer_table, megabytes, percent
+from compressor.report.tables import layer_table, megabytes, percent
 
 
 @click.command(short_help="Say what is in a checkpoint or an artifact.")
@@ -44,6 +44,7 @@ def inspect(*, file: str, layers: bool, as_json: bool, console: Console) -> None
         ("sparsity", f"{percent(seen.sparsity)} of the convolution weights are zero"),
         *seen.facts.items(),
     ]
-    console.result(Table(("", ""), tuple(rows), text_columns=2).text())
+    for label, text in rows:
+        console.result(f"{label:<22}  {text}")
     if layers:
         console.result("\n" + layer_table(seen.layers).text())
