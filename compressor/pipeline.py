@@ -24,11 +24,12 @@ from compressor.artifact.save import (
 from compressor.data.dataset import load_dataset, read_split
 from compressor.data.fetch import find_weights
 from compressor.environment import describe_environment
-from compressor.errors import ArtifactError, Diagnostic, RecipeError, RunError
+from compressor.errors import ArtifactError, Diagnostic, PlanError, RecipeError, RunError
 from compressor.evaluation.coco import write_predictions
 from compressor.evaluation.judge import Judge, check_classes, make_judge
 from compressor.evaluation.predict import select_device
-from compressor.modifiers import apply_modifier, plan_modifier
+from compressor.modifiers import apply_modifier
+from compressor.modifiers.order import Step, check_every_step_matters
 from compressor.plan.layers import Layer, convolutions
 from compressor.plan.targets import targeted
 from compressor.progress import Progress
@@ -100,7 +101,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     unfused = copy.deepcopy(model)  # may hold the result without rounding, see `unfolded_storage`
     if recipe.model.fuse == "before":
         fuse(model)
-    steps = _plan_layers(recipe_file, model)  # before the first evaluation: a wrong target is told at once
+    steps = _steps(recipe_file, model)  # before the first evaluation: what does not fit is told at once
     summary_before = summarise(model)
 
     with written_aside(options.output, force=options.force) as staging:
@@ -144,13 +145,8 @@ def plan(recipe_file: RecipeFile, progress: Progress) -> tuple[LoadedModel, list
     _, source = _load_source(recipe_file, progress)
     if recipe_file.recipe.model.fuse == "before":
         fuse(source.model)
-    changes = []
-    for step, (layers, modifier) in enumerate(
-        zip(_plan_layers(recipe_file, source.model), recipe_file.recipe.modifiers, strict=True)
-    ):
-        changes.append(plan_modifier(layers, modifier))
-        if step + 1 < len(recipe_file.recipe.modifiers):
-            apply_modifier(layers, modifier)  # later steps see the earlier ones' result; the model is a copy in memory
+    # the model is a copy in memory, and later steps see the earlier ones' result
+    changes = [apply_modifier(layers, modifier) for layers, modifier in _steps(recipe_file, source.model)]
     return source, changes
 
 
@@ -230,14 +226,28 @@ def _judge(data: str, settings: Settings, model: YOLOv5, device: torch.device, p
     return make_judge(split, settings, device)
 
 
-def _plan_layers(recipe_file: RecipeFile, model: YOLOv5) -> list[tuple[Layer, ...]]:
-    """The layers of every modifier, in order.
+def _steps(recipe_file: RecipeFile, model: YOLOv5) -> list[Step]:
+    """Every modifier with the layers it touches, in order.
 
     Raises:
-        PlanError: P2xx a target or ignore entry does not fit the model.
+        PlanError: P2xx a modifier does not fit the model or makes no difference.
     """
-    layers = convolutions(model)
-    return [targeted(layers, recipe_file, index) for index in range(len(recipe_file.recipe.modifiers))]
+    layers = {layer.name: layer for layer in convolutions(model)}
+    known = [layer.convolution for layer in layers.values()]
+    faults: list[Diagnostic] = []
+    steps = []
+    for index, modifier in enumerate(recipe_file.recipe.modifiers):
+        try:
+            groups = targeted(known, modifier, index, recipe_file)
+        except PlanError as error:
+            faults += error.diagnostics
+            continue
+        chosen = {convolution.name for group in groups for convolution in group.convolutions}
+        steps.append((tuple(layer for name, layer in layers.items() if name in chosen), modifier))
+    if faults:
+        raise PlanError(*faults)
+    check_every_step_matters(steps, recipe_file)
+    return steps
 
 
 def _fetched(weights: str, progress: Progress) -> Path:
@@ -251,11 +261,9 @@ def _judged(judge: Judge, model: YOLOv5, predictions_file: Path, progress: Progr
     return evaluation
 
 
-def _modify(
-    recipe_file: RecipeFile, model: YOLOv5, steps: list[tuple[Layer, ...]], progress: Progress
-) -> tuple[Change, ...]:
+def _modify(recipe_file: RecipeFile, model: YOLOv5, steps: list[Step], progress: Progress) -> tuple[Change, ...]:
     changes = []
-    for layers, modifier in zip(steps, recipe_file.recipe.modifiers, strict=True):
+    for layers, modifier in steps:
         with progress.step(modifier.type):
             changes.append(apply_modifier(layers, modifier))
         progress.note(f"{changes[-1].summary}: {changes[-1].pruned:,} of {changes[-1].weights:,} weights")

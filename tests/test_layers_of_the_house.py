@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "compressor"
 ORDER = (
-    *("__init__", "errors", "progress", "recipe", "results", "report", "environment", "yolov5", "data", "plan"),
-    *("modifiers", "evaluation", "training", "artifact", "run_folder", "pipeline", "cli", "__main__"),
+    *("__init__", "errors", "rules", "progress", "recipe", "results", "report", "environment", "yolov5", "data"),
+    *("plan", "modifiers", "evaluation", "training", "artifact", "run_folder", "pipeline", "cli", "__main__"),
 )
 
 

@@ -6,6 +6,7 @@ import copy
 import gzip
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from compressor import __version__
-from compressor.artifact.bitmask import SUFFIXES, encode
+from compressor.artifact.bitmask import SUFFIXES, Bitmask, encode
 from compressor.errors import ArtifactError, Diagnostic
 from compressor.results import GZIP_LEVEL, FileSize, Sizes
 from compressor.yolov5.architecture import architecture_to_yaml
@@ -80,7 +81,7 @@ def round_to_dtype(model: YOLOv5, dtype: Dtype) -> None:
     for name, tensor in model.state_dict().items():
         if not tensor.is_floating_point():
             continue
-        rounded = tensor.to(_TORCH_DTYPES[dtype]).to(tensor.dtype) + 0.0  # + 0.0 turns -0.0 into 0.0
+        rounded = tensor.to(stored_dtype(tensor, dtype)).to(tensor.dtype) + 0.0  # + 0.0 turns -0.0 into 0.0
         if not torch.isfinite(rounded).all():
             help_text = "save with `artifact: {dtype: float32}`"
             raise ArtifactError(Diagnostic("A501", f"{name} holds values too large for {dtype}", help=help_text))
@@ -102,32 +103,92 @@ def encode_model(
         fold_on_load: the reader folds BatchNorm after loading.
     """
     dense = dense_tensors(stored, dtype)
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in dense.items():
-        tensors |= _encoded(name, tensor) if layout == "bitmask" else {name: tensor}
-    metadata = {
-        "format": FORMAT,
-        "version": __version__,
-        "architecture": architecture_to_yaml(stored.architecture),
-        "names": list(stored.names),
-        "strides": list(stored.strides),
-        "fused": stored.fused,
-        "fold_on_load": fold_on_load,
-        "dtype": dtype,
-        "layout": layout,
-        "recipe": provenance.recipe,
-        "source": {"name": provenance.source_name, "sha256": provenance.source_sha256},
-        "tensors": {name: _record(tensor) for name, tensor in dense.items()},
-    }
-    return to_bytes(tensors, {METADATA_KEY: canonical_json(metadata)})
+    tensors = laid_out(dense, layout, lambda _, tensor: encode(tensor))
+    metadata = file_metadata(stored, dense, _digest, dtype, layout, provenance, fold_on_load=fold_on_load)
+    return to_bytes(tensors, {METADATA_KEY: metadata})
+
+
+def stored_dtype(tensor: Tensor, dtype: Dtype) -> torch.dtype:
+    """The type a file of `dtype` holds a tensor in; integers stay what they are."""
+    return _TORCH_DTYPES[dtype] if tensor.is_floating_point() else tensor.dtype
 
 
 def dense_tensors(model: YOLOv5, dtype: Dtype) -> dict[str, Tensor]:
     """The state dict on the CPU, floating tensors in `dtype`, each contiguous."""
     return {
-        name: (tensor.to(_TORCH_DTYPES[dtype]) if tensor.is_floating_point() else tensor).cpu().contiguous()
-        for name, tensor in model.state_dict().items()
+        name: tensor.to(stored_dtype(tensor, dtype)).cpu().contiguous() for name, tensor in model.state_dict().items()
     }
+
+
+def laid_out(
+    dense: Mapping[str, Tensor], layout: Layout, encode_weight: Callable[[str, Tensor], Bitmask]
+) -> dict[str, Tensor]:
+    """The tensors of the file: in `bitmask` layout, convolution weights are encoded where that is smaller.
+
+    Args:
+        dense: the model's tensors in the file's number type; only shapes and dtypes are looked at here.
+        layout: `bitmask` or `dense`.
+        encode_weight: a weight's name and the weight to its encoded form.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in dense.items():
+        encoded = encode_weight(name, tensor) if layout == "bitmask" and _is_convolution(name, tensor) else None
+        if encoded is None or not _shrinks(tensor, encoded):
+            tensors[name] = tensor
+        else:
+            prefix = name.removesuffix(".weight")
+            tensors |= {f"{prefix}.{suffix}": getattr(encoded, suffix) for suffix in SUFFIXES}
+    return tensors
+
+
+def file_metadata(
+    stored: YOLOv5,
+    dense: Mapping[str, Tensor],
+    digest: Callable[[Tensor], str],
+    dtype: Dtype,
+    layout: Layout,
+    provenance: Provenance,
+    *,
+    fold_on_load: bool,
+) -> str:
+    """The file's metadata as canonical JSON.
+
+    Of every dense tensor it holds the shape and a digest: what a reader needs to decode it and to check that it did
+    so right.
+
+    Args:
+        stored: as for `encode_model`, and so the following.
+        dense: its tensors in the file's number type.
+        digest: SHA-256 of a tensor's bytes, 64 hexadecimal digits.
+        dtype: number type of the file.
+        layout: `bitmask` or `dense`.
+        provenance: where the model comes from.
+        fold_on_load: the reader folds BatchNorm after loading.
+    """
+    records = {
+        name: {
+            "shape": list(tensor.shape),
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+            "sha256": digest(tensor),
+        }
+        for name, tensor in dense.items()
+    }
+    return canonical_json(
+        {
+            "format": FORMAT,
+            "version": __version__,
+            "architecture": architecture_to_yaml(stored.architecture),
+            "names": list(stored.names),
+            "strides": list(stored.strides),
+            "fused": stored.fused,
+            "fold_on_load": fold_on_load,
+            "dtype": dtype,
+            "layout": layout,
+            "recipe": provenance.recipe,
+            "source": {"name": provenance.source_name, "sha256": provenance.source_sha256},
+            "tensors": records,
+        }
+    )
 
 
 def measure(source: bytes, stored: YOLOv5, artifact: bytes, dtype: Dtype) -> Sizes:
@@ -149,19 +210,15 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _encoded(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """A convolution weight in the bitmask layout where that is smaller, else as it is."""
-    if tensor.ndim != 4 or not name.endswith(".weight"):
-        return {name: tensor}
-    encoded = encode(tensor)
+def _is_convolution(name: str, tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and name.endswith(".weight")
+
+
+def _shrinks(weight: Tensor, encoded: Bitmask) -> bool:
+    """Whether a weight takes fewer bytes in its encoded form, its longer entry in the file's header included."""
     extra_header = _HEADER_BYTES_PER_TENSOR * (len(SUFFIXES) - 1)
-    if encoded.size_bytes + extra_header >= tensor.numel() * tensor.element_size():
-        return {name: tensor}
-    prefix = name.removesuffix(".weight")
-    return {f"{prefix}.{suffix}": getattr(encoded, suffix) for suffix in SUFFIXES}
+    return encoded.size_bytes + extra_header < weight.numel() * weight.element_size()
 
 
-def _record(tensor: Tensor) -> dict[str, Any]:
-    """Shape and digest of a dense tensor: what a reader needs to decode it and to check that it did so right."""
-    digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
-    return {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch."), "sha256": digest}
+def _digest(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()

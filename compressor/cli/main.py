@@ -10,6 +10,7 @@ from compressor import __version__
 from compressor.cli.apply import apply
 from compressor.cli.diff import diff
 from compressor.cli.evaluate import evaluate
+from compressor.cli.explain import explain
 from compressor.cli.inspect import inspect
 from compressor.cli.interrupts import INTERRUPTED, MESSAGE
 from compressor.cli.plan import plan
@@ -40,7 +41,7 @@ def cli() -> None:
     """
 
 
-for _command in (apply, plan, evaluate, inspect, diff):
+for _command in (apply, plan, evaluate, inspect, diff, explain):
     cli.add_command(_command)
 
 

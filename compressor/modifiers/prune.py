@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from compressor.errors import Diagnostic, PlanError, RunError
+from compressor.errors import Diagnostic, RunError
 from compressor.modifiers import allocation, scores
-from compressor.modifiers.masks import keep_mask
+from compressor.modifiers.masks import keep_mask, n_of_m_mask
 from compressor.plan.layers import Layer
+from compressor.plan.targets import sparsity_groups
 from compressor.recipe.schema import Prune
 from compressor.results import Change, LayerChange
 
@@ -28,31 +29,37 @@ def prune(layers: tuple[Layer, ...], modifier: Prune) -> Change:
 
 
 def keep_masks(layers: tuple[Layer, ...], modifier: Prune) -> list[NDArray[np.bool_]]:
-    """The keep-mask of every layer, (numel,) in C order; nothing is changed.
+    """The keep-mask of every layer, (numel,) in C order; nothing is changed."""
+    masks: dict[str, NDArray[np.bool_]] = {}
+    by_name = {layer.name: layer for layer in layers}
+    for group in sparsity_groups([layer.convolution for layer in layers], modifier):
+        members = [by_name[convolution.name] for convolution in group.convolutions]
+        masks |= zip((layer.name for layer in members), _group_masks(members, group.sparsity, modifier), strict=True)
+    return [masks[layer.name] for layer in layers]
 
-    Raises:
-        PlanError: P204 no weight would go, or none would stay.
-    """
+
+def _group_masks(layers: list[Layer], sparsity: float | None, modifier: Prune) -> list[NDArray[np.bool_]]:
     importances = [scores.magnitude(layer.weight) for layer in layers]
-    counts = _counts(layers, importances, modifier)
-    total = sum(importance.size for importance in importances)
-    if sum(counts) in (0, total):
-        left = "no weight" if sum(counts) == 0 else "every weight"
-        message = f"sparsity {modifier.sparsity:g} of {total:,} targeted weights takes {left}"
-        raise PlanError(Diagnostic("P204", message, help="choose a sparsity further from 0 and 1, or other targets"))
+    if modifier.n_of_m is not None:
+        shapes = [layer.convolution.shape for layer in layers]
+        return [n_of_m_mask(each, shape, *modifier.n_of_m) for each, shape in zip(importances, shapes, strict=True)]
+    assert sparsity is not None  # the schema asks for one where the pattern does not say it
+    counts = _counts(layers, importances, sparsity, modifier)
     return [keep_mask(importance, count) for importance, count in zip(importances, counts, strict=True)]
 
 
-def _counts(layers: tuple[Layer, ...], importances: list[NDArray[np.float32]], modifier: Prune) -> list[int]:
+def _counts(layers: list[Layer], importances: list[NDArray[np.float32]], sparsity: float, modifier: Prune) -> list[int]:
     match modifier.allocation:
         case "uniform":
-            return allocation.uniform([importance.size for importance in importances], modifier.sparsity)
+            return allocation.uniform([importance.size for importance in importances], sparsity)
         case "global":
-            return allocation.across_layers(importances, modifier.sparsity)
+            return allocation.across_layers(importances, sparsity)
         case "lamp":
-            return allocation.lamp(importances, modifier.sparsity)
+            return allocation.lamp(importances, sparsity)
         case "erk":
-            return allocation.erdos_renyi_kernel([tuple(layer.weight.shape) for layer in layers], modifier.sparsity)
+            return allocation.erdos_renyi_kernel([layer.convolution.shape for layer in layers], sparsity)
+        case None:
+            raise AssertionError("the schema asks for an allocation where the pattern does not make one needless")
         case _:
             assert_never(modifier.allocation)
 
@@ -85,7 +92,12 @@ def planned_change(layer: Layer, mask: NDArray[np.bool_]) -> LayerChange:
 
 def describe(modifier: Prune, layers: tuple[Layer, ...]) -> str:
     """One line for the terminal and the report."""
-    return (
-        f"prune {100 * modifier.sparsity:g} % of the weights of {len(layers)} layers "
-        f"({modifier.pattern}, {modifier.score}, {modifier.allocation})"
-    )
+    if modifier.n_of_m is not None:
+        n, m = modifier.n_of_m
+        return f"prune {len(layers)} layers to {n} of every {m} weights along the input channels ({modifier.score})"
+    how = f"({modifier.pattern}, {modifier.score}, {modifier.allocation})"
+    if isinstance(modifier.sparsity, dict):
+        shares = ", ".join(f"{100 * sparsity:g} % of {key}" for key, sparsity in modifier.sparsity.items())
+        return f"prune {shares}: {len(layers)} layers {how}"
+    assert modifier.sparsity is not None  # the schema asks for one where the pattern does not say it
+    return f"prune {100 * modifier.sparsity:g} % of the weights of {len(layers)} layers {how}"

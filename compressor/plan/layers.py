@@ -1,16 +1,13 @@
-"""The layers a recipe can name: every convolution of a model, in order, with its role."""
+"""The layers a recipe can name: every convolution of a model, in order, with its weight."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor, nn
 
 from compressor.yolov5.build import YOLOv5
-
-Role = Literal["stem", "backbone", "neck", "detect"]
-ROLES: tuple[Role, ...] = ("stem", "backbone", "neck", "detect")
+from compressor.yolov5.convolutions import Convolution, Role, convolutions_of
 
 
 @dataclass(frozen=True)
@@ -18,19 +15,22 @@ class Layer:
     """A convolution a modifier may touch.
 
     Attributes:
-        name: module name, such as `model.2.cv1.conv`.
-        role: stem is layer 0, detect the three or four output convolutions, neck the rest of the head.
-        module: the convolution.
+        convolution: its name, role and shape.
+        weight: (C_out, C_in, kH, kW), detached; shares its memory with the model's parameter.
     """
 
-    name: str
-    role: Role
-    module: nn.Conv2d
+    convolution: Convolution
+    weight: Tensor
 
     @property
-    def weight(self) -> Tensor:
-        """(C_out, C_in, kH, kW), detached."""
-        return self.module.weight.detach()
+    def name(self) -> str:
+        """Module name, such as `model.2.cv1.conv`."""
+        return self.convolution.name
+
+    @property
+    def role(self) -> Role:
+        """Stem, backbone, neck or detect."""
+        return self.convolution.role
 
     @property
     def zeros(self) -> int:
@@ -40,18 +40,7 @@ class Layer:
 
 def convolutions(model: YOLOv5) -> tuple[Layer, ...]:
     """Every Conv2d of the model, in the order of its modules."""
-    backbone = len(model.architecture.backbone)
-    last = len(model.architecture.rows) - 1
-    return tuple(
-        Layer(name, _role(int(name.split(".")[1]), backbone, last), module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d)
-    )
-
-
-def _role(index: int, backbone: int, last: int) -> Role:
-    if index == 0:
-        return "stem"
-    if index == last:
-        return "detect"
-    return "backbone" if index < backbone else "neck"
+    modules = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    found = convolutions_of(model.architecture)
+    assert [convolution.name for convolution in found] == list(modules)  # tested on every stock architecture
+    return tuple(Layer(convolution, modules[convolution.name].weight.detach()) for convolution in found)

@@ -13,8 +13,11 @@ from compressor.recipe.messages import explain
 from compressor.recipe.nodes import Node, Place, parse
 from compressor.recipe.overrides import Override, apply_override
 from compressor.recipe.schema import Part, Recipe
+from compressor.recipe.variables import fill_in
 
 PartT = TypeVar("PartT", bound=Part)
+
+_LARGEST = 1_000_000  # bytes of a recipe file
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,33 @@ class RecipeFile:
         """Where the value at `location` was written, or the nearest value around it."""
         return self.root.find(location)
 
+    def key_place(self, *location: str | int) -> Place:
+        """Where the key that `location` ends in was written."""
+        return self.root.find_key(location)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe as it was written, right or wrong.
+
+    Attributes:
+        root: its values with their places, after `extends`, overrides and variables.
+        recipe: the resolved recipe; None where something is at fault.
+        faults: everything found (R1xx), in file order.
+    """
+
+    root: Node
+    recipe: Recipe | None
+    faults: tuple[Diagnostic, ...]
+
+    def place(self, *location: str | int) -> Place:
+        """Where the value at `location` was written, or the nearest value around it."""
+        return self.root.find(location)
+
+    def key_place(self, *location: str | int) -> Place:
+        """Where the key that `location` ends in was written."""
+        return self.root.find_key(location)
+
 
 def load_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> RecipeFile:
     """Read, merge and check a recipe.
@@ -51,14 +81,27 @@ def load_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> RecipeFile:
     Raises:
         RecipeError: every fault found (R1xx), in file order.
     """
+    draft = read_draft(path, overrides)
+    if draft.recipe is None:
+        raise RecipeError(*draft.faults)
+    return RecipeFile(draft.recipe, path, draft.root)
+
+
+def read_draft(path: Path, overrides: tuple[Override, ...] = ()) -> Draft:
+    """As `load_recipe`, for whoever wants to see what a faulty recipe holds."""
     faults: list[Diagnostic] = []
     root = _read(path, faults, opened=())
-    for override in overrides:
-        root = apply_override(root, override, faults)
-    recipe = None if root.value is None else _check(root, faults)
-    if faults or recipe is None:
-        raise RecipeError(*_in_file_order(faults))
-    return RecipeFile(recipe, path, root)
+    if root.value is not None:
+        for override in overrides:
+            root = apply_override(root, override, faults)
+        own = frozenset((path.as_posix(), *(override.flag for override in overrides)))
+        root = fill_in(root, own, faults)
+    incomplete = any(fault.code in _UNREAD for fault in faults)
+    recipe = None if root.value is None else _check(root, faults, incomplete=incomplete)
+    return Draft(root, None if faults else recipe, tuple(in_file_order(faults)))
+
+
+_UNREAD = ("R100", "R108", "R109", "R113")  # a file, or a part of one, could not be read
 
 
 def check_part(part: type[PartT], values: dict[str, Any]) -> PartT:
@@ -79,13 +122,25 @@ def _read(path: Path, faults: list[Diagnostic], opened: tuple[Path, ...]) -> Nod
     """One file merged over the files it extends."""
     place = Place(path.as_posix())
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        faults.append(place.diagnostic("R100", "the recipe is not UTF-8 text", "save it as UTF-8"))
-        return Node(None, place)
-    except OSError as fault:
+        if path.stat().st_size > _LARGEST:
+            message = f"the file holds {path.stat().st_size:,} bytes; a recipe is at most {_LARGEST:,}"
+            faults.append(place.diagnostic("R108", message, "name a recipe, not a data file"))
+            return Node(None, place)
+        data = path.read_bytes()
+    except (OSError, ValueError) as fault:  # ValueError: a null byte in the name
         near = did_you_mean(path.name, _recipes_beside(path))
-        faults.append(place.diagnostic("R108", f"cannot read the recipe: {fault.strerror or fault}", near))
+        reason = fault.strerror if isinstance(fault, OSError) else fault
+        help_text = near or ("name a file in it" if path.is_dir() else "name a recipe file, such as recipes/demo.yaml")
+        faults.append(place.diagnostic("R108", f"cannot read the recipe: {reason}", help_text))
+        return Node(None, place)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        before = data[: fault.start]
+        column = fault.start - (before.rfind(b"\n") + 1)
+        place = Place(path.as_posix(), before.count(b"\n") + 1, column + 1)
+        message = f"the recipe is not UTF-8 text: byte 0x{data[fault.start]:02x}"
+        faults.append(place.diagnostic("R100", message, "save it as UTF-8"))
         return Node(None, place)
     node = parse(text, path.as_posix(), faults)
     if node.value is None and not faults:
@@ -126,7 +181,10 @@ def _extended(node: Node, path: Path, faults: list[Diagnostic], opened: tuple[Pa
 
 
 def _recipes_beside(path: Path) -> list[str]:
-    return [other.name for other in path.parent.glob("*.yaml") if other.is_file()]
+    try:
+        return [other.name for other in path.parent.glob("*.yaml") if other.is_file()]
+    except OSError:
+        return []
 
 
 def merge(base: Node, top: Node) -> Node:
@@ -139,16 +197,18 @@ def merge(base: Node, top: Node) -> Node:
     return Node(values, top.place, {**base.keys, **top.keys})
 
 
-def _check(root: Node, faults: list[Diagnostic]) -> Recipe | None:
+def _check(root: Node, faults: list[Diagnostic], *, incomplete: bool) -> Recipe | None:
+    """The recipe, or None and its faults; what an `incomplete` recipe lacks may stand in what could not be read."""
     try:
         return Recipe.model_validate(root.plain())
     except ValidationError as error:
         known = {(fault.path, fault.line, fault.column) for fault in faults}
-        found = explain(error, root)
-        faults += [fault for fault in found if (fault.path, fault.line, fault.column) not in known]
+        found = [fault for fault in explain(error, root) if (fault.path, fault.line, fault.column) not in known]
+        faults += [fault for fault in found if not (incomplete and fault.code == "R102")]
         return None
 
 
-def _in_file_order(faults: list[Diagnostic]) -> list[Diagnostic]:
+def in_file_order(faults: list[Diagnostic]) -> list[Diagnostic]:
+    """Faults by file, line and column; files in the order in which they are first named."""
     files = list(dict.fromkeys(fault.path for fault in faults))
     return sorted(faults, key=lambda fault: (files.index(fault.path), fault.line or 0, fault.column or 0))

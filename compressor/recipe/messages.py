@@ -9,7 +9,8 @@ from pydantic_core import ErrorDetails
 
 from compressor.errors import Diagnostic, did_you_mean
 from compressor.recipe.nodes import Node
-from compressor.recipe.schema import Recipe
+from compressor.recipe.schema import FILE_KEYS, TAGS, Recipe
+from compressor.recipe.variables import UNKNOWN
 
 _RANGES = {
     "greater_than": ("above", "gt"),
@@ -36,15 +37,21 @@ def explain(error: ValidationError, root: Node) -> list[Diagnostic]:
 
 
 def _is_echo(finding: ErrorDetails) -> bool:
-    """A list counts as too short for pydantic when its items are at fault, which is told already."""
-    return finding["type"] == "too_short" and len(finding["input"]) > 0
+    """Whether the finding follows from a fault told already.
+
+    A list counts as too short for pydantic when its items are at fault; a variable's fault leaves a value unknown.
+    """
+    return (finding["type"] == "too_short" and len(finding["input"]) > 0) or finding["input"] == UNKNOWN
 
 
 def _diagnostic(finding: ErrorDetails, root: Node) -> Diagnostic:
-    location, kind, context = finding["loc"], finding["type"], finding.get("ctx", {})
+    kind, context = finding["type"], finding.get("ctx", {})
+    location, is_key = _location(finding)
     name = dotted(location) or "the recipe"
-    place = root.find(location)
+    place = root.find_key(location) if is_key else root.find(location)
     given = show(finding["input"])
+    if kind.startswith("R1"):  # a rule of the schema's own validators; the code is its type
+        return place.diagnostic(kind, f"{name} {finding['msg']}", context.get("help"))
     if kind == "extra_forbidden":
         message = f"unknown key {location[-1]!r} in {dotted(location[:-1]) or 'the recipe'}"
         return root.find_key(location).diagnostic("R101", message, _known_keys(location))
@@ -65,6 +72,12 @@ def _diagnostic(finding: ErrorDetails, root: Node) -> Diagnostic:
     if kind in _TYPES:
         return place.diagnostic("R104", f"{name} must be {_TYPES[kind]}, got {given}")
     return place.diagnostic("R104", f"{name}: {finding['msg']}")
+
+
+def _location(finding: ErrorDetails) -> tuple[tuple[str | int, ...], bool]:
+    """Where in the recipe, without pydantic's names of union members; and whether a mapping's key is meant."""
+    location = tuple(part for part in finding["loc"] if part not in TAGS)
+    return (location[:-1], True) if location and location[-1] == "[key]" else (location, False)
 
 
 def dotted(location: tuple[str | int, ...]) -> str:
@@ -97,7 +110,7 @@ def _choices(expected: str) -> list[str]:
 
 
 def _fraction_help(location: tuple[str | int, ...], value: Any) -> str | None:
-    if location[-1] == "sparsity":
+    if "sparsity" in location:
         fraction = value / 100 if isinstance(value, int | float) and 1 <= value < 100 else 0.5
         return f"sparsity is a fraction; to zero {100 * fraction:g} % of the weights write {fraction:g}"
     return None
@@ -110,7 +123,7 @@ def _empty_help(location: tuple[str | int, ...]) -> str | None:
 
 
 def _known_keys(location: tuple[str | int, ...]) -> str:
-    known = [*_part_at(location[:-1]).model_fields, *(["extends"] if len(location) == 1 else [])]
+    known = [*_part_at(location[:-1]).model_fields, *(FILE_KEYS if len(location) == 1 else [])]
     return did_you_mean(str(location[-1]), known) or f"known keys: {', '.join(known)}"
 
 

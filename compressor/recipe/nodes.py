@@ -81,15 +81,47 @@ def parse(text: str, path: str, faults: list[Diagnostic]) -> Node:
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark
         place = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path)
-        faults.append(place.diagnostic("R100", f"not valid YAML: {fault.problem or fault.context}"))
+        problem = fault.problem or fault.context or ""
+        faults.append(place.diagnostic("R100", f"not valid YAML: {problem}", _syntax_help(problem)))
         return Node(None, place)
-    except (yaml.YAMLError, RecursionError) as fault:
-        what = "nested too deep" if isinstance(fault, RecursionError) else str(fault).splitlines()[0]
-        faults.append(Place(path).diagnostic("R100", f"not valid YAML: {what}"))
-        return Node(None, Place(path))
+    except yaml.reader.ReaderError as fault:
+        place = _place_of(fault.position, text, path)
+        letter = f"the character U+{ord(text[fault.position]):04X} is not allowed"
+        faults.append(place.diagnostic("R100", f"not valid YAML: {letter}", "take it out"))
+        return Node(None, place)
+    except RecursionError:
+        place = Place(path, 1, 1)
+        faults.append(place.diagnostic("R100", "not valid YAML: nested too deep", "a recipe needs a handful of levels"))
+        return Node(None, place)
     if root is None:
         return Node(None, Place(path, 1, 1))
     return _Reader(path, faults).read(root)
+
+
+def _syntax_help(problem: str) -> str | None:
+    """How to mend the faults people make most."""
+    for sign, help_text in _SYNTAX_HELP.items():
+        if sign in problem:
+            return help_text
+    return None
+
+
+_SYNTAX_HELP = {
+    "'\\t'": "indent with spaces; YAML allows no tabs",
+    "mapping values are not allowed": "a value that holds a colon needs quotes, and nested keys a line of their own",
+    "'*'": 'a value that starts with * needs quotes: "*"',
+    "alphabetic or numeric character": 'a value that starts with * or & needs quotes: "*"',
+    "found undefined alias": 'a value that starts with * needs quotes: "*.conv"',
+    "expected <block end>": "lines of one list or mapping start in the same column",
+    "<stream end>": "a bracket, brace or quote is not closed",
+    "end of stream": "a bracket, brace or quote is not closed",
+    "expected a single document": "a recipe is one document; take the line --- out",
+}
+
+
+def _place_of(position: int, text: str, path: str) -> Place:
+    before = text[:position]
+    return Place(path, before.count("\n") + 1, position - before.rfind("\n"))
 
 
 class _Reader:
@@ -125,7 +157,7 @@ class _Reader:
             key_place = Place(self.path, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             key = key_node.value
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-                help_text = "write plain keys; to share parts between recipes use `extends`"
+                help_text = "write plain keys; to share values use `variables`, to share parts `extends`"
                 self.faults.append(key_place.diagnostic("R104", "a key must be plain text", help_text))
                 continue
             if key in values:

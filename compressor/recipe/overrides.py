@@ -47,7 +47,7 @@ def apply_override(root: Node, override: Override, faults: list[Diagnostic]) -> 
         faults.append(place.diagnostic("R110", "what a recipe extends stands in its file and cannot be set here"))
         return root
     if override.literal:
-        value = Node(override.value, place)
+        value = Node(override.value.replace("${", "$${"), place)  # a path, in which nothing is filled in
     else:
         found: list[Diagnostic] = []
         value = _at(parse(override.value, override.flag, found), place)

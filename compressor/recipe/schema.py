@@ -5,13 +5,50 @@ The schema offers only what the engine does today. Each field's description is w
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
+from compressor.recipe.targets import Target, is_well_formed
+
+FILE_KEYS = {
+    "extends": "a recipe this one builds on, relative to this file, or a list of them",
+    "variables": "numbers or text by name, filled in wherever ${name} or ${2 * name} is written",
+}  # of the file rather than of the recipe: resolved before it is checked
+
+TAGS = ("one for all", "one per target")  # of a union's members; they stand in pydantic's locations
+_N_OF_M = re.compile(r"([1-9][0-9]?):([1-9][0-9]?)")
+
+
+def _known_pattern(text: str) -> str:
+    found = _N_OF_M.fullmatch(text)
+    if text != "unstructured" and not (found and int(found[1]) < int(found[2])):
+        message = "must be 'unstructured' or \"N:M\" with N below M, got the text '{text}'"
+        help_text = 'N of every M weights stay; for two of four write "2:4"'
+        raise PydanticCustomError("R105", message, {"text": text, "help": help_text})
+    return text
+
+
+_PATTERN_SCHEMA = {"anyOf": [{"const": "unstructured"}, {"type": "string", "pattern": "^[1-9][0-9]?:[1-9][0-9]?$"}]}
+
+Pattern = Annotated[str, AfterValidator(_known_pattern), WithJsonSchema(_PATTERN_SCHEMA)]
 Sparsity = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]  # fraction of weights set to 0
+Sparsities = Annotated[dict[Target, Sparsity], Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Names = Annotated[tuple[str, ...], Field(strict=False)]  # strict mode would refuse a YAML list for a tuple
+Targets = Annotated[tuple[Target, ...], Field(strict=False)]  # strict mode would refuse a YAML list for a tuple
 
 
 class Part(BaseModel):
@@ -33,17 +70,62 @@ class Prune(Part):
     """Set the least important weights of the target layers to zero (Han et al. 2015, arXiv:1506.02626)."""
 
     type: Literal["prune"]
-    targets: Annotated[Names, Field(min_length=1)] = Field(
-        ("*",), description="layer-name globs, re: patterns, module types, or roles: stem, backbone, neck, detect"
+    targets: Annotated[Targets, Field(min_length=1)] = Field(
+        ("*",),
+        description="which convolutions: layer-name globs, re: patterns, module types, `kernel: 3x3`, or the roles "
+        "stem, backbone, neck, detect; where `sparsity` is a mapping its keys, unless told otherwise",
     )
-    ignore: Names = Field((), description="what to leave out of the targets, written the same way")
-    pattern: Literal["unstructured"] = Field("unstructured", description="which weights may go together")
+    ignore: Targets = Field((), description="what to leave out of the targets, written the same way")
+    pattern: Pattern = Field(
+        "unstructured",
+        description='which weights may go together: any, or all but N of every M along the input channels, as in "2:4"',
+    )
     score: Literal["magnitude"] = Field("magnitude", description="what makes a weight important")
-    allocation: Literal["uniform", "global", "lamp", "erk"] = Field(
+    allocation: Literal["uniform", "global", "lamp", "erk"] | None = Field(
+        None,
+        validate_default=True,
         description="how the sparsity is shared out: the same in every layer, by one threshold over all layers, "
-        "by LAMP scores, or by Erdos-Renyi-Kernel densities"
+        "by LAMP scores, or by Erdos-Renyi-Kernel densities; not with an N:M pattern",
     )
-    sparsity: Sparsity = Field(description="fraction of the targeted weights to set to zero")
+    sparsity: (
+        Annotated[
+            Annotated[Sparsity, Tag(TAGS[0])] | Annotated[Sparsities, Tag(TAGS[1])],
+            Discriminator(lambda value: TAGS[1] if isinstance(value, dict) else TAGS[0]),
+        ]
+        | None
+    ) = Field(
+        None,
+        validate_default=True,
+        description="fraction of the targeted weights to set to zero; or one per target, where the last matching "
+        "key counts; not with an N:M pattern",
+    )
+
+    @property
+    def n_of_m(self) -> tuple[int, int] | None:
+        """(2, 4) for the pattern "2:4": of every 4 weights 2 stay; None where any weight may go."""
+        found = _N_OF_M.fullmatch(self.pattern)
+        return (int(found[1]), int(found[2])) if found else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sparsities_name_the_targets(cls, values: Any) -> Any:
+        sparsities = values.get("sparsity") if isinstance(values, dict) else None
+        if isinstance(sparsities, dict) and "targets" not in values and all(map(is_well_formed, sparsities)):
+            return {**values, "targets": list(sparsities) or ["*"]}
+        return values
+
+    @field_validator("allocation", "sparsity")
+    @classmethod
+    def _suits_the_pattern(cls, value: Any, info: ValidationInfo) -> Any:
+        pattern = info.data.get("pattern")
+        if pattern is None:  # which is at fault itself
+            return value
+        if pattern == "unstructured" and value is None:
+            raise PydanticCustomError("R102", "is missing", {"help": f"add the key {info.field_name!r}"})
+        if pattern != "unstructured" and value is not None:
+            message = "contradicts the pattern {pattern}, which says by itself how many weights go"
+            raise PydanticCustomError("R114", message, {"pattern": pattern, "help": "take one of the two out"})
+        return value
 
 
 Modifier = Prune

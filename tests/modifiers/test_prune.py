@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from compressor.modifiers import apply_modifier, plan_modifier
+from compressor.modifiers import apply_modifier
 from compressor.modifiers.prune import keep_masks
 from compressor.plan.layers import convolutions
 from compressor.recipe.schema import Prune
@@ -17,6 +17,7 @@ from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.describe import sparsity
 from compressor.yolov5.fuse import fuse
 from tests.conftest import fill
+from tests.tiny import tiny_model
 
 Allocation = Literal["uniform", "global", "lamp", "erk"]
 
@@ -50,16 +51,42 @@ def test_masks_equal_the_reference(golden: Path, generation: Generation, size: s
 
 
 @pytest.mark.parametrize("allocation", ["uniform", "global", "lamp", "erk"])
-def test_counts_are_exact_and_planned_before(allocation: Allocation) -> None:
+def test_counts_are_exact(allocation: Allocation) -> None:
     layers = convolutions(filled("v6", "n", fused=False))
-    modifier = Prune(type="prune", allocation=allocation, sparsity=0.37)
-    planned = plan_modifier(layers, modifier)
-    assert sum(layer.zeros for layer in layers) == 0  # a plan changes nothing
-    change = apply_modifier(layers, modifier)
-    assert change == planned
+    change = apply_modifier(layers, Prune(type="prune", allocation=allocation, sparsity=0.37))
     weights = [layer.weight.numel() for layer in layers]
     exact = sum(round(0.37 * n) for n in weights) if allocation == "uniform" else round(0.37 * sum(weights))
     assert change.pruned == exact == sum(layer.zeros for layer in layers)
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "global", "lamp", "erk"])
+def test_every_target_gets_the_sparsity_of_the_last_key_that_matches(allocation: Allocation) -> None:
+    layers = convolutions(tiny_model())
+    shares = {"*": 0.2, "backbone": 0.6, "model.4.*": 0.4}
+    change = apply_modifier(layers, Prune(type="prune", allocation=allocation, sparsity=shares))
+    stage = [layer for layer in change.layers if layer.name.startswith("model.4.")]
+    backbone = [layer for layer in change.layers if layer.role == "backbone" and layer not in stage]
+    rest = [layer for layer in change.layers if layer.role != "backbone"]
+    for group, share in ((stage, 0.4), (backbone, 0.6), (rest, 0.2)):
+        total = sum(layer.weights for layer in group)
+        exact = sum(round(share * x.weights) for x in group) if allocation == "uniform" else round(share * total)
+        assert sum(layer.pruned for layer in group) == exact
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "1:4", "3:5", "4:8", "1:2"])
+def test_n_of_m_holds_in_every_group_of_input_channels(pattern: str) -> None:
+    layers = convolutions(tiny_model())[1:]
+    dense = [layer.weight.clone() for layer in layers]
+    n, m = map(int, pattern.split(":"))
+    change = apply_modifier(layers, Prune(type="prune", pattern=pattern))
+    for layer, before in zip(layers, dense, strict=True):
+        for start in range(0, before.shape[1], m):
+            kept, group = layer.weight[:, start : start + m] != 0, before[:, start : start + m].abs()
+            assert (kept.sum(dim=1) == min(n, group.shape[1])).all()
+            smallest_kept = torch.where(kept, group, torch.inf).amin(dim=1)
+            largest_dropped = torch.where(kept, -torch.inf, group).amax(dim=1)
+            assert (smallest_kept >= largest_dropped).all()
+    assert change.pruned == sum(layer.zeros for layer in layers)
 
 
 def test_weights_that_were_zero_count_among_the_pruned() -> None:

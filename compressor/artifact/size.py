@@ -1,0 +1,119 @@
+"""How many bytes a model's file will have, told from shapes and counts alone; nothing is encoded."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from compressor.artifact.bitmask import Bitmask
+from compressor.artifact.save import METADATA_KEY, Dtype, Layout, Provenance, file_metadata, laid_out, stored_dtype
+from compressor.yolov5.build import YOLOv5
+
+_DIGEST = "0" * 64  # as long as every SHA-256 in hexadecimal digits
+_SAFETENSORS_NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64", torch.uint8: "U8"}
+_LENGTH_BYTES = 8  # the header's length stands before it, and its end is padded to a multiple of as much
+
+
+def predicted_size(
+    stored: YOLOv5,
+    zeros: Mapping[str, int],
+    dtype: Dtype,
+    layout: Layout,
+    provenance: Provenance,
+    *,
+    fold_on_load: bool = False,
+) -> int:
+    """Exact number of bytes `encode_model` would write for `stored` if its convolutions held `zeros` zero weights.
+
+    Args:
+        stored: as for `encode_model`, and so the following.
+        zeros: zero weights by module name, such as `model.2.cv1.conv`, wherever in the layer they stand. A layer that
+            is not named, or holds more zeros already, keeps those it has; what is too small for `dtype` is a zero.
+        dtype: number type of the file.
+        layout: `bitmask` or `dense`.
+        provenance: where the model comes from; the digest may be any of the same length.
+        fold_on_load: the reader folds BatchNorm after loading.
+
+    Raises:
+        ValueError: `zeros` names something else than a convolution, or more zeros than a layer has weights.
+    """
+    _check_zeros(stored, zeros)
+    state = stored.state_dict()
+    dense = {
+        name: torch.empty(tensor.shape, dtype=stored_dtype(tensor, dtype), device="meta")
+        for name, tensor in state.items()
+    }
+
+    def encoded(name: str, weight: Tensor) -> Bitmask:
+        nonzeros = int(torch.count_nonzero(state[name].to(weight.dtype)))
+        return _empty_bitmask(weight, min(nonzeros, weight.numel() - zeros.get(name.removesuffix(".weight"), 0)))
+
+    tensors = laid_out(dense, layout, encoded)
+    metadata = file_metadata(stored, dense, lambda _: _DIGEST, dtype, layout, provenance, fold_on_load=fold_on_load)
+    return safetensors_size(tensors, {METADATA_KEY: metadata})
+
+
+def folds_on_load(model_is_folded: bool, source: YOLOv5, dtype: Dtype) -> bool:
+    """Whether a model that differs from its source by zeros only will be stored unfolded, to be folded by the reader.
+
+    `unfolded_storage` finds that exact where `dtype` holds every number of the source: rounding then changes nothing,
+    and folding is the same arithmetic. Where `dtype` does not, the answer is no, although the run can still find it
+    exact in the rare case that each number it cannot hold is pruned or has no effect on the folded model.
+
+    Args:
+        model_is_folded: the run folds BatchNorm, before or after the modifiers.
+        source: the model before folding.
+        dtype: number type of the file.
+    """
+    return model_is_folded and not source.fused and _holds_exactly(dtype, source)
+
+
+def safetensors_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
+    """Length of the safetensors file of these tensors; they may stand on the meta device.
+
+    The file is the header's length in 8 bytes, the header (JSON, padded by spaces to a multiple of 8 bytes) and the
+    tensors end to end, those of wider numbers first and then by name. The header holds where each begins and ends,
+    so the order decides how many digits these places take.
+    """
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)):
+        tensor, begin = tensors[name], end
+        end += tensor.numel() * tensor.element_size()
+        place = {"dtype": _SAFETENSORS_NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        header[name] = place
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return _LENGTH_BYTES + math.ceil(len(text) / _LENGTH_BYTES) * _LENGTH_BYTES + end
+
+
+def _check_zeros(model: YOLOv5, zeros: Mapping[str, int]) -> None:
+    weights = {name: m.weight.numel() for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    for name, count in zeros.items():
+        if not 0 <= count <= weights.get(name, -1):
+            raise ValueError(f"{name} holds {weights.get(name, 0)} convolution weights, not {count} zeros")
+
+
+def _empty_bitmask(weight: Tensor, nonzeros: int) -> Bitmask:
+    """What `bitmask.encode` returns for a weight of this shape and dtype, without the values."""
+    rows, columns = weight.shape[0], math.prod(weight.shape[1:])
+
+    def empty(*shape: int, dtype: torch.dtype) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    return Bitmask(
+        compressed=empty(nonzeros, dtype=weight.dtype),
+        bitmask=empty(rows, math.ceil(columns / 8), dtype=torch.uint8),
+        shape=empty(2, dtype=torch.int64),
+        row_offsets=empty(rows, dtype=torch.int64),
+    )
+
+
+def _holds_exactly(dtype: Dtype, model: YOLOv5) -> bool:
+    return all(
+        torch.equal(tensor.to(stored_dtype(tensor, dtype)).to(tensor.dtype), tensor)
+        for tensor in model.state_dict().values()
+    )

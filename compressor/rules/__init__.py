@@ -1,0 +1,1 @@
+"""Every error code: why its rule exists, what breaks it, and how to mend that."""

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from compressor.plan.stock import stock_misfits
+from compressor.recipe.load import read_draft
+
+
+def codes(folder: Path, keys: str, head: str = "") -> list[str]:
+    path = folder / "r.yaml"
+    path.write_text(f"version: 1\n{head}\nmodifiers:\n  - {{type: prune, {keys}}}\n")
+    return [f"{fault.code} {fault.line}" for fault in stock_misfits(read_draft(path))]
+
+
+FINE = "allocation: erk, sparsity: 0.3"
+FAULTY = "allocation: erk, sparsity: 30"
+
+
+@pytest.mark.parametrize(
+    ("keys", "head", "expected"),
+    [
+        (FINE, "", []),
+        (f"{FINE}, targets: [Focus]", "", []),  # in one generation
+        (f"{FINE}, targets: [model.33.m.3]", "", []),  # in the P6 models
+        (f"{FINE}, targets: [model.33.m.3]", "model: {weights: yolov5s6.pt}", []),
+        (f"{FINE}, targets: [model.33.m.3]", "model: {weights: a/yolov5s.pt}", ["P201 4"]),
+        (f"{FINE}, targets: [model.40.m.3]", "", ["P201 4"]),
+        (f"{FINE}, targets: [model.40.m.3]", "model: {weights: mine.pt}", []),  # whose layers nobody knows
+        (f"{FINE}, targets: [model.40.m.3, necc]", "model: {weights: mine.pt}", ["P201 4"]),
+        (f"{FINE}, targets: [backbon]", "", ["P201 4"]),
+        (f"{FAULTY}, targets: [backbon]", "", ["P201 4"]),  # beside the fault of its own
+        ("allocation: erk, sparsity: {necc: 50}", "", ["P201 4"]),
+        ('pattern: "2:4"', "", []),  # the stem of generation v5 has 12 input channels
+        ('pattern: "2:16"', "", ["P202 4"]),
+        (f'{FAULTY}, targets: ["re:(", 3, detect]', "", []),  # told by the schema
+    ],
+)
+def test_recipe_is_tried_on_the_networks_it_may_meet(tmp_path: Path, keys: str, head: str, expected: list[str]) -> None:
+    assert codes(tmp_path, keys, head) == expected
+
+
+def test_what_is_no_recipe_has_no_misfits(tmp_path: Path) -> None:
+    for text in ("", "[1, 2]", "modifiers: 3", "modifiers: [3, {targets: 5, sparsity: [1]}]"):
+        path = tmp_path / "r.yaml"
+        path.write_text(text)
+        assert stock_misfits(read_draft(path)) == []
