@@ -21,6 +21,7 @@ from compressor.artifact.save import (
     round_to_dtype,
     unfolded_storage,
 )
+from compressor.data.batches import fit_image_size
 from compressor.data.dataset import load_dataset, read_split
 from compressor.data.fetch import find_weights
 from compressor.environment import describe_environment
@@ -28,6 +29,7 @@ from compressor.errors import ArtifactError, Diagnostic, PlanError, RecipeError,
 from compressor.evaluation.coco import write_predictions
 from compressor.evaluation.judge import Judge, check_classes, make_judge
 from compressor.evaluation.predict import select_device
+from compressor.forecast import forecast_sizes, forecast_times
 from compressor.modifiers import apply_modifier
 from compressor.modifiers.order import Step, check_every_step_matters
 from compressor.plan.layers import Layer, convolutions
@@ -42,6 +44,7 @@ from compressor.results import (
     FileDigest,
     Inspection,
     LayerSparsity,
+    Plan,
     RunRecord,
     Sizes,
     SparsitySummary,
@@ -140,14 +143,41 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     return record
 
 
-def plan(recipe_file: RecipeFile, progress: Progress) -> tuple[LoadedModel, list[Change]]:
-    """What `run` would change, step by step; the weights file and the disk stay as they are."""
-    _, source = _load_source(recipe_file, progress)
-    if recipe_file.recipe.model.fuse == "before":
-        fuse(source.model)
-    # the model is a copy in memory, and later steps see the earlier ones' result
-    changes = [apply_modifier(layers, modifier) for layers, modifier in _steps(recipe_file, source.model)]
-    return source, changes
+def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:
+    """What `run` would change and give, and about how long it would take; no file is changed.
+
+    Raises:
+        CompressorError: any fault of the recipe, the weights, or of the two together.
+    """
+    chosen = select_device(device)
+    recipe = recipe_file.recipe
+    path, source = _load_source(recipe_file, progress)
+    model = source.model
+    unfused = copy.deepcopy(model)
+    if recipe.model.fuse == "before":
+        fuse(model)
+    summary = summarise(model)
+    clock = time.perf_counter()
+    changes = _modify(recipe_file, model, _steps(recipe_file, model), progress)  # the model is a copy in memory
+    modify_s = time.perf_counter() - clock
+    layers = convolutions(model)
+    zeros = {layer.name: layer.zeros for layer in layers}
+    image_size = fit_image_size(recipe.evaluation.image_size, max(model.strides))
+    with progress.step("forecast"):
+        sizes = forecast_sizes(recipe, path.name, unfused, model, zeros)
+        files = [path.stat().st_size, *(size.size_bytes for size in sizes if size.layout == "dense")]
+        times = forecast_times(recipe, model, modify_s, files, chosen)
+    return Plan(
+        model=summary,
+        steps=changes,
+        sparsity=_sparsity(model, layers, changes),
+        image_size=image_size,
+        macs={layer.name: layer.convolution.macs(image_size) for layer in layers},
+        sizes=sizes,
+        dtype=recipe.artifact.dtype,
+        layout=recipe.artifact.layout,
+        times=times,
+    )
 
 
 def evaluate(

@@ -17,6 +17,7 @@ from compressor.errors import Diagnostic, InputError
 
 RUN_SCHEMA = "compressor/run/1"
 GZIP_LEVEL = 1  # higher levels shrink weights by a few per cent more and take many times as long
+PLAN_SCHEMA = "compressor/plan/2"
 EVALUATION_SCHEMA = "compressor/evaluation/1"
 
 
@@ -277,6 +278,72 @@ class Sizes:
     dense_float32: FileSize
     dense: FileSize
     artifact: FileSize
+
+
+@dataclass(frozen=True)
+class PredictedSize:
+    """What a model's file will weigh in one form, in bytes."""
+
+    dtype: str
+    layout: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """About how long a step of a run will take.
+
+    Attributes:
+        step: evaluate before, prune, save, evaluate after.
+        seconds: wall time, None where the number of images is not known.
+        basis: what the figure rests on.
+    """
+
+    step: str
+    seconds: float | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, told without doing it.
+
+    Attributes:
+        model: the model the modifiers are given.
+        steps: what each modifier would change, in order.
+        sparsity: zeros after the last step.
+        image_size: side in pixels of the square image that `macs` counts for.
+        macs: multiply-accumulates of every convolution, by name.
+        sizes: the saved file in every dtype and layout.
+        dtype: the recipe's own choice among them.
+        layout: likewise.
+        times: the long steps of the run.
+    """
+
+    model: ModelSummary
+    steps: tuple[Change, ...]
+    sparsity: SparsitySummary
+    image_size: int
+    macs: dict[str, int]
+    sizes: tuple[PredictedSize, ...]
+    dtype: str
+    layout: str
+    times: tuple[StepTime, ...]
+
+    @property
+    def targeted_macs(self) -> int:
+        """Multiply-accumulates of the layers any step touches."""
+        return sum(self.macs[name] for name in self._zeros)
+
+    @property
+    def zero_macs(self) -> float:
+        """Multiply-accumulates with a weight that will be zero, in the layers any step touches."""
+        return sum(self.macs[name] * fraction for name, fraction in self._zeros.items())
+
+    @property
+    def _zeros(self) -> dict[str, float]:
+        """Fraction of zeros after the last step that touches a layer, by layer."""
+        return {layer.name: layer.sparsity for step in self.steps for layer in step.layers}
 
 
 @dataclass(frozen=True)

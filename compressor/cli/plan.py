@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 import click
 
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options
 from compressor.recipe.load import RecipeFile
-from compressor.report.tables import plan_table
+from compressor.report.tables import macs_table, plan_table, predicted_size_table, sparsity_table, time_table
+from compressor.results import PLAN_SCHEMA, Plan, to_json
 
 
 @click.command(short_help="Show what a recipe would change, layer by layer; nothing is changed.")
 @console_options
 @recipe_options
+@click.option("--device", default="auto", show_default=True, help="Where the run would be: cpu, cuda, cuda:1, or auto.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def plan(*, recipe_file: RecipeFile, as_json: bool, console: Console) -> None:
-    """Show every layer each step of a recipe would touch; nothing is changed and no data is read.
+def plan(*, recipe_file: RecipeFile, device: str, as_json: bool, console: Console) -> None:
+    """Show every layer each step of a recipe would touch, the sparsity, MACs and file sizes it would give, and about
+    how long the run would take. Nothing is changed and no image is read.
 
     \b
     Example:
       compressor plan recipes/yolov5_global30.yaml --weights best.pt
-    """
+    """  # noqa: D205  # click shows the first sentence whole
     from compressor import pipeline
 
     unwind()
-    source, changes = pipeline.plan(recipe_file, console)
+    planned = pipeline.plan(recipe_file, device, console)
     if as_json:
-        steps = [asdict(change) for change in changes]
-        console.result(json.dumps({"schema": "compressor/plan/1", "steps": steps}, indent=2))
+        console.result(to_json(planned, schema=PLAN_SCHEMA, recipe=recipe_file.recipe.model_dump(mode="json")).rstrip())
         return
-    console.result(f"{source.model.architecture.name}, {source.model.architecture.nc} classes")
-    for number, change in enumerate(changes, start=1):
+    _print(planned, console)
+
+
+def _print(planned: Plan, console: Console) -> None:
+    model = planned.model
+    console.result(f"{model.name}, generation {model.generation}, {model.nc} classes, {model.parameters:,} parameters")
+    for number, change in enumerate(planned.steps, start=1):
         console.heading(f"\n{number}. {change.summary}")
-        console.result(plan_table(change).text())
+        console.result(plan_table(planned, change).text())
+    tables = (
+        ("Sparsity", sparsity_table(planned.sparsity)),
+        ("Arithmetic", macs_table(planned)),
+        ("File", predicted_size_table(planned)),
+        ("Time", time_table(planned.times)),
+    )
+    for title, table in tables:
+        console.heading(f"\n{title}")
+        console.result(table.text())

@@ -157,6 +157,15 @@ def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None
     return Split(dataset, split, tuple(samples), tuple(notes), _digest(digests))
 
 
+def count_images(dataset: Dataset, split: str) -> int:
+    """How many images a split names, before any is opened.
+
+    Raises:
+        DatasetError: as `read_split` does of the sources.
+    """
+    return len(find_images(_existing_sources(dataset, split))[0])
+
+
 @dataclass(frozen=True)
 class _Checked:
     """One image with its label file."""

@@ -15,8 +15,10 @@ from compressor.results import (
     Evaluation,
     LayerSparsity,
     ModelSummary,
+    Plan,
     Sizes,
     SparsitySummary,
+    StepTime,
 )
 
 
@@ -178,17 +180,59 @@ def layer_table(layers: Sequence[LayerSparsity]) -> Table:
     return Table(("layer", "role", "shape", "weights", "zeros", "sparsity"), rows, text_columns=3)
 
 
-def plan_table(change: Change) -> Table:
-    """Every layer a step touches, with what it would leave."""
+def plan_table(plan: Plan, change: Change) -> Table:
+    """Every layer a step touches, with what it would leave and its share of the network's multiply-accumulates."""
+    network = sum(plan.macs.values())
     rows = tuple(
         (
             *(layer.name, layer.role, " x ".join(map(str, layer.shape))),
             *(f"{layer.weights:,}", f"{layer.pruned:,}", percent(layer.sparsity)),
+            percent(plan.macs[layer.name] / network),
         )
         for layer in change.layers
     )
-    total = ("total", "", "", f"{change.weights:,}", f"{change.pruned:,}", percent(change.zeros / change.weights))
-    return Table(("layer", "role", "shape", "weights", "pruned", "sparsity"), (*rows, total), text_columns=3)
+    share = percent(sum(plan.macs[layer.name] for layer in change.layers) / network)
+    total = (
+        "total",
+        "",
+        "",
+        f"{change.weights:,}",
+        f"{change.pruned:,}",
+        percent(change.zeros / change.weights),
+        share,
+    )
+    headers = ("layer", "role", "shape", "weights", "pruned", "sparsity", "MACs")
+    return Table(headers, (*rows, total), text_columns=3)
+
+
+def macs_table(plan: Plan) -> Table:
+    """How much of the network's arithmetic the recipe reaches."""
+    network = sum(plan.macs.values())
+    entries = (("all convolutions", network), ("targeted", plan.targeted_macs), ("with a zero weight", plan.zero_macs))
+    rows = tuple((name, f"{macs / 1e9:.3f}", percent(macs / network)) for name, macs in entries)
+    return Table((f"MACs at {plan.image_size} px", "GMACs", "share"), rows)
+
+
+def predicted_size_table(plan: Plan) -> Table:
+    """The saved file in every dtype and layout, the recipe's own marked."""
+    dense = {size.dtype: size.size_bytes for size in plan.sizes if size.layout == "dense"}
+    rows = tuple(
+        (
+            *(size.dtype, size.layout),
+            *(megabytes(size.size_bytes), f"{size.size_bytes / dense[size.dtype]:.3f}"),
+            "<- this recipe" if (size.dtype, size.layout) == (plan.dtype, plan.layout) else "",
+        )
+        for size in plan.sizes
+    )
+    return Table(("dtype", "layout", "MB", "x dense", ""), rows, text_columns=2)
+
+
+def time_table(times: Sequence[StepTime]) -> Table:
+    """About how long each long step takes, and all together."""
+    rows = [(time.step, time.basis, duration(time.seconds)) for time in times]
+    known = [time.seconds for time in times if time.seconds is not None]
+    total = duration(sum(known)) if len(known) == len(times) else "-"
+    return Table(("step", "measured on this machine", "about"), (*rows, ("total", "", total)), text_columns=2)
 
 
 def before_and_after(before: float | None, after: float | None) -> tuple[str, str, str, str]:
@@ -219,6 +263,15 @@ def percent(value: float) -> str:
 def megabytes(size_bytes: int) -> str:
     """MB of 1,000,000 bytes, three decimals."""
     return f"{size_bytes / 1e6:.3f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds to two digits, or minutes."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def milliseconds(value: float | None) -> str:

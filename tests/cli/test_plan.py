@@ -1,0 +1,105 @@
+"""What `compressor plan` foretells is what `compressor apply` then does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.describe import count_macs
+from tests.cli.commands import compressor
+from tests.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
+
+FORMS = [(dtype, layout) for dtype in ("float16", "float32") for layout in ("bitmask", "dense")]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    tiny_weights(folder)
+    tiny_data(folder)
+    return folder
+
+
+def planned(place: Path, *arguments: str) -> dict[str, Any]:
+    done = compressor("plan", *arguments, "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@pytest.mark.parametrize("fuse", ["before", "after", "never"])
+def test_layers_sparsity_and_file_size_come_true(place: Path, fuse: str) -> None:
+    recipe = tiny_recipe(place, f"tiny_{fuse}", fuse=fuse, allocation="global").name
+    before = (place / "tiny.safetensors").read_bytes()
+    plan = planned(place, recipe)
+    assert plan["schema"] == "compressor/plan/2"
+    assert plan["recipe"]["modifiers"][0]["sparsity"] == 0.5
+    sizes = {(size["dtype"], size["layout"]): size["size_bytes"] for size in plan["sizes"]}
+    assert list(sizes) == FORMS
+    for dtype, layout in FORMS:
+        sets = ("--set", f"artifact.dtype={dtype}", "--set", f"artifact.layout={layout}")
+        output = f"{fuse}_{dtype}_{layout}"
+        assert compressor("apply", recipe, *sets, "--no-evaluate", "--output", output, cwd=place).returncode == 0
+        assert sizes[dtype, layout] == (place / output / "model.safetensors").stat().st_size
+        run = json.loads((place / output / "run.json").read_text())
+        assert plan["steps"] == run["changes"]
+        assert plan["sparsity"] == pytest.approx(run["sparsity"], abs=1e-4)  # float16 may round a weight to zero
+    assert (place / "tiny.safetensors").read_bytes() == before
+    assert not (place / "reports").exists()
+
+
+def test_arithmetic_is_that_of_the_network(place: Path) -> None:
+    recipe = tiny_recipe(place, "tiny_macs").name
+    plan = planned(place, recipe, "--set", "modifiers.0.targets=[neck]")
+    model: YOLOv5 = tiny_model()
+    counted = count_macs(model, rule="B")  # at 32 px; the recipe asks for 64
+    assert plan["image_size"] == 64
+    assert plan["macs"] == {name: 4 * counted[name] for name in plan["macs"]}
+    text = compressor("plan", recipe, "--set", "modifiers.0.targets=[neck]", cwd=place).stdout
+    neck = sum(plan["macs"][layer["name"]] for layer in plan["steps"][0]["layers"])
+    assert f"{100 * neck / sum(plan['macs'].values()):.2f} %" in text
+
+
+def test_time_is_told_for_the_images_at_hand(place: Path) -> None:
+    recipe = tiny_recipe(place, "tiny_time").name
+    plan = planned(place, recipe)
+    assert [time["step"] for time in plan["times"]] == ["evaluate before", "modify", "save", "evaluate after"]
+    assert all(time["seconds"] > 0 for time in plan["times"])
+    assert "6 images" in plan["times"][0]["basis"]
+    plan = planned(place, recipe, "--data", "nowhere.yaml", "--set", "evaluation.baseline=false")
+    assert [time["step"] for time in plan["times"]] == ["modify", "save", "evaluate after"]
+    assert plan["times"][-1]["seconds"] is None
+
+
+def test_text_names_every_layer_and_the_form_the_recipe_asks_for(place: Path) -> None:
+    recipe = tiny_recipe(place, "tiny_text").name
+    sparsity = 'modifiers.0.sparsity={backbone: 0.5, neck: 0.25, "kernel: 3x3": 0.75}'
+    done = compressor("plan", recipe, "--set", sparsity, "--set", "artifact.dtype=float32", cwd=place)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "1. prune 50 % of backbone, 25 % of neck, 75 % of kernel: 3x3: " in done.stdout
+    shares = {name: line.split()[-4] for line in lines if (name := line.split(" ")[0]).startswith("model.")}
+    assert shares["model.1.conv"] == "75.00"
+    assert shares["model.2.cv1.conv"] == "50.00"
+    assert shares["model.17.cv1.conv"] == "25.00"
+    assert "model.24.m.0" not in shares
+    (marked,) = [line for line in lines if "<- this recipe" in line]
+    assert marked.split()[:2] == ["float32", "bitmask"]
+
+
+def test_two_steps_are_planned_one_after_the_other(place: Path) -> None:
+    recipe = place / "two.yaml"
+    recipe.write_text(
+        "version: 1\nmodel: {weights: tiny.safetensors}\nmodifiers:\n"
+        "  - {type: prune, allocation: uniform, sparsity: 0.3}\n"
+        "  - {type: prune, targets: [backbone], allocation: uniform, sparsity: 0.6}\n"
+    )
+    first, second = planned(place, "two.yaml")["steps"]
+    before = {layer["name"]: layer["zeros_after"] for layer in first["layers"]}
+    assert all(layer["zeros_before"] == before[layer["name"]] for layer in second["layers"])
+    recipe.write_text(recipe.read_text().replace("0.6", "0.2"))
+    done = compressor("plan", "two.yaml", cwd=place)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2].startswith("two.yaml:5:5: P205 modifiers[1] makes no difference")
