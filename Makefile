@@ -9,7 +9,7 @@ else
 BIN := $(VENV)/bin
 endif
 
-.PHONY: demo test lint types demo-weights clean
+.PHONY: demo test lint types reference demo-weights clean
 
 demo: $(VENV)/installed
 	$(BIN)/compressor apply recipes/demo.yaml --output runs/demo --force
@@ -23,6 +23,10 @@ lint: $(VENV)/installed
 
 types: $(VENV)/installed
 	$(BIN)/mypy
+
+# Rewrites the generated pages (docs/reference, docs/cookbook.md) and the JSON Schema of recipes.
+reference: $(VENV)/installed
+	$(BIN)/python scripts/reference.py
 
 # Retrains the embedded model on the embedded data set, with the seed it was shipped with.
 demo-weights: $(VENV)/installed

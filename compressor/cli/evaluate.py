@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
+from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.recipe.load import check_part
@@ -34,8 +35,14 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(short_help="Judge a weights file on a data set.")
 @console_options
-@click.argument("weights")
-@click.option("--data", required=True, metavar="YAML", help="YOLOv5 dataset YAML, or a name such as coco.yaml.")
+@click.argument("weights", shell_complete=complete_file)
+@click.option(
+    "--data",
+    required=True,
+    metavar="YAML",
+    shell_complete=complete_file,
+    help="YOLOv5 dataset YAML, or a name such as coco.yaml.",
+)
 @_settings_options
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document in full precision.")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 import click
 
+from compressor.cli.completion import complete_code
 from compressor.cli.console import Console, console_options
 from compressor.errors import Diagnostic, InputError
 from compressor.report.tables import Table
@@ -21,7 +22,7 @@ _INDENT = " " * 4
 
 @click.command(short_help="Say what an error code means and how to mend its cause.")
 @console_options
-@click.argument("codes", nargs=-1, metavar="[CODE]...")
+@click.argument("codes", nargs=-1, metavar="[CODE]...", shell_complete=complete_code)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def explain(*, codes: tuple[str, ...], as_json: bool, console: Console) -> None:
     """Say what an error code means, with an example of the fault and of its mend. Lists all codes when none is given.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.report.tables import layer_table, megabytes, percent
@@ -15,7 +16,7 @@ from compressor.report.tables import layer_table, megabytes, percent
 
 @click.command(short_help="Say what is in a checkpoint or an artifact.")
 @console_options
-@click.argument("file")
+@click.argument("file", shell_complete=complete_file)
 @click.option("--layers", is_flag=True, help="List every convolution with its zeros.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, layers included.")
 def inspect(*, file: str, layers: bool, as_json: bool, console: Console) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from compressor.cli.completion import complete_file, complete_recipe, complete_set
 from compressor.recipe.load import load_recipe
 from compressor.recipe.overrides import Override, parse_set
 
@@ -16,11 +17,20 @@ from compressor.recipe.overrides import Override, parse_set
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     """RECIPE, --weights, --data and --set; the command receives the checked `recipe_file` they make."""
 
-    @click.argument("recipe", type=click.Path(path_type=Path))
-    @click.option("--weights", metavar="FILE", help="Checkpoint, instead of the recipe's.")
-    @click.option("--data", metavar="YAML", help="Data set to judge on, instead of the recipe's.")
+    @click.argument("recipe", type=click.Path(path_type=Path), shell_complete=complete_recipe)
     @click.option(
-        "--set", "sets", multiple=True, metavar="PATH=VALUE", help="Override a key: modifiers.0.sparsity=0.5."
+        "--weights", metavar="FILE", shell_complete=complete_file, help="Checkpoint, instead of the recipe's."
+    )
+    @click.option(
+        "--data", metavar="YAML", shell_complete=complete_file, help="Data set to judge on, instead of the recipe's."
+    )
+    @click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="PATH=VALUE",
+        shell_complete=complete_set,
+        help="Override a key: modifiers.0.sparsity=0.5.",
     )
     @functools.wraps(command)
     def run(*, recipe: Path, weights: str | None, data: str | None, sets: tuple[str, ...], **options: Any) -> None:

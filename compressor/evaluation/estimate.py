@@ -15,14 +15,14 @@ SECONDS_BESIDE_INFERENCE = 0.035
 _CPU_IMAGE_SIZE = 320
 _CPU_PARAMETERS = 60_000_000  # what one pass may put images through: 32 of YOLOv5n, 8 of YOLOv5s, one of YOLOv5x
 _GPU_BATCH_SIZE = 8
-_MEASUREMENT_S = 1.0
+_MEASUREMENT_S = 0.5
 
 
 def seconds_per_image(model: YOLOv5, image_size: int, batch_size: int, device: torch.device) -> float:
     """About how long it takes to judge the model, per image: `inference_seconds` and a constant for all the rest.
 
-    With YOLOv5n on COCO and a CPU, real evaluations took 0.9 to 1.2 times as long. Loading the model and the data set,
-    which is done once, is left out.
+    With YOLOv5n on COCO and a CPU, real evaluations took 0.8 to 1.3 times as long, and more or less than that where the
+    load of the machine changed meanwhile. Loading the model and the data set, which is done once, is left out.
     """
     return inference_seconds(model, image_size, batch_size, device) + SECONDS_BESIDE_INFERENCE
 
@@ -30,10 +30,10 @@ def seconds_per_image(model: YOLOv5, image_size: int, batch_size: int, device: t
 def inference_seconds(model: YOLOv5, image_size: int, batch_size: int, device: torch.device) -> float:
     """About how long inference takes per image, measured on random images; reading, NMS and metrics are left out.
 
-    A CPU is given images of at most 320 px, as many at once as take it about a second, and the time is scaled by the
-    number of pixels. One image of a small network would not do: where the machine is busy, its threads then wait for
-    each other longer than they work. A GPU is given up to eight images of full size, since what it takes for small ones
-    is mostly the time to start the kernels.
+    A CPU is given images of at most 320 px, as many at once as a CPU takes about a second for, and the time is scaled
+    by the number of pixels. One image of a small network would not do: where the machine is busy, its threads then wait
+    for each other longer than they work. A GPU is given up to eight images of full size, since what it takes for small
+    ones is mostly the time to start the kernels.
 
     Args:
         model: stays as it is; a copy is made ready as for a real evaluation.
@@ -55,7 +55,7 @@ def inference_seconds(model: YOLOv5, image_size: int, batch_size: int, device: t
 
 
 def _fastest_pass(model: YOLOv5, images: torch.Tensor) -> float:
-    """Seconds of the fastest of the passes that fit into a second; of the only one, where it takes longer."""
+    """Seconds of the fastest of the passes that fit into half a second; of the only one, where it takes longer."""
     watch = Stopwatch(images.device)
     times: list[float] = []
     with torch.inference_mode():

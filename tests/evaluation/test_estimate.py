@@ -1,13 +1,15 @@
 import copy
 import math
+from itertools import cycle
 
 import pytest
 import torch
 from torch import Tensor
 
-from compressor.evaluation.estimate import SECONDS_BESIDE_INFERENCE, inference_seconds, probe, seconds_per_image
+from compressor.evaluation.estimate import SECONDS_BESIDE_INFERENCE, inference_seconds, seconds_per_image
 from compressor.evaluation.predict import Stopwatch
-from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.architecture import stock_architecture
+from compressor.yolov5.build import YOLOv5, build
 from tests.tiny import tiny_model
 
 CPU = torch.device("cpu")
@@ -23,25 +25,38 @@ def test_a_larger_image_takes_longer() -> None:
     assert inference_seconds(tiny_model(), 1280, 4, CPU) > 2 * inference_seconds(tiny_model(), 64, 4, CPU)
 
 
-def test_a_larger_image_is_measured_small_and_scaled_by_its_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def fake_passes(monkeypatch: pytest.MonkeyPatch, *laps: float) -> list[tuple[int, ...]]:
+    """Let passes of the network take these seconds, over and over; the shapes it is given."""
     shapes = []
 
     def predict(_: YOLOv5, images: Tensor) -> Tensor:
         shapes.append(tuple(images.shape))
         return images
 
-    laps = iter([0.5, 0.4] * 4)
+    seconds = cycle(laps)
     monkeypatch.setattr(YOLOv5, "predict", predict)
-    monkeypatch.setattr(Stopwatch, "lap", lambda _: next(laps))
-    found = [inference_seconds(tiny_model(), size, 32, CPU) for size in (50, 320, 640, 1270)]
-    assert found == pytest.approx([0.4, 0.4, 1.6, 6.4])
-    assert shapes == [(1, 3, 64, 64)] * 3 + [(1, 3, 320, 320)] * 9
+    monkeypatch.setattr(Stopwatch, "lap", lambda _: next(seconds))
+    return shapes
 
 
-def test_a_gpu_is_measured_at_full_size_with_a_bounded_batch() -> None:
-    gpu = torch.device("cuda:0")
-    assert probe(640, 32, gpu, 32) == (640, 8)
-    assert probe(640, 1, gpu, 32) == (640, 1)
+def test_a_larger_image_is_measured_small_and_scaled_by_its_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = fake_passes(monkeypatch, 0.3, 0.2)
+    found = [inference_seconds(tiny_model(), size, 2, CPU) for size in (50, 320, 640, 1270)]
+    assert found == pytest.approx([0.1, 0.1, 0.4, 1.6])
+    assert shapes == [(2, 3, 64, 64)] * 2 + [(2, 3, 320, 320)] * 6
+
+
+def test_a_slow_pass_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = fake_passes(monkeypatch, 7.0)
+    assert inference_seconds(tiny_model(), 320, 4, CPU) == pytest.approx(7 / 4)
+    assert len(shapes) == 1
+
+
+@pytest.mark.parametrize(("size", "images"), [("n", 32), ("s", 8), ("m", 3), ("l", 1)])
+def test_a_larger_network_gets_fewer_images_at_once(monkeypatch: pytest.MonkeyPatch, size: str, images: int) -> None:
+    shapes = fake_passes(monkeypatch, 1.0)
+    inference_seconds(build(stock_architecture("v6", size, nc=80)), 320, 64, CPU)
+    assert shapes == [(images, 3, 320, 320)]
 
 
 def test_leaves_the_model_as_it_is() -> None:

@@ -1,0 +1,294 @@
+"""Write the generated pages: the references in docs/reference/, the cookbook, and the JSON Schema of recipes.
+
+    python scripts/reference.py [--check]
+
+Everything in them comes from the source: the recipe's models, the commands themselves, the rules, the shipped recipes.
+With --check nothing is written; the exit code is 1 where a page is not current. The tests check the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compressor.cli.main import cli
+from compressor.recipe.json_schema import recipe_schema
+from compressor.recipe.load import load_recipe
+from compressor.rules.catalogue import Rule, rules
+
+ROOT = Path(__file__).parents[1]
+RECIPES = ROOT / "recipes"
+
+_NOTE = "<!-- written by scripts/reference.py; `make reference` brings it up to date -->"
+_FAMILIES = {
+    "R": "R1xx: the text of a recipe",
+    "P": "P2xx: a recipe and a model that do not fit",
+    "W": "W3xx: weights",
+    "D": "D4xx: data sets",
+    "A": "A5xx: artifacts",
+    "O": "O6xx: output",
+    "N": "N7xx: downloads",
+    "E": "E8xx: the run itself",
+    "U": "U9xx: options and earlier runs",
+}  # in the order of their numbers
+_TEXTS = {
+    "^[1-9][0-9]?:[1-9][0-9]?$": '`"N:M"` with N below M',
+    "^[1-9][0-9]?x[1-9][0-9]?$": "height x width, such as `3x3`",
+}  # what the patterns of the schema look like
+
+
+def main() -> None:
+    """Write every page that is not current, or with --check name it and exit 1."""
+    parser = argparse.ArgumentParser(description="Write the generated pages of the documentation.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is not current")
+    check = parser.parse_args().check
+    stale = {path: text for path, text in pages().items() if not is_current(path, text)}
+    for path, text in stale.items():
+        print(f"{path.relative_to(ROOT)} {'is not current' if check else 'written'}")
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+    sys.exit(1 if check and stale else 0)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated file with what it should hold."""
+    schema = recipe_schema()
+    docs = ROOT / "docs"
+    return {
+        docs / "reference" / "recipe.md": recipe_page(schema),
+        docs / "reference" / "commands.md": commands_page(cli),
+        docs / "reference" / "errors.md": errors_page(rules()),
+        docs / "cookbook.md": cookbook_page(sorted(RECIPES.glob("*.yaml"))),
+        RECIPES / "recipe.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
+    }
+
+
+def is_current(path: Path, text: str) -> bool:
+    """Whether the file holds the text, with any line ends."""
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def _page(title: str, *blocks: str) -> str:
+    return "\n\n".join((_NOTE, f"# {title}", *blocks)) + "\n"
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A pipe table without padding, so that one changed row is one changed line."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (headers, *rows)]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join((lines[0], f"|{':--|' * len(headers)}", *lines[1:]))
+
+
+def recipe_page(schema: dict[str, Any]) -> str:
+    """Every key of every section: what it takes, its default and its meaning."""
+    blocks = [
+        "Every key a recipe may hold. The [guide](../recipe.md) shows how they work together; `compressor schema` "
+        "prints the same for editors. Any number, truth value or word may also be written as `${...}`, made from "
+        "`variables`.",
+        _keys(schema, "", required=schema["else"]["required"]),
+        "A recipe that extends another may leave out what that one says.",
+    ]
+    for name, node in schema["properties"].items():
+        if "properties" in node:
+            blocks += [f"## {name}", node["description"], _keys(node, f"{name}.")]
+        elif name == "modifiers":
+            blocks += [f"## {name}", f"{_sentence(node['description'])} Each is one of these, by its `type`."]
+            blocks += [block for modifier in _members(node["items"]) for block in _modifier(modifier)]
+    target = schema["definitions"]["target"]
+    words = ", ".join(f"`{word}`" for word in target["anyOf"][0]["enum"])
+    blocks += ["## Targets", f"{_sentence(target['description'])} Words that mean something: {words}."]
+    return _page("Recipe reference", *blocks)
+
+
+def _modifier(modifier: dict[str, Any]) -> Iterator[str]:
+    yield f"### {_members(modifier['properties']['type'])[0]['const']}"
+    yield modifier["description"]
+    yield _keys(modifier, "")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _keys(section: dict[str, Any], prefix: str, required: list[str] | None = None) -> str:
+    always = section.get("required", []) if required is None else required
+    for_some = [key for rule in section.get("allOf", []) for key in rule["then"].get("required", [])]
+    rows = []
+    for key, node in section["properties"].items():
+        default = "required" if key in always else "required but for N:M" if key in for_some else _default(node)
+        rows.append((f"`{prefix}{key}`", _key_values(key, node), default, _shown(node["description"])))
+    return _table(("key", "values", "default", "meaning"), rows)
+
+
+def _shown(text: str) -> str:
+    """Expressions as code: a page may take dollar signs for mathematics."""
+    return re.sub(r"\$\{[^}]*\}", r"`\g<0>`", text)
+
+
+def _key_values(key: str, node: dict[str, Any]) -> str:
+    if "properties" in node:
+        return f"[section](#{key})"
+    return f"[list](#{key})" if key == "modifiers" else _values(node)
+
+
+def _default(node: dict[str, Any]) -> str:
+    if "properties" in node:
+        return "its keys'"
+    default = node.get("default")
+    if default in (None, "", []):
+        return "none"
+    return f"`{default}`" if isinstance(default, str) else f"`{json.dumps(default)}`"
+
+
+def _values(node: dict[str, Any]) -> str:
+    """What a key takes, in words; that it may be computed is said once for all."""
+    return "; or ".join(_value(member) for member in _members(node))
+
+
+def _members(node: dict[str, Any]) -> list[dict[str, Any]]:
+    computed = ({"$ref": "#/definitions/computed"}, {"$ref": "#/definitions/filled_in"})
+    return [member for member in node.get("anyOf", [node]) if member not in computed]
+
+
+def _value(node: dict[str, Any]) -> str:
+    match node:
+        case {"const": value}:
+            return f"`{value}`"
+        case {"enum": values}:
+            return ", ".join(f"`{value}`" for value in values)
+        case {"pattern": pattern}:
+            return _TEXTS.get(pattern, f"text like `{pattern}`")
+        case {"$ref": _}:
+            return "[targets](#targets)"
+        case {"type": "array", "items": items}:
+            return f"list of {_values(items)}"
+        case {"type": "object", "additionalProperties": {"anyOf": _} as values}:
+            return f"by [target](#targets): {_values(values)}"
+        case {"type": "object"}:
+            return "mapping of names to values"
+        case {"type": "boolean"}:
+            return "`true`, `false`"
+        case {"type": "integer" | "number"}:
+            return _range(node)
+        case _:
+            return "text"
+
+
+def _range(node: dict[str, Any]) -> str:
+    kind = "whole number" if node["type"] == "integer" else "number"
+    if "exclusiveMinimum" in node:
+        return f"{kind} above {node['exclusiveMinimum']}, below {node['exclusiveMaximum']}"
+    return f"{kind}, {node['minimum']} to {node['maximum']}"
+
+
+def commands_page(group: click.Group) -> str:
+    """Every command: what it does, an example, its arguments and options."""
+    exits = "0 done; 1 ran and a gate said no; 2 the command line, the recipe or a file is at fault; 3 the run failed"
+    blocks = [
+        f"Results go to stdout, progress and errors to stderr. Exit codes: {exits}; 130 Ctrl-C; 141 broken pipe.",
+        *_command(group, click.Context(group, info_name="compressor", **group.context_settings)),
+    ]
+    return _page("Command reference", *blocks)
+
+
+def _command(command: click.Command, context: click.Context) -> Iterator[str]:
+    """One command, then those below it."""
+    yield f"## {context.command_path}"
+    yield from _help(command)
+    yield f"```text\n{context.command_path} {' '.join(command.collect_usage_pieces(context))}\n```"
+    options = [each for each in command.get_params(context) if isinstance(each, click.Option) and not each.hidden]
+    rows = [(_names(each), _option_default(each, context), each.help or "") for each in options]
+    yield _table(("option", "default", "meaning"), rows)
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            if not below.hidden:
+                yield from _command(below, click.Context(below, info_name=name, parent=context))
+
+
+def _help(command: click.Command) -> Iterator[str]:
+    r"""The paragraphs of the help text; what stands below a \b is an example and keeps its lines."""
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        if not paragraph.startswith("\b"):
+            yield " ".join(paragraph.split())
+            continue
+        label, _, lines = paragraph.removeprefix("\b").strip("\n").partition("\n")
+        yield f"{label}\n\n```text\n{textwrap.dedent(lines)}\n```"
+
+
+def _names(option: click.Option) -> str:
+    names = ", ".join((*option.opts, *option.secondary_opts))
+    if option.is_flag or option.count:
+        return f"`{names}`"
+    if isinstance(option.type, click.Choice):
+        return f"`{names} {'|'.join(map(str, option.type.choices))}`"
+    return f"`{names} {option.metavar or option.type.name.upper()}`"
+
+
+def _option_default(option: click.Option, context: click.Context) -> str:
+    if option.required:
+        return "required"
+    default = None if option.is_flag else option.get_default(context)
+    return f"`{default}`" if isinstance(default, str | int | float) else ""
+
+
+def errors_page(known: tuple[Rule, ...]) -> str:
+    """Every rule, by family."""
+    blocks = [
+        "Every fault is told with its code, its place and how to mend it; `compressor explain CODE` shows what stands "
+        "here. Codes stay as they are from release to release."
+    ]
+    letters = [*_FAMILIES, *sorted({rule.code[0] for rule in known} - set(_FAMILIES))]
+    for letter in letters:
+        blocks.append(f"## {_FAMILIES.get(letter, letter)}")
+        for rule in known:
+            if rule.code.startswith(letter):
+                blocks += _rule(rule)
+    return _page("Error reference", *blocks)
+
+
+def _rule(rule: Rule) -> Iterator[str]:
+    yield f"### {rule.code} {rule.title}"
+    yield rule.text
+    language = "yaml" if rule.kind in ("recipe", "dataset") else "text"
+    for label, example in (("Wrong", rule.wrong), ("Right", rule.right)):
+        if example is not None:
+            yield f"{label}:\n\n```{language}\n{example.rstrip()}\n```"
+
+
+def cookbook_page(files: list[Path]) -> str:
+    """The shipped recipes with their purpose, those for any checkpoint first."""
+    shown = [(path, load_recipe(path).recipe) for path in files]
+    open_ones = [(path, recipe.description) for path, recipe in shown if recipe.model.weights is None]
+    named = [(path, recipe.description) for path, recipe in shown if recipe.model.weights is not None]
+    return _page(
+        "Cookbook",
+        "The recipes that come with compressor, in `recipes/`. Each fits every stock YOLOv5, from n to x, of both "
+        "generations and with any classes, and each is a place to start from: copy it, or extend it and say only "
+        "what differs. The [guide](recipe.md) explains the language.",
+        "## For any checkpoint",
+        "```text\ncompressor plan  recipes/yolov5_lamp50.yaml --weights best.pt\n"
+        "compressor apply recipes/yolov5_lamp50.yaml --weights best.pt --data mine.yaml\n```",
+        _recipes(open_ones),
+        "## With weights of their own",
+        "```text\ncompressor apply recipes/demo.yaml\n```",
+        _recipes(named),
+    )
+
+
+def _recipes(entries: list[tuple[Path, str]]) -> str:
+    rows = [(f"[`{path.stem}`](../recipes/{path.name})", description) for path, description in entries]
+    return _table(("recipe", "what it does"), rows)
+
+
+if __name__ == "__main__":
+    main()
