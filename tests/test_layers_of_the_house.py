@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "compressor"
 ORDER = (
     *("__init__", "errors", "rules", "progress", "recipe", "results", "report", "environment", "yolov5", "data"),
-    *("plan", "modifiers", "evaluation", "training", "artifact", "run_folder", "forecast"),
+    *("plan", "modifiers", "evaluation", "training", "artifact", "run_folder", "forecast", "starter"),
     *("pipeline", "cli", "__main__"),
 )
 

@@ -8,12 +8,16 @@ import click
 
 from compressor import __version__
 from compressor.cli.apply import apply
+from compressor.cli.check import check
+from compressor.cli.completion import completion
 from compressor.cli.diff import diff
 from compressor.cli.evaluate import evaluate
 from compressor.cli.explain import explain
+from compressor.cli.init import init
 from compressor.cli.inspect import inspect
 from compressor.cli.interrupts import INTERRUPTED, MESSAGE
 from compressor.cli.plan import plan
+from compressor.cli.schema import schema
 from compressor.errors import did_you_mean
 
 
@@ -41,7 +45,7 @@ def cli() -> None:
     """
 
 
-for _command in (apply, plan, evaluate, inspect, diff, explain):
+for _command in (init, apply, plan, check, evaluate, inspect, diff, explain, schema, completion):
     cli.add_command(_command)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from compressor.errors import Diagnostic
-from compressor.plan.targets import matches, misfits, near_entry
+from compressor.plan.targets import matches, misfits, unmatched
 from compressor.recipe.load import Draft
-from compressor.recipe.nodes import Node
+from compressor.recipe.nodes import Node, Place
 from compressor.recipe.schema import Modifier
-from compressor.recipe.targets import is_well_formed
+from compressor.recipe.targets import entry_text
 from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
 from compressor.yolov5.convolutions import Convolution, convolutions_of
 
@@ -43,8 +45,8 @@ def stock_misfits(draft: Draft) -> list[Diagnostic]:
         if stock is None or size == stock[1]
         for convolutions in (_stock(generation, size),)
     ]
-    found = [_misfits(draft, convolutions, custom=custom) for convolutions in candidates]
-    return min(found, key=len)
+    best = min(candidates, key=lambda each: len(_misfits(draft, each, custom=custom, suggest=False)))
+    return _misfits(draft, best, custom=custom, suggest=True)
 
 
 @cache
@@ -52,17 +54,22 @@ def _stock(generation: Generation, size: str) -> tuple[Convolution, ...]:
     return convolutions_of(stock_architecture(generation, size))
 
 
-def _misfits(draft: Draft, convolutions: tuple[Convolution, ...], *, custom: bool) -> list[Diagnostic]:
+def _misfits(draft: Draft, convolutions: tuple[Convolution, ...], *, custom: bool, suggest: bool) -> list[Diagnostic]:
     modifiers = draft.root.subtree(("modifiers",))
     nodes = modifiers.value if modifiers and isinstance(modifiers.value, list) else []
     faults: list[Diagnostic] = []
     for index, node in enumerate(nodes):
         modifier = _valid(node)
         entries = _entries(node)
-        if modifier is None or (custom and any(_LAYER_NAME.match(str(entry.value)) for entry in entries)):
-            faults += _unmatched(entries, convolutions, custom=custom)
+        if modifier is None or (custom and any(_LAYER_NAME.match(entry.text) for entry in entries)):
+            known = [entry for entry in entries if not (custom and _LAYER_NAME.match(entry.text))]
+            faults += [
+                unmatched(entry.text, convolutions, entry.place, suggest=suggest)
+                for entry in known
+                if not any(matches(entry.text, convolution) for convolution in convolutions)
+            ]
         else:
-            faults += misfits(convolutions, modifier, index, draft)
+            faults += misfits(convolutions, modifier, index, draft, suggest=suggest)
     return faults
 
 
@@ -73,23 +80,21 @@ def _valid(node: Node) -> Modifier | None:
         return None
 
 
-def _entries(node: Node) -> list[Node]:
-    """What a modifier names in `targets`, `ignore` and the keys of `sparsity`."""
-    found: list[Node] = []
+@dataclass(frozen=True)
+class _Entry:
+    """One well-formed entry and where it stands."""
+
+    text: str
+    place: Place
+
+
+def _entries(node: Node) -> list[_Entry]:
+    """What a modifier names in `targets`, `ignore` and the keys of `sparsity`, as far as it is well formed."""
+    found: list[tuple[Any, Place]] = []
     for key in ("targets", "ignore"):
         entries = node.subtree((key,))
-        found += entries.value if entries and isinstance(entries.value, list) else []
+        if entries and isinstance(entries.value, list):
+            found += [(entry.plain(), entry.place) for entry in entries.value]
     sparsity = node.subtree(("sparsity",))
-    return found + ([Node(key, place) for key, place in sparsity.keys.items()] if sparsity else [])
-
-
-def _unmatched(entries: list[Node], convolutions: tuple[Convolution, ...], *, custom: bool) -> list[Diagnostic]:
-    faults = []
-    for entry in entries:
-        if not is_well_formed(entry.value) or (custom and _LAYER_NAME.match(str(entry.value))):
-            continue
-        text = str(entry.value)
-        if not any(matches(text, convolution) for convolution in convolutions):
-            message = f"{text!r} matches no layer of the model"
-            faults.append(entry.place.diagnostic("P201", message, near_entry(text, convolutions)))
-    return faults
+    found += sparsity.keys.items() if sparsity else ()
+    return [_Entry(text, place) for value, place in found if (text := entry_text(value)) is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -42,18 +42,20 @@ def targeted(convolutions: Sequence[Convolution], modifier: Modifier, index: int
             ignored as well; P204 no weight would go, or every one; P206 a targeted layer no key of `sparsity` covers;
             P207 an entry without effect.
     """
-    faults: list[Diagnostic] = []
-    groups = _Fit(convolutions, index, places, faults).groups(modifier)
-    if faults:
-        raise PlanError(*faults)
+    fit = _Fit(convolutions, index, places, suggest=True)
+    groups = fit.groups(modifier)
+    if fit.faults:
+        raise PlanError(*fit.faults)
     return groups
 
 
-def misfits(convolutions: Sequence[Convolution], modifier: Modifier, index: int, places: Places) -> list[Diagnostic]:
-    """What `targeted` would raise, as a list."""
-    faults: list[Diagnostic] = []
-    _Fit(convolutions, index, places, faults).groups(modifier)
-    return faults
+def misfits(
+    convolutions: Sequence[Convolution], modifier: Modifier, index: int, places: Places, *, suggest: bool = True
+) -> list[Diagnostic]:
+    """What `targeted` would raise, as a list; looking for the nearest names to `suggest` is most of the work."""
+    fit = _Fit(convolutions, index, places, suggest=suggest)
+    fit.groups(modifier)
+    return fit.faults
 
 
 def sparsity_groups(convolutions: Sequence[Convolution], modifier: Prune) -> tuple[Group, ...]:
@@ -81,91 +83,107 @@ def matches(entry: str, convolution: Convolution) -> bool:
     return fnmatchcase(convolution.name, entry)
 
 
-def near_entry(entry: str, convolutions: Sequence[Convolution]) -> str:
-    """Help for an entry that matches nothing."""
-    kernels = [f"kernel: {kernel}" for kernel in dict.fromkeys(c.kernel for c in convolutions)]
+def unmatched(entry: str, convolutions: Sequence[Convolution], place: Place, *, suggest: bool = True) -> Diagnostic:
+    """The fault of an entry that matches none of the convolutions (P201)."""
+    help_text = _near(entry, convolutions) if suggest else None
+    return place.diagnostic("P201", f"{entry!r} matches no layer of the model", help_text)
+
+
+def _near(entry: str, convolutions: Sequence[Convolution]) -> str:
+    """What may have been meant."""
+    kernels = list(dict.fromkeys(c.kernel for c in convolutions))
     if entry.startswith("kernel: "):
-        return f"the model's kernels: {', '.join(kernel.removeprefix('kernel: ') for kernel in kernels)}"
-    types = [kind for kind in MODULE_TYPES if any(kind in c.types for c in convolutions)]
-    known = [*ROLES, *types, *kernels, *(c.name for c in convolutions)]
+        return f"the model's kernels: {', '.join(kernels)}"
+    if any(c.name.startswith(f"{entry}.") for c in convolutions):
+        return f"did you mean '{entry}.*'?"
+    words = [*ROLES, *(kind for kind in MODULE_TYPES if any(kind in c.types for c in convolutions))]
+    same = next((word for word in words if word.lower() == entry.lower()), None)
+    if same is not None:
+        return f"did you mean {same!r}?"
+    known = [*words, *(f"kernel: {kernel}" for kernel in kernels), *(c.name for c in convolutions)]
     return did_you_mean(entry, known) or "layers are named like model.2.cv1.conv; * matches any text"
 
 
 class _Fit:
-    """One modifier on one model; what does not fit is appended to `faults`."""
+    """One modifier on one model, and what does not fit."""
 
-    def __init__(
-        self, convolutions: Sequence[Convolution], index: int, places: Places, faults: list[Diagnostic]
-    ) -> None:
+    def __init__(self, convolutions: Sequence[Convolution], index: int, places: Places, *, suggest: bool) -> None:
         self.convolutions = convolutions
         self.index = index
         self.places = places
-        self.faults = faults
+        self.suggest = suggest
+        self.faults: list[Diagnostic] = []
 
     def groups(self, modifier: Modifier) -> tuple[Group, ...]:
-        before = len(self.faults)
-        chosen = {c.name for c in self._matched(modifier.targets, "targets", told=_keys(modifier))}
-        left = self._without_ignored(modifier, chosen)
-        if len(self.faults) > before:
-            self._sparsities(modifier, left)
+        keys = modifier.sparsity if isinstance(modifier.sparsity, dict) else {}
+        self._unmatched(modifier.targets, "targets", told=frozenset(keys))
+        self._unmatched(modifier.ignore, "ignore")
+        self._unmatched_keys(keys)
+        chosen = self._named(modifier.targets)
+        left = [c for c in self.convolutions if c.name in chosen - self._named(modifier.ignore)]
+        if self.faults:  # what follows from them is not told
             return ()
         if not left:
             message = f"modifiers[{self.index}] touches no layer: everything targeted is ignored as well"
             self._fault("P203", message, "take an entry out of `ignore`", "ignore")
             return ()
-        groups = self._sparsities(modifier, left)
+        self._ignore_matters(modifier, chosen)
+        self._keys_matter(keys, left)
         self._pattern(modifier, left)
+        groups = sparsity_groups(left, modifier)
         for group in groups:
             self._count(modifier, group)
         return groups
 
-    def _matched(self, entries: Iterable[str], key: str, told: frozenset[str] = frozenset()) -> list[Convolution]:
-        """What any entry matches; an entry that matches nothing is at fault, unless another key has `told` it."""
-        found: list[Convolution] = []
-        for position, entry in enumerate(entries):
-            matched = [c for c in self.convolutions if matches(entry, c)]
-            if not matched and entry not in told:
-                message = f"{entry!r} matches no layer of the model"
-                self._fault("P201", message, near_entry(entry, self.convolutions), key, position)
-            found += matched
-        return found
+    def _named(self, entries: Iterable[str]) -> set[str]:
+        entries = tuple(entries)
+        return {c.name for c in self.convolutions if any(matches(entry, c) for entry in entries)}
 
-    def _without_ignored(self, modifier: Modifier, chosen: set[str]) -> list[Convolution]:
-        ignored = {c.name for c in self._matched(modifier.ignore, "ignore")}
+    def _unmatched(self, entries: Sequence[str], key: str, told: frozenset[str] = frozenset()) -> None:
+        """Entries that match nothing, but for those another key has `told`, and those named twice."""
+        for position, entry in enumerate(entries):
+            place = self.places.place("modifiers", self.index, key, position)
+            if entry in entries[:position]:
+                self.faults.append(place.diagnostic("P207", f"{entry!r} is named twice", "take one of the two out"))
+            elif entry not in told and not self._named([entry]):
+                self.faults.append(unmatched(entry, self.convolutions, place, suggest=self.suggest))
+
+    def _unmatched_keys(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if not self._named([key]):
+                place = self.places.key_place("modifiers", self.index, "sparsity", key)
+                self.faults.append(unmatched(key, self.convolutions, place, suggest=self.suggest))
+
+    def _ignore_matters(self, modifier: Modifier, chosen: set[str]) -> None:
         for position, entry in enumerate(modifier.ignore):
-            matched = {c.name for c in self.convolutions if matches(entry, c)}
-            if matched and chosen and not matched & chosen:
+            if not self._named([entry]) & chosen:
                 message = f"{entry!r} leaves nothing out: none of its layers is targeted"
                 self._fault("P207", message, "take it out, or target its layers", "ignore", position)
-        return [c for c in self.convolutions if c.name in chosen - ignored]
 
-    def _sparsities(self, modifier: Prune, left: list[Convolution]) -> tuple[Group, ...]:
-        groups = sparsity_groups(left, modifier)
-        if not isinstance(modifier.sparsity, dict):
-            return groups
-        effective = {_last_match(modifier.sparsity, c) for c in left}
-        for key in modifier.sparsity:
-            if not any(matches(key, c) for c in self.convolutions):
-                message = f"{key!r} matches no layer of the model"
-                self._fault("P201", message, near_entry(key, self.convolutions), "sparsity", key)
-            elif left and key not in effective:
+    def _keys_matter(self, keys: Mapping[str, float], left: list[Convolution]) -> None:
+        """Every key of `sparsity` counts for some layer, and every layer is covered by one."""
+        if not keys:
+            return
+        effective = {c.name: _last_match(keys, c) for c in left}
+        for key in keys:
+            if key not in effective.values():
                 message = f"the sparsity of {key!r} counts for no layer: none it matches is targeted and left to it"
-                self._fault("P207", message, "of several keys that match a layer the last one counts", "sparsity", key)
-        bare = [c for c in left if _last_match(modifier.sparsity, c) is None]
+                place = self.places.key_place("modifiers", self.index, "sparsity", key)
+                help_text = "of several keys that match a layer the last one counts"
+                self.faults.append(place.diagnostic("P207", message, help_text))
+        bare = [c for c in left if effective[c.name] is None]
         if bare:
-            message = f"no key of sparsity covers {_some(bare)}"
+            message = f"no key of sparsity covers {_some([c.name for c in bare])}"
             self._fault("P206", message, "add a key for them, such as `detect`, or ignore them", "sparsity")
-        return groups
 
     def _pattern(self, modifier: Prune, left: list[Convolution]) -> None:
         if modifier.n_of_m is None:
             return
         small = [c for c in left if c.shape[1] < modifier.n_of_m[1]]
         if small:
-            channels = " and ".join(str(count) for count in sorted({c.shape[1] for c in small}))
-            message = f"{modifier.pattern} needs {modifier.n_of_m[1]} input channels, {_some(small)} has {channels}"
-            roles = {c.role for c in small}
-            entry = "stem" if roles == {"stem"} else small[0].name
+            counts = _some([f"{c.name} has {c.shape[1]}" for c in small])
+            message = f"{modifier.pattern} needs {modifier.n_of_m[1]} input channels: {counts}"
+            entry = "stem" if {c.role for c in small} == {"stem"} else small[0].name
             self._fault("P202", message, f"leave out what cannot hold it: ignore: [{entry}]", "pattern")
 
     def _count(self, modifier: Prune, group: Group) -> None:
@@ -182,14 +200,8 @@ class _Fit:
             self._fault("P204", message, help_text, "sparsity")
 
     def _fault(self, code: str, message: str, help_text: str, *key: str | int) -> None:
-        is_sparsity_key = len(key) == 2 and key[0] == "sparsity"
-        find = self.places.key_place if is_sparsity_key else self.places.place
-        place = find("modifiers", self.index, *key)
+        place = self.places.place("modifiers", self.index, *key)
         self.faults.append(place.diagnostic(code, message, help_text))
-
-
-def _keys(modifier: Prune) -> frozenset[str]:
-    return frozenset(modifier.sparsity) if isinstance(modifier.sparsity, dict) else frozenset()
 
 
 def _last_match(keys: Iterable[str], convolution: Convolution) -> str | None:
@@ -197,7 +209,6 @@ def _last_match(keys: Iterable[str], convolution: Convolution) -> str | None:
     return next((key for key in reversed(list(keys)) if matches(key, convolution)), None)
 
 
-def _some(convolutions: Sequence[Convolution]) -> str:
-    names = ", ".join(c.name for c in convolutions[:_SHOWN])
-    more = len(convolutions) - _SHOWN
-    return f"{names} and {more} more" if more > 0 else names
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -8,16 +8,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from compressor.errors import Diagnostic, RecipeError, did_you_mean
+from compressor.errors import Diagnostic, RecipeError
+from compressor.recipe.files import Files
 from compressor.recipe.messages import explain
-from compressor.recipe.nodes import Node, Place, parse
+from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override, apply_override
 from compressor.recipe.schema import Part, Recipe
 from compressor.recipe.variables import fill_in
 
 PartT = TypeVar("PartT", bound=Part)
 
-_LARGEST = 1_000_000  # bytes of a recipe file
+_UNREAD = ("R100", "R108", "R109", "R113")  # a file, or a part of one, could not be read
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def load_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> RecipeFile:
 def read_draft(path: Path, overrides: tuple[Override, ...] = ()) -> Draft:
     """As `load_recipe`, for whoever wants to see what a faulty recipe holds."""
     faults: list[Diagnostic] = []
-    root = _read(path, faults, opened=())
+    root = Files(faults).merged(path)
     if root.value is not None:
         for override in overrides:
             root = apply_override(root, override, faults)
@@ -98,10 +99,8 @@ def read_draft(path: Path, overrides: tuple[Override, ...] = ()) -> Draft:
         root = fill_in(root, own, faults)
     incomplete = any(fault.code in _UNREAD for fault in faults)
     recipe = None if root.value is None else _check(root, faults, incomplete=incomplete)
-    return Draft(root, None if faults else recipe, tuple(in_file_order(faults)))
-
-
-_UNREAD = ("R100", "R108", "R109", "R113")  # a file, or a part of one, could not be read
+    found = tuple(dict.fromkeys(in_file_order(faults)))  # a base on two ways would tell its faults twice
+    return Draft(root, None if found else recipe, found)
 
 
 def check_part(part: type[PartT], values: dict[str, Any]) -> PartT:
@@ -118,93 +117,12 @@ def check_part(part: type[PartT], values: dict[str, Any]) -> PartT:
         raise RecipeError(*explain(error, root)) from error
 
 
-def _read(path: Path, faults: list[Diagnostic], opened: tuple[Path, ...]) -> Node:
-    """One file merged over the files it extends."""
-    place = Place(path.as_posix())
-    try:
-        if path.stat().st_size > _LARGEST:
-            message = f"the file holds {path.stat().st_size:,} bytes; a recipe is at most {_LARGEST:,}"
-            faults.append(place.diagnostic("R108", message, "name a recipe, not a data file"))
-            return Node(None, place)
-        data = path.read_bytes()
-    except (OSError, ValueError) as fault:  # ValueError: a null byte in the name
-        near = did_you_mean(path.name, _recipes_beside(path))
-        reason = fault.strerror if isinstance(fault, OSError) else fault
-        help_text = near or ("name a file in it" if path.is_dir() else "name a recipe file, such as recipes/demo.yaml")
-        faults.append(place.diagnostic("R108", f"cannot read the recipe: {reason}", help_text))
-        return Node(None, place)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        before = data[: fault.start]
-        column = fault.start - (before.rfind(b"\n") + 1)
-        place = Place(path.as_posix(), before.count(b"\n") + 1, column + 1)
-        message = f"the recipe is not UTF-8 text: byte 0x{data[fault.start]:02x}"
-        faults.append(place.diagnostic("R100", message, "save it as UTF-8"))
-        return Node(None, place)
-    node = parse(text, path.as_posix(), faults)
-    if node.value is None and not faults:
-        faults.append(node.place.diagnostic("R113", "the recipe is empty", "start with version: 1 and modifiers:"))
-    if not isinstance(node.value, dict):
-        if node.value is not None:
-            faults.append(node.place.diagnostic("R104", "a recipe must be a mapping of keys to values"))
-        return Node(None, node.place)
-    return _extended(node, path, faults, (*opened, path.resolve()))
-
-
-def _extended(node: Node, path: Path, faults: list[Diagnostic], opened: tuple[Path, ...]) -> Node:
-    """`node` without its `extends` key, merged over what that key names."""
-    assert isinstance(node.value, dict)
-    extends = node.value.get("extends")
-    values = {key: value for key, value in node.value.items() if key != "extends"}
-    own = Node(values, node.place, node.keys)
-    if extends is None:
-        return own
-    merged: Node | None = None
-    for entry in extends.value if isinstance(extends.value, list) else [extends]:
-        if not isinstance(entry.value, str):
-            faults.append(entry.place.diagnostic("R109", "extends must name a recipe file, or a list of them"))
-            continue
-        target = path.parent / entry.value
-        if target.resolve() in opened:
-            chain = " -> ".join(p.name for p in (*opened, target))
-            faults.append(entry.place.diagnostic("R109", f"the recipe extends itself: {chain}"))
-            continue
-        if not target.is_file():
-            near = did_you_mean(target.name, _recipes_beside(target))
-            message = f"extends names {entry.value!r}, and there is no such file beside {path.name}"
-            faults.append(entry.place.diagnostic("R109", message, near))
-            continue
-        base = _read(target, faults, opened)
-        merged = base if merged is None else merge(merged, base)
-    return own if merged is None else merge(merged, own)
-
-
-def _recipes_beside(path: Path) -> list[str]:
-    try:
-        return [other.name for other in path.parent.glob("*.yaml") if other.is_file()]
-    except OSError:
-        return []
-
-
-def merge(base: Node, top: Node) -> Node:
-    """`top` over `base`: mappings merge key by key, everything else is replaced."""
-    if not (isinstance(base.value, dict) and isinstance(top.value, dict)):
-        return base if top.value is None and isinstance(base.value, dict) else top
-    values = dict(base.value)
-    for key, node in top.value.items():
-        values[key] = merge(values[key], node) if key in values else node
-    return Node(values, top.place, {**base.keys, **top.keys})
-
-
 def _check(root: Node, faults: list[Diagnostic], *, incomplete: bool) -> Recipe | None:
     """The recipe, or None and its faults; what an `incomplete` recipe lacks may stand in what could not be read."""
     try:
         return Recipe.model_validate(root.plain())
     except ValidationError as error:
-        known = {(fault.path, fault.line, fault.column) for fault in faults}
-        found = [fault for fault in explain(error, root) if (fault.path, fault.line, fault.column) not in known]
-        faults += [fault for fault in found if not (incomplete and fault.code == "R102")]
+        faults += [fault for fault in explain(error, root) if not (incomplete and fault.code == "R102")]
         return None
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from compressor.errors import Diagnostic, did_you_mean
-from compressor.recipe.nodes import Node
+from compressor.recipe.nodes import UNKNOWN, Location, Node, dotted, shortened, show
 from compressor.recipe.schema import FILE_KEYS, TAGS, Recipe
-from compressor.recipe.variables import UNKNOWN
 
 _RANGES = {
     "greater_than": ("above", "gt"),
@@ -29,19 +30,67 @@ _TYPES = {
     "model_attributes_type": "a mapping of keys to values",
     "dict_type": "a mapping of keys to values",
 }
+_MODIFIER = "{type: prune, allocation: lamp, sparsity: 0.3}"
+_TARGETS = ("targets", "ignore")
+_OTHER_WORDS = {
+    "amount": "sparsity",
+    "ratio": "sparsity",
+    "layers": "targets",
+    "modules": "targets",
+    "exclude": "ignore",
+    "skip": "ignore",
+}  # what other tools call a key
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
+_FRACTION = re.compile(r"[0-9.]+ ?[-+*/] ?[0-9.]+")
 
 
 def explain(error: ValidationError, root: Node) -> list[Diagnostic]:
     """One diagnostic per finding, at the place where the value was written."""
-    return [_diagnostic(finding, root) for finding in error.errors() if not _is_echo(finding)]
+    findings = [finding for finding in error.errors() if not _is_echo(finding, root)]
+    implied = _implied(findings)
+    return [_diagnostic(finding, root) for finding in findings if not _follows(finding, implied)]
 
 
-def _is_echo(finding: ErrorDetails) -> bool:
+def _is_echo(finding: ErrorDetails, root: Node) -> bool:
     """Whether the finding follows from a fault told already.
 
-    A list counts as too short for pydantic when its items are at fault; a variable's fault leaves a value unknown.
+    A list counts as too short for pydantic when its items are at fault; other faults leave a value or a key unknown.
     """
-    return (finding["type"] == "too_short" and len(finding["input"]) > 0) or finding["input"] == UNKNOWN
+    value = finding["input"]
+    match finding["type"]:
+        case "too_short" if len(value) > 0:
+            return True
+        case "missing" | "R102":
+            around = root.subtree(_location(finding)[0][:-1])
+            return around is not None and isinstance(around.value, dict) and UNKNOWN in around.value
+        case "R115" if isinstance(value, dict):  # kernel: without a value
+            return UNKNOWN in value.values()
+        case _:
+            return bool(value == UNKNOWN)
+
+
+def _implied(findings: Sequence[ErrorDetails]) -> tuple[set[Location], set[Location]]:
+    """Keys that are missing only because they are misspelt, and modifiers whose type, and so whose keys, is unknown."""
+    misspelt: set[Location] = set()
+    strange: set[Location] = set()
+    for finding in findings:
+        location, _ = _location(finding)
+        if finding["type"] == "extra_forbidden":
+            misspelt.add((*location[:-1], _meant(location) or ""))
+            if location[-1] in _modifier_types():  # - prune: {...}
+                strange.add(location[:-1])
+        elif finding["type"] == "literal_error" and location[-1] == "type" and not _near_choice(finding):
+            strange.add(location[:-1])
+    return misspelt, strange
+
+
+def _follows(finding: ErrorDetails, implied: tuple[set[Location], set[Location]]) -> bool:
+    misspelt, strange = implied
+    location, _ = _location(finding)
+    if finding["type"] in ("missing", "R102"):
+        return location in misspelt or location[:-1] in strange
+    is_type = location[-1:] in [(word,) for word in _modifier_types()]
+    return finding["type"] == "extra_forbidden" and location[:-1] in strange and not is_type
 
 
 def _diagnostic(finding: ErrorDetails, root: Node) -> Diagnostic:
@@ -49,85 +98,155 @@ def _diagnostic(finding: ErrorDetails, root: Node) -> Diagnostic:
     location, is_key = _location(finding)
     name = dotted(location) or "the recipe"
     place = root.find_key(location) if is_key else root.find(location)
-    given = show(finding["input"])
+    if kind == "R102" and root.subtree(location):
+        return place.diagnostic("R104", f"{name} has no value", "write one after it")
     if kind.startswith("R1"):  # a rule of the schema's own validators; the code is its type
         return place.diagnostic(kind, f"{name} {finding['msg']}", context.get("help"))
     if kind == "extra_forbidden":
-        message = f"unknown key {location[-1]!r} in {dotted(location[:-1]) or 'the recipe'}"
+        message = f"unknown key {shortened(str(location[-1]))!r} in {dotted(location[:-1]) or 'the recipe'}"
         return root.find_key(location).diagnostic("R101", message, _known_keys(location))
     if kind == "missing":
         add = "write version: 1" if location == ("version",) else f"add the key {location[-1]!r}"
         return place.diagnostic("R102", f"{name} is missing", add)
+    node = root.subtree(location)
+    code, fault, help_text = _of_value(finding, location, node.written if node else None)
+    return place.diagnostic(code, f"{name} {fault}", help_text)
+
+
+def _of_value(finding: ErrorDetails, location: Location, written: str | None) -> tuple[str, str, str | None]:
+    """Code, fault and help where a value is not what its key asks for; `written` is what it was made from, if so."""
+    kind, context, value = finding["type"], finding.get("ctx", {}), finding["input"]
+    given = show(value) + (f" from {shortened(written.strip())}" if written else "")
     if kind in _RANGES:
         word, key = _RANGES[kind]
-        message = f"{name} must be {word} {context[key]:g}, got {given}"
-        return place.diagnostic("R103", message, _fraction_help(location, finding["input"]))
+        return "R103", f"must be {word} {context[key]:g}, got {given}", _range_help(location, value)
     if kind == "finite_number":
-        return place.diagnostic("R103", f"{name} must be a finite number, got {given}")
+        return "R103", f"must be a finite number, got {given}", _range_help(location, value)
     if kind in ("too_short", "string_too_short"):
-        return place.diagnostic("R103", f"{name} must not be empty", _empty_help(location))
+        return "R103", "must not be empty", _empty_help(location)
     if kind == "literal_error":
-        near = did_you_mean(str(finding["input"]), _choices(context["expected"]))
-        return place.diagnostic("R105", f"{name} must be {context['expected']}, got {given}", near)
+        return "R105", f"must be {context['expected']}, got {given}", _near_choice(finding)
     if kind in _TYPES:
-        return place.diagnostic("R104", f"{name} must be {_TYPES[kind]}, got {given}")
-    return place.diagnostic("R104", f"{name}: {finding['msg']}")
+        in_text = written is not None and isinstance(value, str)
+        help_text = "write ${...} alone, without text around it" if in_text else _type_help(kind, location, value)
+        return "R104", f"must be {_TYPES[kind]}, got {given}", help_text
+    return "R104", f"is refused: {finding['msg']}", None
 
 
-def _location(finding: ErrorDetails) -> tuple[tuple[str | int, ...], bool]:
+def _location(finding: ErrorDetails) -> tuple[Location, bool]:
     """Where in the recipe, without pydantic's names of union members; and whether a mapping's key is meant."""
     location = tuple(part for part in finding["loc"] if part not in TAGS)
     return (location[:-1], True) if location and location[-1] == "[key]" else (location, False)
 
 
-def dotted(location: tuple[str | int, ...]) -> str:
-    """`('modifiers', 0, 'sparsity')` as `modifiers[0].sparsity`."""
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+def _near_choice(finding: ErrorDetails) -> str | None:
+    choices = finding.get("ctx", {})["expected"].replace(" or ", ", ").split(", ")
+    value = finding["input"]
+    return did_you_mean(value.lower(), [word.strip("'") for word in choices]) if isinstance(value, str) else None
 
 
-def show(value: Any) -> str:
-    """A value in the words of YAML rather than of Python."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return str(value).lower()
-        case str():
-            return f"the text {value!r}"
-        case dict():
-            return "a mapping"
-        case list() | tuple():
-            return "a list"
+def _range_help(location: Location, value: Any) -> str | None:
+    if location == ("version",):
+        return "write version: 1"
+    if "sparsity" not in location:
+        return None
+    if isinstance(value, int | float) and 1 < value < 100:
+        return f"sparsity is a fraction; to zero {value:g} % of the weights write {value / 100:g}"
+    return "sparsity is a fraction above 0 and below 1; to zero half of the weights write 0.5"
+
+
+def _empty_help(location: Location) -> str | None:
+    match location[-1]:
+        case "modifiers":
+            return f"add a modifier, such as {_MODIFIER}"
+        case "targets":
+            return 'write ["*"] for every convolution'
+        case "sparsity":
+            return "write a number such as 0.3, or one per target: {backbone: 0.3, neck: 0.2}"
         case _:
-            return f"{value}"
+            return "write a name, or take the key out"
 
 
-def _choices(expected: str) -> list[str]:
-    return [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+def _type_help(kind: str, location: Location, value: Any) -> str | None:
+    """How to write a value of the right type, where that can be told."""
+    key = location[-1] if isinstance(location[-1], str) else location[-2]
+    match kind:
+        case _ if location == ("version",):
+            return "write version: 1"
+        case _ if key == "modifiers":
+            return f"start each modifier with a dash: - {_MODIFIER}"
+        case "tuple_type" if isinstance(value, str):
+            return f'write it in brackets: ["{shortened(value)}"]'
+        case "tuple_type":
+            return "write a list in brackets, or with a dash before each entry"
+        case "string_type" if key in _TARGETS:
+            return "write a role such as backbone, a type such as C3, kernel: 3x3, or the name of a layer"
+        case "string_type":
+            single = isinstance(value, bool | int | float)
+            return f'put it in quotes: "{show(value)}"' if single else "write a single text, or take the key out"
+        case "bool_type" if str(value).lower() in ("true", "false"):
+            return f"write it without quotes: {str(value).lower()}"
+        case "float_type" | "int_type" | "int_from_float":
+            return _number_help(location, value)
+        case "model_type" | "model_attributes_type":
+            return f"write its keys below it: {', '.join(_part_at(location).model_fields)}"
+        case _:
+            return None
 
 
-def _fraction_help(location: tuple[str | int, ...], value: Any) -> str | None:
-    if "sparsity" in location:
-        fraction = value / 100 if isinstance(value, int | float) and 1 <= value < 100 else 0.5
-        return f"sparsity is a fraction; to zero {100 * fraction:g} % of the weights write {fraction:g}"
+def _number_help(location: Location, value: Any) -> str | None:
+    text = value.strip() if isinstance(value, str) else ""
+    if _NUMBER.fullmatch(text):
+        return f"write it without quotes: {text}"
+    if _NUMBER.fullmatch(text.replace(",", ".")):
+        return f"write it with a point: {text.replace(',', '.')}"
+    if _NUMBER.fullmatch(text.rstrip("% ")) and text.endswith("%"):
+        return f"write the fraction: {float(text.rstrip('% ')) / 100:g}"
+    if _FRACTION.fullmatch(text):
+        return f"write arithmetic as ${{{text}}}"
+    if "sparsity" in location[-2:]:
+        return "write a number such as 0.3" + (
+            ", or one per target: {backbone: 0.3, neck: 0.2}" if location[-1] == "sparsity" else ""
+        )
+    if isinstance(value, float) and value.is_integer():
+        return f"write {value:.0f}"
     return None
 
 
-def _empty_help(location: tuple[str | int, ...]) -> str | None:
-    return (
-        "add a modifier, such as {type: prune, allocation: lamp, sparsity: 0.3}" if location == ("modifiers",) else None
-    )
+def _known_keys(location: Location) -> str:
+    """What an unknown key may have been meant to be."""
+    key = str(location[-1])
+    if key in _modifier_types():
+        return f"write the type as a value beside the other keys: type: {key}"
+    meant = _meant(location)
+    if meant:
+        return f"did you mean {meant!r}?"
+    home = _home(key)
+    return f"it is a key of {home}" if home else f"known keys: {', '.join(_keys_at(location[:-1]))}"
 
 
-def _known_keys(location: tuple[str | int, ...]) -> str:
-    known = [*_part_at(location[:-1]).model_fields, *(FILE_KEYS if len(location) == 1 else [])]
-    return did_you_mean(str(location[-1]), known) or f"known keys: {', '.join(known)}"
+def _meant(location: Location) -> str | None:
+    """The key of the same mapping that an unknown one is a slip of."""
+    key, known = str(location[-1]), _keys_at(location[:-1])
+    if _OTHER_WORDS.get(key) in known:
+        return _OTHER_WORDS[key]
+    near = None if _home(key) else did_you_mean(key.lower(), known)
+    return next((word for word in known if near == f"did you mean {word!r}?"), None)
 
 
-def _part_at(location: tuple[str | int, ...]) -> type[BaseModel]:
+def _home(key: str) -> str | None:
+    """Where in a recipe a key belongs."""
+    if key in _keys_at(()):
+        return "the recipe itself, without indentation"
+    sections = {"a modifier": ("modifiers",)} | {name: (name,) for name in ("model", "evaluation", "artifact")}
+    return next((name for name, location in sections.items() if key in _part_at(location).model_fields), None)
+
+
+def _keys_at(location: Location) -> list[str]:
+    return [*_part_at(location).model_fields, *(FILE_KEYS if not location else [])]
+
+
+def _part_at(location: Location) -> type[BaseModel]:
     """The part of the schema that `location` leads to."""
     part: type[BaseModel] = Recipe
     for step in location:
@@ -141,3 +260,8 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
+
+
+def _modifier_types() -> list[str]:
+    models = _models_in(Recipe.model_fields["modifiers"].annotation)
+    return [word for model in models for word in get_args(model.model_fields["type"].annotation)]

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compressor.errors import Diagnostic, RecipeError
-from compressor.recipe.nodes import Node, Place, parse
+from compressor.recipe.nodes import UNKNOWN, Location, Node, Place, dotted, parse, shortened
+
+_LONGEST_FLAG = 200  # characters of a flag in a message
+_DEEPEST = 50  # keys and positions of a path
+_LONGEST_POSITION = 9  # digits
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Override:
         literal: take `value` as text rather than as YAML.
     """
 
-    path: tuple[str | int, ...]
+    path: Location
     value: str
     flag: str
     literal: bool = False
@@ -33,44 +37,76 @@ def parse_set(argument: str) -> Override:
     """
     path, equals, value = argument.partition("=")
     parts = [part.strip() for part in path.split(".")]
-    flag = f"--set {argument}"
+    place = Place(shortened(f"--set {argument}", _LONGEST_FLAG))
     if not equals or not all(parts):
         help_text = "write a path of keys and positions, an equals sign and a value: modifiers.0.sparsity=0.5"
-        raise RecipeError(Diagnostic("R110", "not of the form path=value", flag, help=help_text))
-    return Override(tuple(int(part) if part.isascii() and part.isdecimal() else part for part in parts), value, flag)
+        raise RecipeError(place.diagnostic("R110", "not of the form path=value", help_text))
+    if not value.strip():
+        help_text = 'write a value after the equals sign, or "" for a text without letters'
+        raise RecipeError(place.diagnostic("R110", f"no value for {shortened(path.strip())}", help_text))
+    if len(parts) > _DEEPEST:
+        raise RecipeError(place.diagnostic("R110", "no key of a recipe lies this deep", "write a shorter path"))
+    return Override(tuple(int(part) if _is_position(part) else part for part in parts), value, place.path)
+
+
+def _is_position(part: str) -> bool:
+    return part.isascii() and part.isdecimal() and len(part) <= _LONGEST_POSITION
 
 
 def apply_override(root: Node, override: Override, faults: list[Diagnostic]) -> Node:
     """`root` with one value replaced or added; a path that leads nowhere is appended to `faults` (R110)."""
     place = Place(override.flag)
     if override.path[0] == "extends":
-        faults.append(place.diagnostic("R110", "what a recipe extends stands in its file and cannot be set here"))
+        message = "what a recipe extends stands in its file and cannot be set here"
+        faults.append(place.diagnostic("R110", message, "change the file, or copy it"))
         return root
     if override.literal:
         value = Node(override.value.replace("${", "$${"), place)  # a path, in which nothing is filled in
     else:
         found: list[Diagnostic] = []
-        value = _at(parse(override.value, override.flag, found), place)
+        value = _at(parse(override.value, override.flag, found, override.path), place)
+        if not found and override.value.lstrip().startswith("#"):
+            found.append(place.diagnostic("R110", "no value: what follows # is a comment", "put it in quotes"))
+        if found and value.value is None:  # nothing could be read
+            value = Node(UNKNOWN, place)
         faults += [Diagnostic(fault.code, fault.message, override.flag, help=fault.help) for fault in found]
     return _replaced(root, override.path, value, place, faults)
 
 
-def _replaced(node: Node, path: tuple[str | int, ...], value: Node, place: Place, faults: list[Diagnostic]) -> Node:
-    if not path:
+def _replaced(node: Node, path: Location, value: Node, place: Place, faults: list[Diagnostic], done: int = 0) -> Node:
+    """`node` with `value` at `path`, of which the first `done` steps lead to `node`."""
+    if done == len(path):
         return value
-    head, rest = path[0], path[1:]
+    head = path[done]
     if isinstance(node.value, list):
         if not isinstance(head, int) or head >= len(node.value):
-            message = f"there is no position {head} in a list of {len(node.value)} (positions count from 0)"
-            faults.append(place.diagnostic("R110", message))
+            message = (
+                f"there is no position {shortened(str(head))} in a list of {len(node.value)} (positions count from 0)"
+            )
+            faults.append(place.diagnostic("R110", message, _positions(path[:done], len(node.value))))
             return node
         items = list(node.value)
-        items[head] = _replaced(items[head], rest, value, place, faults)
+        items[head] = _replaced(items[head], path, value, place, faults, done + 1)
         return Node(items, node.place)
+    if not isinstance(node.value, dict) and node.value not in (None, UNKNOWN):
+        message = f"{dotted(path[:done])} is a single value and holds no key {shortened(str(head))!r}"
+        faults.append(place.diagnostic("R110", message, f"set all of it: --set {_typed(path[:done])}=..."))
+        return node
     mapping = dict(node.value) if isinstance(node.value, dict) else {}
     key = str(head)
-    mapping[key] = _replaced(mapping.get(key, Node(None, place)), rest, value, place, faults)
-    return Node(mapping, node.place, {**node.keys, key: node.keys.get(key, place) if rest else place})
+    mapping[key] = _replaced(mapping.get(key, Node(None, place)), path, value, place, faults, done + 1)
+    is_last = done + 1 == len(path)
+    return Node(mapping, node.place, {**node.keys, key: place if is_last else node.keys.get(key, place)})
+
+
+def _typed(path: Location) -> str:
+    """A path as it is typed on the command line."""
+    return ".".join(map(str, path))
+
+
+def _positions(path: Location, count: int) -> str:
+    name = _typed(path)
+    return f"the last one is {name}.{count - 1}" if count else f"{name} is empty; an override adds no entry to a list"
 
 
 def _at(node: Node, place: Place) -> Node:

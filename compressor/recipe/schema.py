@@ -22,7 +22,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from compressor.recipe.targets import Target, is_well_formed
+from compressor.errors import did_you_mean
+from compressor.recipe.targets import Target, entry_text
 
 FILE_KEYS = {
     "extends": "a recipe this one builds on, relative to this file, or a list of them",
@@ -37,7 +38,7 @@ def _known_pattern(text: str) -> str:
     found = _N_OF_M.fullmatch(text)
     if text != "unstructured" and not (found and int(found[1]) < int(found[2])):
         message = "must be 'unstructured' or \"N:M\" with N below M, got the text '{text}'"
-        help_text = 'N of every M weights stay; for two of four write "2:4"'
+        help_text = did_you_mean(text, ["unstructured"]) or 'N of every M weights stay; for two of four write "2:4"'
         raise PydanticCustomError("R105", message, {"text": text, "help": help_text})
     return text
 
@@ -110,7 +111,7 @@ class Prune(Part):
     @classmethod
     def _sparsities_name_the_targets(cls, values: Any) -> Any:
         sparsities = values.get("sparsity") if isinstance(values, dict) else None
-        if isinstance(sparsities, dict) and "targets" not in values and all(map(is_well_formed, sparsities)):
+        if isinstance(sparsities, dict) and "targets" not in values and all(map(entry_text, sparsities)):
             return {**values, "targets": list(sparsities) or ["*"]}
         return values
 

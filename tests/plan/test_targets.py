@@ -46,7 +46,7 @@ def test_roles_types_kernels_globs_and_patterns(tmp_path: Path) -> None:
         detect[2],
     ]
     three = [convolution.name for convolution in STOCK if convolution.shape[2:] == (3, 3)]
-    for entry in ("{kernel: 3x3}", '"kernel: 3x3"', '"kernel:3x3"'):
+    for entry in ("{kernel: 3x3}", '"kernel: 3x3"'):
         assert names(tmp_path, f"{UNIFORM}, targets: [{entry}]") == three
     assert names(tmp_path, f"{UNIFORM}, targets: [SPPF]") == ["model.9.cv1.conv", "model.9.cv2.conv"]
     assert all(".m." in name for name in names(tmp_path, f"{UNIFORM}, targets: [Bottleneck]"))
@@ -81,6 +81,16 @@ def test_shipped_recipes_fit_every_size_generation_and_class_count(path: Path) -
             "P201 'backbon' matches no layer of the model\n  help: did you mean",
         ),
         (f"ignore: [model.99.conv], {UNIFORM}", "model.99", "P201 'model.99.conv' matches no layer"),
+        (
+            f"targets: [model.2.cv1], {UNIFORM}",
+            "model.2",
+            "P201 'model.2.cv1' matches no layer of the model\n  help: did y",
+        ),
+        (
+            f"targets: [DETECT], {UNIFORM}",
+            "DETECT",
+            "P201 'DETECT' matches no layer of the model\n  help: did you mean 'd",
+        ),
         (f"targets: [Focus], {UNIFORM}", "Focus", "P201 'Focus' matches no layer"),
         (
             f'targets: ["kernel: 5x5"], {UNIFORM}',
@@ -90,12 +100,12 @@ def test_shipped_recipes_fit_every_size_generation_and_class_count(path: Path) -
         (
             'pattern: "2:4"',
             '"2:4"',
-            "P202 2:4 needs 4 input channels, model.0.conv has 3\n  help: leave out what cannot",
+            "P202 2:4 needs 4 input channels: model.0.conv has 3\n  help: leave out what cannot",
         ),
         (
             'pattern: "1:24"',
             '"1:24"',
-            "P202 1:24 needs 24 input channels, model.0.conv, model.1.conv, model.2.m.0.cv1.co",
+            "P202 1:24 needs 24 input channels: model.0.conv has 3, model.1.conv has 16, model.2.m.0.cv1.co",
         ),
         (f"ignore: [Conv2d], {UNIFORM}", "[Conv2d", "P203 modifiers[0] touches no layer"),
         ("allocation: global, sparsity: 1.0e-9", "1.0e-9", "P204 sparsity 1e-09 of 1,758,400 targeted"),
@@ -116,6 +126,8 @@ def test_shipped_recipes_fit_every_size_generation_and_class_count(path: Path) -
             "stem",
             "P207 the sparsity of 'stem' counts for no lay",
         ),
+        (f"targets: [neck, neck], {UNIFORM}", "neck], a", "P207 'neck' is named twice"),
+        ("allocation: erk, sparsity: {bakbone: 0.3}", "bakbone", "P201 'bakbone' matches no layer"),
         ("allocation: erk, sparsity: {stem: 0.3, necc: 0.5}", "necc", "P201 'necc' matches no layer"),
     ],
 )
