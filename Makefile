@@ -15,7 +15,7 @@ demo: $(VENV)/installed
 	$(BIN)/compressor apply recipes/demo.yaml --output runs/demo --force
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

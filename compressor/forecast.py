@@ -6,21 +6,22 @@ import gzip
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import get_args
 
 import torch
 
-from compressor.artifact.save import Dtype, Layout, Provenance
-from compressor.artifact.size import folds_on_load, predicted_size
-from compressor.data.dataset import count_images, load_dataset
+from compressor.artifact.save import Dtype, Form, Layout, Provenance
+from compressor.artifact.size import PLACEHOLDER_DIGEST, folds_on_load, predicted_size
+from compressor.data.dataset import SHAPES, load_dataset, split_images
+from compressor.data.shapes import IMAGES
 from compressor.errors import DatasetError
 from compressor.evaluation.estimate import seconds_per_image
-from compressor.recipe.schema import Recipe
-from compressor.results import GZIP_LEVEL, PredictedSize, StepTime
+from compressor.recipe.schema import Artifact, Recipe
+from compressor.results import GZIP_LEVEL, PredictedSize, StageTime
 from compressor.yolov5.build import YOLOv5
 
 _SAMPLE_BYTES = 2_000_000
-_DIGEST = "0" * 64  # any digest is as long
 
 
 def forecast_sizes(
@@ -39,28 +40,40 @@ def forecast_sizes(
     for dtype in get_args(Dtype):
         folds = folds_on_load(model.fused, source, dtype)
         for layout in get_args(Layout):
-            text = {**recipe.model_dump(mode="json"), "artifact": {"dtype": dtype, "layout": layout}}
-            provenance = Provenance(text, source_name, _DIGEST)
-            stored = source if folds else model
-            size = predicted_size(stored, zeros, dtype, layout, provenance, fold_on_load=folds)
+            size = forecast_size(recipe, source_name, source if folds else model, zeros, Form(dtype, layout, folds))
             sizes.append(PredictedSize(dtype, layout, size))
     return tuple(sizes)
 
 
+def forecast_size(recipe: Recipe, source_name: str, stored: YOLOv5, zeros: Mapping[str, int], form: Form) -> int:
+    """The file's exact size in one form, as if the recipe asked for that form.
+
+    Args:
+        recipe: travels in the file.
+        source_name: file name of the source weights; likewise.
+        stored: the model whose tensors the file holds: before BatchNorm is folded where the reader folds it.
+        zeros: zero weights by layer after the modifiers.
+        form: number type and layout of the file.
+    """
+    asked = recipe.model_copy(update={"artifact": Artifact(dtype=form.dtype, layout=form.layout)})
+    provenance = Provenance(asked.model_dump(mode="json"), source_name, PLACEHOLDER_DIGEST)
+    return predicted_size(stored, zeros, form, provenance)
+
+
 def forecast_times(
-    recipe: Recipe, model: YOLOv5, prune_s: float, files: list[int], device: torch.device
-) -> tuple[StepTime, ...]:
+    recipe: Recipe, model: YOLOv5, modify_s: float, files: list[int], device: torch.device
+) -> tuple[StageTime, ...]:
     """The long steps of a run.
 
     Args:
         recipe: says what is judged and how.
         model: the model to judge.
-        prune_s: what the modifiers took just now, on a copy in memory.
+        modify_s: what the modifiers took just now, on a copy in memory.
         files: bytes of the files that are compressed to tell their gzipped sizes.
         device: where the model is judged.
     """
-    modifiers = StepTime("modify", prune_s, "done just now, in memory")
-    save = StepTime("save", _seconds_to_compress(model, files), "a part of the weights, compressed")
+    modifiers = StageTime("modify", modify_s, "done just now, in memory")
+    save = StageTime("save", _seconds_to_compress(model, files), "a part of the weights, compressed")
     judged = recipe.evaluation
     each = seconds_per_image(model, judged.image_size, judged.batch_size, device)
     images = _images(recipe)
@@ -68,16 +81,18 @@ def forecast_times(
         "number of images not known" if images is None else f"{images:,} images"
     )
     seconds = None if images is None else images * each
-    before = (StepTime("evaluate before", seconds, basis),) if judged.baseline else ()
-    return (*before, modifiers, save, StepTime("evaluate after", seconds, basis))
+    before = (StageTime("evaluate before", seconds, basis),) if judged.baseline else ()
+    return (*before, modifiers, save, StageTime("evaluate after", seconds, basis))
 
 
 def _images(recipe: Recipe) -> int | None:
     """How many images the recipe's split names; None where there is no data set at hand."""
     if recipe.data is None:
         return None
+    if recipe.data == SHAPES and not Path(SHAPES).is_file():
+        return IMAGES.get(recipe.evaluation.split)  # told without drawing them
     try:
-        return count_images(load_dataset(recipe.data), recipe.evaluation.split)
+        return len(split_images(load_dataset(recipe.data), recipe.evaluation.split))
     except DatasetError:  # a plan needs no data; a run will tell what is wrong with it
         return None
 

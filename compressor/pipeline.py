@@ -13,30 +13,23 @@ from pathlib import Path
 
 import torch
 
-from compressor.artifact.load import LoadedModel, load_model
-from compressor.artifact.save import (
-    Provenance,
-    encode_model,
-    measure,
-    round_to_dtype,
-    unfolded_storage,
-)
+from compressor.artifact.load import LoadedModel, fetch_and_load, load_model
+from compressor.artifact.save import Form, Provenance, encode_model, measure, round_to_dtype, unfolded_storage
 from compressor.data.batches import fit_image_size
 from compressor.data.dataset import load_dataset, read_split
-from compressor.data.fetch import find_weights
 from compressor.environment import describe_environment
-from compressor.errors import ArtifactError, Diagnostic, PlanError, RecipeError, RunError
+from compressor.errors import ArtifactError, Diagnostic, RecipeError, RunError
 from compressor.evaluation.coco import write_predictions
 from compressor.evaluation.judge import Judge, check_classes, make_judge
 from compressor.evaluation.predict import select_device
 from compressor.forecast import forecast_sizes, forecast_times
 from compressor.modifiers import apply_modifier
-from compressor.modifiers.order import Step, check_every_step_matters
+from compressor.modifiers.order import Step, steps_of
 from compressor.plan.layers import Layer, convolutions
-from compressor.plan.targets import targeted
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile
 from compressor.recipe.schema import Evaluation as Settings
+from compressor.recipe.schema import Recipe
 from compressor.report.render import render_report
 from compressor.results import (
     Change,
@@ -97,24 +90,19 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     recipe = recipe_file.recipe
     check_output(options.output, force=options.force)
     device = select_device(options.device)
-    path, source = _load_source(recipe_file, progress)
-    weights = FileDigest(str(recipe.model.weights), path.stat().st_size, sha256(path))
-    model = source.model
+    job = _open(recipe_file, progress)
+    model, summary_before = job.model, summarise(job.model)
+    weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, sha256(job.path))
     judge = _load_judge(recipe_file, model, device, progress) if options.evaluate else None
-    unfused = copy.deepcopy(model)  # may hold the result without rounding, see `unfolded_storage`
-    if recipe.model.fuse == "before":
-        fuse(model)
-    steps = _steps(recipe_file, model)  # before the first evaluation: what does not fit is told at once
-    summary_before = summarise(model)
 
     with written_aside(options.output, force=options.force) as staging:
         baseline = None
         if judge and recipe.evaluation.baseline:
             baseline = _judged(judge, model, staging / PREDICTIONS_BEFORE, progress, "evaluate before")
-        changes = _modify(recipe_file, model, steps, progress)
+        changes = _modify(recipe, job, progress)
         with progress.step(f"save {MODEL}"):
-            stored, warnings = _storage(recipe_file, model, unfused, changes)
-            saved, sizes = _save(recipe_file, model, stored, path, weights.sha256, staging)
+            stored, warnings = _storage(recipe, job, changes)
+            saved, sizes = _save(recipe, job, stored, weights.sha256, staging)
         compressed = None
         if judge:
             compressed = _judged(judge, saved, staging / PREDICTIONS_AFTER, progress, "evaluate after")
@@ -151,26 +139,24 @@ def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:
     """
     chosen = select_device(device)
     recipe = recipe_file.recipe
-    path, source = _load_source(recipe_file, progress)
-    model = source.model
-    unfused = copy.deepcopy(model)
-    if recipe.model.fuse == "before":
-        fuse(model)
-    summary = summarise(model)
+    job = _open(recipe_file, progress)
+    model, summary = job.model, summarise(job.model)
     clock = time.perf_counter()
-    changes = _modify(recipe_file, model, _steps(recipe_file, model), progress)  # the model is a copy in memory
+    changes = _modify(recipe, job, progress)  # of the model in memory
     modify_s = time.perf_counter() - clock
     layers = convolutions(model)
     zeros = {layer.name: layer.zeros for layer in layers}
     image_size = fit_image_size(recipe.evaluation.image_size, max(model.strides))
     with progress.step("forecast"):
-        sizes = forecast_sizes(recipe, path.name, unfused, model, zeros)
-        files = [path.stat().st_size, *(size.size_bytes for size in sizes if size.layout == "dense")]
+        sizes = forecast_sizes(recipe, job.path.name, job.unfused, model, zeros)
+        files = [job.path.stat().st_size, *(size.size_bytes for size in sizes if size.layout == "dense")]
         times = forecast_times(recipe, model, modify_s, files, chosen)
+        sparsity_after = _sparsity(model, layers, changes)
+        _storage(recipe, job, changes)  # refuses what the file cannot hold
     return Plan(
         model=summary,
         steps=changes,
-        sparsity=_sparsity(model, layers, changes),
+        sparsity=sparsity_after,
         image_size=image_size,
         macs={layer.name: layer.convolution.macs(image_size) for layer in layers},
         sizes=sizes,
@@ -190,7 +176,7 @@ def evaluate(
     """
     chosen = select_device(device)
     with progress.step(f"load {weights}"):
-        source = load_model(_fetched(weights, progress))
+        _, source = fetch_and_load(weights, progress)
     judge = _judge(data, settings, source.model, chosen, progress)
     evaluation, _ = judge.evaluate(source.model, progress, "evaluate")
     return source, evaluation
@@ -198,8 +184,7 @@ def evaluate(
 
 def inspect(weights: str, progress: Progress) -> Inspection:
     """What a weights file of any kind holds."""
-    path = _fetched(weights, progress)
-    source = load_model(path)
+    path, source = fetch_and_load(weights, progress)
     layers = convolutions(source.model)
     return Inspection(
         kind=source.kind,
@@ -216,21 +201,47 @@ def inspect(weights: str, progress: Progress) -> Inspection:
     )
 
 
-def _load_source(recipe_file: RecipeFile, progress: Progress) -> tuple[Path, LoadedModel]:
-    """The recipe's weights, found or downloaded, and loaded.
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What a recipe is about to be done to.
+
+    Attributes:
+        path: the source weights.
+        model: as the modifiers take it.
+        unfused: the model as it was loaded; may hold the result without rounding, see `unfolded_storage`.
+        steps: every modifier with the layers of `model` that it touches.
+    """
+
+    path: Path
+    model: YOLOv5
+    unfused: YOLOv5
+    steps: list[Step]
+
+
+def _open(recipe_file: RecipeFile, progress: Progress) -> _Job:
+    """Load the recipe's weights and check every step on them: what does not fit is told at once.
 
     Raises:
         RecipeError: R111 the recipe names no weights.
-        CheckpointError, DownloadError: see `find_weights` and `load_model`.
+        CheckpointError, DownloadError: see `fetch_and_load`.
+        PlanError: see `steps_of`.
     """
+    recipe = recipe_file.recipe
+    path, source = _load_source(recipe_file, progress)
+    model, unfused = source.model, copy.deepcopy(source.model)
+    if recipe.model.fuse == "before":
+        fuse(model)
+    return _Job(path, model, unfused, steps_of(recipe.modifiers, convolutions(model), recipe_file))
+
+
+def _load_source(recipe_file: RecipeFile, progress: Progress) -> tuple[Path, LoadedModel]:
     weights = recipe_file.recipe.model.weights
     if weights is None:
         place = recipe_file.place("model")
         help_text = "name them with --weights, or in the recipe: model: {weights: yolov5s.pt}"
         raise RecipeError(place.diagnostic("R111", "no weights are named", help_text))
     with progress.step(f"load {weights}"):
-        path = _fetched(weights, progress)
-        return path, load_model(path)
+        return fetch_and_load(weights, progress)
 
 
 def _load_judge(recipe_file: RecipeFile, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
@@ -256,62 +267,31 @@ def _judge(data: str, settings: Settings, model: YOLOv5, device: torch.device, p
     return make_judge(split, settings, device)
 
 
-def _steps(recipe_file: RecipeFile, model: YOLOv5) -> list[Step]:
-    """Every modifier with the layers it touches, in order.
-
-    Raises:
-        PlanError: P2xx a modifier does not fit the model or makes no difference.
-    """
-    layers = {layer.name: layer for layer in convolutions(model)}
-    known = [layer.convolution for layer in layers.values()]
-    faults: list[Diagnostic] = []
-    steps = []
-    for index, modifier in enumerate(recipe_file.recipe.modifiers):
-        try:
-            groups = targeted(known, modifier, index, recipe_file)
-        except PlanError as error:
-            faults += error.diagnostics
-            continue
-        chosen = {convolution.name for group in groups for convolution in group.convolutions}
-        steps.append((tuple(layer for name, layer in layers.items() if name in chosen), modifier))
-    if faults:
-        raise PlanError(*faults)
-    check_every_step_matters(steps, recipe_file)
-    return steps
-
-
-def _fetched(weights: str, progress: Progress) -> Path:
-    with progress.bar(f"find {weights}", "B") as update:
-        return find_weights(weights, update)
-
-
 def _judged(judge: Judge, model: YOLOv5, predictions_file: Path, progress: Progress, title: str) -> Evaluation:
     evaluation, predictions = judge.evaluate(model, progress, title)
     write_predictions(predictions, judge.ground_truth.category_ids, predictions_file)
     return evaluation
 
 
-def _modify(recipe_file: RecipeFile, model: YOLOv5, steps: list[Step], progress: Progress) -> tuple[Change, ...]:
+def _modify(recipe: Recipe, job: _Job, progress: Progress) -> tuple[Change, ...]:
     changes = []
-    for layers, modifier in steps:
+    for layers, modifier in job.steps:
         with progress.step(modifier.type):
             changes.append(apply_modifier(layers, modifier))
         progress.note(f"{changes[-1].summary}: {changes[-1].pruned:,} of {changes[-1].weights:,} weights")
-    if recipe_file.recipe.model.fuse == "after":
-        fuse(model)
+    if recipe.model.fuse == "after":
+        fuse(job.model)
     return tuple(changes)
 
 
-def _storage(
-    recipe_file: RecipeFile, model: YOLOv5, unfused: YOLOv5, changes: tuple[Change, ...]
-) -> tuple[YOLOv5, list[str]]:
+def _storage(recipe: Recipe, job: _Job, changes: tuple[Change, ...]) -> tuple[YOLOv5, list[str]]:
     """What the file will hold of the model; where that is not exact, the model is rounded to it. And what to warn of.
 
     Raises:
         RunError: E802 a pruned weight is not zero any more.
     """
-    dtype = recipe_file.recipe.artifact.dtype
-    stored = unfolded_storage(model, unfused, dtype) if model.fused and not unfused.fused else None
+    dtype, model = recipe.artifact.dtype, job.model
+    stored = unfolded_storage(model, job.unfused, dtype) if model.fused and not job.unfused.fused else None
     if stored is None:
         round_to_dtype(model, dtype)
     planned = {layer.name: layer.zeros_after for change in changes for layer in change.layers}
@@ -325,27 +305,24 @@ def _storage(
     return stored or model, warnings
 
 
-def _save(
-    recipe_file: RecipeFile, model: YOLOv5, stored: YOLOv5, source: Path, source_sha256: str, staging: Path
-) -> tuple[YOLOv5, Sizes]:
+def _save(recipe: Recipe, job: _Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[YOLOv5, Sizes]:
     """Write the artifact, read it back, and prove that nothing changed; the model read back, and what the files weigh.
 
     Raises:
         ArtifactError: A502 a tensor came back different.
     """
-    recipe = recipe_file.recipe
-    dtype, layout = recipe.artifact.dtype, recipe.artifact.layout
-    provenance = Provenance(recipe.model_dump(mode="json"), source.name, source_sha256)
-    data = encode_model(stored, dtype, layout, provenance, fold_on_load=stored is not model)
+    form = Form(recipe.artifact.dtype, recipe.artifact.layout, fold_on_load=stored is not job.model)
+    provenance = Provenance(recipe.model_dump(mode="json"), job.path.name, source_sha256)
+    data = encode_model(stored, form, provenance)
     path = staging / MODEL
     path.write_bytes(data)
     loaded = load_model(path).model
-    expected = model.state_dict()
+    expected = job.model.state_dict()
     for name, tensor in loaded.state_dict().items():
         if not torch.equal(tensor, expected[name].cpu()):
             help_text = "this is a fault of compressor; please report it"
             raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
-    return loaded, measure(source.read_bytes(), stored, data, dtype)
+    return loaded, measure(job.path.read_bytes(), stored, data, form.dtype)
 
 
 def _layer_sparsity(layer: Layer) -> LayerSparsity:

@@ -17,7 +17,7 @@ from compressor.errors import Diagnostic, InputError
 
 RUN_SCHEMA = "compressor/run/1"
 GZIP_LEVEL = 1  # higher levels shrink weights by a few per cent more and take many times as long
-PLAN_SCHEMA = "compressor/plan/2"
+PLAN_SCHEMA = "compressor/plan/1"
 EVALUATION_SCHEMA = "compressor/evaluation/1"
 
 
@@ -290,16 +290,16 @@ class PredictedSize:
 
 
 @dataclass(frozen=True)
-class StepTime:
-    """About how long a step of a run will take.
+class StageTime:
+    """About how long a stage of a run will take.
 
     Attributes:
-        step: evaluate before, prune, save, evaluate after.
+        stage: evaluate before, modify, save, evaluate after.
         seconds: wall time, None where the number of images is not known.
         basis: what the figure rests on.
     """
 
-    step: str
+    stage: str
     seconds: float | None
     basis: str
 
@@ -317,7 +317,7 @@ class Plan:
         sizes: the saved file in every dtype and layout.
         dtype: the recipe's own choice among them.
         layout: likewise.
-        times: the long steps of the run.
+        times: the long stages of the run.
     """
 
     model: ModelSummary
@@ -328,7 +328,12 @@ class Plan:
     sizes: tuple[PredictedSize, ...]
     dtype: str
     layout: str
-    times: tuple[StepTime, ...]
+    times: tuple[StageTime, ...]
+
+    @property
+    def network_macs(self) -> int:
+        """Multiply-accumulates of all convolutions."""
+        return sum(self.macs.values())
 
     @property
     def targeted_macs(self) -> int:

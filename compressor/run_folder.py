@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compressor.errors import Diagnostic, OutputError
+from compressor.output import check_place, staged
 from compressor.results import RUN_SCHEMA, FileDigest
 
 REPORT, RECORD, MODEL = "report.md", "run.json", "model.safetensors"
@@ -19,22 +18,17 @@ _OURS = {REPORT, RECORD, MODEL, PREDICTIONS_BEFORE, PREDICTIONS_AFTER}
 
 
 def check_output(output: Path, *, force: bool) -> None:
-    """Refuse to write over an earlier run unless asked to, and over anything else in any case.
+    """Refuse to write over an earlier run unless asked to, and over anything else but an empty folder in any case.
 
     Raises:
         OutputError: O601 an earlier run is there; O603 something else is there, alone or beside a run's files.
     """
-    if not (output.exists() or output.is_symlink()):
-        return
-    found = {path.name for path in output.iterdir()} if output.is_dir() and not output.is_symlink() else None
-    if found == set():
-        return
-    if found is None or not found <= _OURS or not _is_record(output / RECORD):
-        message = "there is something here that is not a run's"
-        raise OutputError(Diagnostic("O603", message, str(output), help="name another folder with --output"))
-    if not force:
-        help_text = "name another folder with --output, or replace the run with --force"
-        raise OutputError(Diagnostic("O601", "there is a run here already", str(output), help=help_text))
+    if output.is_symlink() or not output.is_dir() or any(output.iterdir()):
+        check_place(output, "run", "folder", _is_run, force=force)
+
+
+def _is_run(path: Path) -> bool:
+    return path.is_dir() and {file.name for file in path.iterdir()} <= _OURS and _is_record(path / RECORD)
 
 
 def _is_record(path: Path) -> bool:
@@ -52,21 +46,10 @@ def written_aside(output: Path, *, force: bool) -> Iterator[Path]:
     Raises:
         OutputError: O602 the place cannot be written to; O601 or O603 something has come there meanwhile.
     """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
-    except OSError as fault:
-        raise _cannot_write(output, fault) from fault
-    try:
-        yield staging
+    with staged(output) as folder:
+        yield folder
         check_output(output, force=force)
-        _publish(staging, output)
-    except OSError as fault:
-        if not str(fault.filename or "").startswith(str(output.parent)):
-            raise  # not about the output
-        raise _cannot_write(output, fault) from fault
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _publish(folder, output)
 
 
 def _publish(staging: Path, output: Path) -> None:
@@ -83,11 +66,6 @@ def _publish(staging: Path, output: Path) -> None:
         old.rename(output)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _cannot_write(output: Path, fault: OSError) -> OutputError:
-    message = f"cannot write here: {fault.strerror or fault}"
-    return OutputError(Diagnostic("O602", message, str(output), help="choose another folder: --output"))
 
 
 def digests(folder: Path) -> tuple[FileDigest, ...]:

@@ -4,45 +4,39 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 import shlex
-import tempfile
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Final
 
-import yaml
-
-from compressor.artifact.load import load_model
-from compressor.artifact.save import Layout, Provenance, stored_dtype
-from compressor.artifact.size import folds_on_load, predicted_size
-from compressor.data.fetch import find_weights
+from compressor.artifact.load import fetch_and_load
+from compressor.artifact.save import Form, Layout, stored_dtype
+from compressor.artifact.size import folds_on_load
 from compressor.errors import Diagnostic, InputError, PlanError, RecipeError
-from compressor.modifiers.order import check_every_step_matters
+from compressor.forecast import forecast_size
+from compressor.modifiers.order import steps_of
 from compressor.modifiers.prune import keep_masks
 from compressor.plan.layers import Layer, convolutions
-from compressor.plan.targets import misfits, targeted
+from compressor.plan.targets import misfits
 from compressor.progress import Progress
-from compressor.recipe.load import check_part, load_recipe
+from compressor.recipe.commented import YOUR_DATA, comment, commented, printable
+from compressor.recipe.load import check_part
 from compressor.recipe.nodes import Place
-from compressor.recipe.schema import Artifact, Evaluation, Model, Part, Prune, Recipe
+from compressor.recipe.schema import Artifact, Evaluation, Model, Prune, Recipe
 from compressor.report.tables import megabytes, percent
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.convolutions import ROLES, Convolution
-from compressor.yolov5.describe import summarise
 from compressor.yolov5.fuse import fuse
 
 # What measured figures decided: raw weights under one threshold kept the most AP, at 30 % and at 50 % zeros.
-FUSE: Literal["before", "after", "never"] = "after"  # weights are scored before BatchNorm is folded into them
+FUSE: Final = "after"  # weights are scored before BatchNorm is folded into them
 ALLOCATION = "global"
 SPARSITY = 0.3
 
 _STEPS = 1000  # the search for a sparsity goes by tenths of a per cent ...
 _MOST = 990  # ... up to 99 %
-_DIGEST = "0" * 64  # any digest is as long
-_WIDTH = 110  # of comments
 _NAMES_WIDTH = 200  # letters of class names in a comment
 
 
@@ -115,16 +109,15 @@ def start(weights: str, data: str | None, goal: Goal, file: str, progress: Progr
     Raises:
         InputError: U905 the goal is out of this model's reach.
         RecipeError, PlanError: a value is out of range or does not fit the model; its option is named as the place.
-        CheckpointError, DownloadError: see `find_weights` and `load_model`.
+        CheckpointError, DownloadError: see `fetch_and_load`.
     """
     for place, text in (("WEIGHTS", weights), ("--data", data or "")):
         if any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python reads a name that is not UTF-8
             message = "the name is not UTF-8 text, and a recipe is"
             raise RecipeError(Place(place).diagnostic("R107", message, "rename the file"))
     with progress.step(f"load {weights}"):
-        with progress.bar(f"find {weights}", "B") as update:
-            path = find_weights(weights, update)
-        candidates = _Candidates(weights, data, path.name, goal, load_model(path).model)
+        path, loaded = fetch_and_load(weights, progress)
+        candidates = _Candidates(weights, data, path.name, goal, loaded.model)
     sparsity = SPARSITY if goal.sparsity is None else goal.sparsity
     if goal.is_a_size:
         with progress.step("search the sparsity"):
@@ -133,9 +126,7 @@ def start(weights: str, data: str | None, goal: Goal, file: str, progress: Progr
     candidates.check(recipe)
     sizes = candidates.size(recipe), candidates.size(recipe, "dense", pruned=False)
     header = _header(candidates.source, path, recipe, file, *sizes)
-    text = "".join(f"{line}\n" for line in (*header, *_lines(recipe, candidates.notes(recipe))))
-    _check_text(text, recipe)
-    return Starter(recipe, text, *sizes)
+    return Starter(recipe, commented(recipe, [*header], candidates.notes(recipe)), *sizes)
 
 
 class _Flags:
@@ -156,8 +147,8 @@ class _Candidates:
 
     def __init__(self, weights: str, data: str | None, file_name: str, goal: Goal, source: YOLOv5) -> None:
         self.weights, self.data, self.file_name, self.goal, self.source = weights, data, file_name, goal, source
-        self.finished = source if FUSE == "never" else fuse(copy.deepcopy(source))
-        self.layers = convolutions(self.finished if FUSE == "before" else source)
+        self.finished = fuse(copy.deepcopy(source))
+        self.layers = convolutions(source)
         self.known = [layer.convolution for layer in self.layers]
         self.narrow = [] if goal.pattern is None else _too_narrow(self.known, goal.pattern)
         self.evaluation = Evaluation(image_size=1280) if max(source.strides) > 32 else Evaluation()
@@ -176,12 +167,11 @@ class _Candidates:
             "version": 1,
             "description": f"{self.source.architecture.name} {self.goal}",
             "model": Model(weights=self.weights, fuse=FUSE),
-            "data": self.data,
             "modifiers": (modifier,),
             "evaluation": self.evaluation,
             "artifact": self.artifact,
         }
-        return check_part(Recipe, parts)
+        return check_part(Recipe, parts if self.data is None else {**parts, "data": self.data})
 
     def check(self, recipe: Recipe) -> None:
         """Refuse what a run would refuse.
@@ -194,10 +184,11 @@ class _Candidates:
         if not touched:
             help_text = "ask for a pattern over fewer channels"
             raise _out_of_reach(self.goal.option, f"no layer can hold {self.goal.pattern}", help_text)
-        targeted(self.known, recipe.modifiers[0], 0, _Flags())
         try:
-            check_every_step_matters([(touched, recipe.modifiers[0])], _Flags())
+            steps_of(recipe.modifiers, self.layers, _Flags())
         except PlanError as fault:
+            if any(each.code != "P205" for each in fault.diagnostics):
+                raise
             zeros = sum(layer.zeros for layer in touched) / sum(layer.convolution.weights for layer in touched)
             message = f"nothing would change: {percent(zeros)} of the weights are zero already"
             help_text = f"ask for more than --sparsity {math.ceil(1000 * zeros) / 1000:g}, or name the dense checkpoint"
@@ -205,12 +196,9 @@ class _Candidates:
 
     def size(self, recipe: Recipe, layout: Layout | None = None, *, pruned: bool = True) -> int:
         """Exact bytes of the recipe's file, of the same in another layout, or of the same with nothing pruned."""
-        dtype, layout = self.artifact.dtype, layout or self.artifact.layout
-        text = {**recipe.model_dump(mode="json"), "artifact": {"dtype": dtype, "layout": layout}}
+        form = Form(self.artifact.dtype, layout or self.artifact.layout, fold_on_load=self.folds)
         zeros = self._zeros(recipe.modifiers[0] if pruned else None)
-        stored = self.source if self.folds else self.finished
-        provenance = Provenance(text, self.file_name, _DIGEST)
-        return predicted_size(stored, zeros, dtype, layout, provenance, fold_on_load=self.folds)
+        return forecast_size(recipe, self.file_name, self.source if self.folds else self.finished, zeros, form)
 
     def limit(self, recipe: Recipe) -> int:
         """The goal in bytes, where it is a size."""
@@ -305,15 +293,16 @@ def _entries(chosen: Sequence[Convolution], known: Sequence[Convolution]) -> tup
 
 def _header(model: YOLOv5, path: Path, recipe: Recipe, file: str, size_bytes: int, dense_bytes: int) -> Iterator[str]:
     """Comments: what the checkpoint is, how to run the recipe, what it will give."""
-    seen, data = summarise(model), "" if recipe.data else " --data YOUR_DATA.yaml"
-    folded = ", BatchNorm folded" if seen.fused else ""
-    name, artifact = _printable(shlex.quote(file)), recipe.artifact
-    yield from _comment(f"{seen.name}, generation {seen.generation}, {_class_names(model.names)}")
-    yield from _comment(f"{seen.parameters:,} parameters{folded}; {path.name} has {megabytes(path.stat().st_size)} MB")
+    data = "" if recipe.data else f" --data {YOUR_DATA}"
+    name, network, artifact = printable(shlex.quote(file)), model.architecture, recipe.artifact
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    folded = ", BatchNorm folded" if model.fused else ""
+    yield from comment(f"{network.name}, generation {network.generation}, {_class_names(model.names)}")
+    yield from comment(f"{parameters:,} parameters{folded}; {path.name} has {megabytes(path.stat().st_size)} MB")
     yield "#"
     yield f"# What it would do:  compressor plan {name}"
     yield f"# To run it:         compressor apply {name}{data}"
-    yield from _comment(
+    yield from comment(
         f"As written here the compressed file will have {size_bytes:,} bytes, {size_bytes / dense_bytes:.3f} times its "
         f"dense {artifact.dtype} size."
     )
@@ -325,90 +314,5 @@ def _header(model: YOLOv5, path: Path, recipe: Recipe, file: str, size_bytes: in
 def _class_names(names: Sequence[str]) -> str:
     """How many, and as many of them as a comment may hold."""
     known = f"{len(names)} {'class' if len(names) == 1 else 'classes'}"
-    shown = textwrap.shorten(_printable(", ".join(names)), _NAMES_WIDTH, placeholder=" ...")
+    shown = textwrap.shorten(printable(", ".join(names)), _NAMES_WIDTH, placeholder=" ...")
     return f"{known}: {shown}"
-
-
-def _lines(part: Part, notes: Mapping[str, str], indent: str = "") -> Iterator[str]:
-    """A part of the recipe as YAML, every key below a comment that says what it means."""
-    for key, field in type(part).model_fields.items():
-        value = getattr(part, key)
-        if value is None and key != "data":  # what a pattern says already
-            continue
-        if not indent:
-            yield ""
-        for text in (field.description, notes.get(key)):
-            yield from _comment(text or "", indent)
-        if isinstance(value, Part):
-            yield f"{indent}{key}:"
-            yield from _lines(value, notes, indent + "  ")
-        elif isinstance(value, tuple) and any(isinstance(item, Part) for item in value):
-            yield f"{indent}{key}:"
-            for item in value:
-                yield from _item(list(_lines(item, notes, indent + "    ")), indent + "  ")
-        elif value is None:
-            yield f"# {key}: YOUR_DATA.yaml"
-        else:
-            choices = _choices(key, field.annotation, field.metadata)
-            yield from _entry(f"{indent}{key}:", value, f"  # {choices}" if choices else "")
-
-
-def _entry(key: str, value: Any, choices: str) -> list[str]:
-    """A key and its value on one line; a long list below one another."""
-    line = f"{key} {_value(value)}{choices}"
-    if not isinstance(value, tuple) or len(line) <= _WIDTH:
-        return [line]
-    indent = " " * (len(key) - len(key.lstrip()) + 2)
-    return [f"{key}{choices}", *(f"{indent}- {_value(item)}" for item in value)]
-
-
-def _item(lines: list[str], indent: str) -> list[str]:
-    """A mapping as an item of a list: a dash before its first key."""
-    first = next(i for i, line in enumerate(lines) if not line.lstrip().startswith("#"))
-    return [*lines[:first], f"{indent}- {lines[first].lstrip()}", *lines[first + 1 :]]
-
-
-def _choices(key: str, annotation: Any, metadata: Sequence[Any]) -> str | None:
-    """What else a key may hold."""
-    if key in _WRITTEN:
-        return _WRITTEN[key]
-    if annotation is bool:
-        return "true or false"
-    members = (annotation, *get_args(annotation))  # of a union, or of the Literal itself
-    words = next((get_args(member) for member in members if get_origin(member) is Literal), ())
-    if len(words) > 1:
-        return f"{', '.join(words[:-1])} or {words[-1]}"
-    low, high = (next((getattr(bound, end) for bound in metadata if hasattr(bound, end)), None) for end in ("ge", "le"))
-    return None if low == high else f"{low} to {high}"
-
-
-_WRITTEN = {"pattern": 'unstructured, or N:M such as "2:4"', "sparsity": "above 0 and below 1"}
-
-
-def _value(value: Any) -> str:
-    """A value on one line, as the recipe reader takes it back; a list in brackets."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if not isinstance(value, str):
-        return yaml.safe_dump(value).partition("\n")[0]
-    text = value.replace("${", "$${")  # else a variable
-    if re.fullmatch(r"[./]*[A-Za-z][\w ./%+()-]*(?<! )", text, re.ASCII) and yaml.safe_load(text) == text:
-        return text
-    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")
-
-
-def _comment(text: str, indent: str = "") -> list[str]:
-    return [f"{indent}# {line}" for line in textwrap.wrap(_printable(text), _WIDTH, break_on_hyphens=False)]
-
-
-def _printable(text: str) -> str:
-    """Text that neither ends a comment nor moves the cursor."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _check_text(text: str, recipe: Recipe) -> None:
-    """Make sure that reading the text gives the recipe."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "recipe.yaml"
-        file.write_text(text, encoding="utf-8")
-        assert load_recipe(file).recipe == recipe

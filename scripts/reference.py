@@ -23,6 +23,7 @@ import click
 from compressor.cli.main import cli
 from compressor.recipe.json_schema import recipe_schema
 from compressor.recipe.load import load_recipe
+from compressor.recipe.targets import KERNEL, N_OF_M
 from compressor.rules.catalogue import Rule, rules
 
 ROOT = Path(__file__).parents[1]
@@ -41,8 +42,8 @@ _FAMILIES = {
     "U": "U9xx: options and earlier runs",
 }  # in the order of their numbers
 _TEXTS = {
-    "^[1-9][0-9]?:[1-9][0-9]?$": '`"N:M"` with N below M',
-    "^[1-9][0-9]?x[1-9][0-9]?$": "height x width, such as `3x3`",
+    N_OF_M: '`"N:M"` with N below M',
+    KERNEL: "height x width, such as `3x3`",
 }  # what the patterns of the schema look like
 
 

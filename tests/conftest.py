@@ -7,6 +7,8 @@ import re
 import zlib
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: several tests run at once, each with processes of its own
+
 import numpy as np
 import pytest
 import torch

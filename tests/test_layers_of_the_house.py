@@ -9,9 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "compressor"
 ORDER = (
-    *("__init__", "errors", "rules", "progress", "recipe", "results", "report", "environment", "yolov5", "data"),
-    *("plan", "modifiers", "evaluation", "training", "artifact", "run_folder", "forecast", "starter"),
-    *("pipeline", "cli", "__main__"),
+    *("__init__", "errors", "rules", "progress", "output", "recipe", "results", "report", "environment"),
+    *("yolov5", "data", "plan", "modifiers", "evaluation", "training", "artifact", "run_folder", "forecast"),
+    *("starter", "pipeline", "cli", "__main__"),
 )
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from compressor.artifact.save import Provenance, encode_model
+from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.yolov5.architecture import stock_architecture
 from compressor.yolov5.build import YOLOv5, build
 
@@ -33,7 +33,7 @@ def tiny_model(seed: int = 0, *, fused: bool = False) -> YOLOv5:
 def tiny_weights(folder: Path, seed: int = 0) -> Path:
     """The tiny model as a float32 artifact."""
     path = folder / "tiny.safetensors"
-    data = encode_model(tiny_model(seed), "float32", "dense", Provenance({}, "tiny", "0" * 64))
+    data = encode_model(tiny_model(seed), Form("float32", "dense"), Provenance({}, "tiny", "0" * 64))
     path.write_bytes(data)
     return path
 

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode
 from compressor.artifact.save import FORMAT, METADATA_KEY
+from compressor.data.fetch import find_weights
 from compressor.errors import CheckpointError, Diagnostic
+from compressor.progress import Progress
 from compressor.yolov5.architecture import (
     Anchors,
     Architecture,
@@ -46,6 +48,21 @@ class LoadedModel:
     kind: str
     facts: dict[str, str]
     recipe: dict[str, Any] | None = None
+
+
+def fetch_and_load(weights: str, progress: Progress) -> tuple[Path, LoadedModel]:
+    """Find or download weights, and read them.
+
+    Args:
+        weights: a path, a URL or a name, as in a recipe.
+        progress: is told of a download.
+
+    Raises:
+        CheckpointError, DownloadError: see `find_weights` and `load_model`.
+    """
+    with progress.bar(f"find {weights}", "B") as update:
+        path = find_weights(weights, update)
+    return path, load_model(path)
 
 
 def load_model(path: Path) -> LoadedModel:

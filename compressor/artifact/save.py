@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -45,6 +45,21 @@ class Provenance:
     recipe: dict[str, Any]
     source_name: str
     source_sha256: str
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a file holds a model; its fields stand by their names in the file's metadata.
+
+    Attributes:
+        dtype: number type of the weights.
+        layout: `bitmask` or `dense`.
+        fold_on_load: the reader folds BatchNorm after loading.
+    """
+
+    dtype: Dtype
+    layout: Layout
+    fold_on_load: bool = False
 
 
 def unfolded_storage(model: YOLOv5, raw: YOLOv5, dtype: Dtype) -> YOLOv5 | None:
@@ -88,23 +103,19 @@ def round_to_dtype(model: YOLOv5, dtype: Dtype) -> None:
         tensor.copy_(rounded)
 
 
-def encode_model(
-    stored: YOLOv5, dtype: Dtype, layout: Layout, provenance: Provenance, *, fold_on_load: bool = False
-) -> bytes:
+def encode_model(stored: YOLOv5, form: Form, provenance: Provenance) -> bytes:
     """The file's bytes; the same for the same input on every run and machine.
 
     All metadata stands in one canonical-JSON key, since safetensors writes several keys in random order.
 
     Args:
         stored: the model, or what `unfolded_storage` found for it.
-        dtype: number type of the file.
-        layout: `bitmask` or `dense`.
+        form: number type and layout of the file.
         provenance: where the model comes from.
-        fold_on_load: the reader folds BatchNorm after loading.
     """
-    dense = dense_tensors(stored, dtype)
-    tensors = laid_out(dense, layout, lambda _, tensor: encode(tensor))
-    metadata = file_metadata(stored, dense, _digest, dtype, layout, provenance, fold_on_load=fold_on_load)
+    dense = dense_tensors(stored, form.dtype)
+    tensors = laid_out(dense, form.layout, lambda _, tensor: encode(tensor))
+    metadata = file_metadata(stored, dense, _digest, form, provenance)
     return to_bytes(tensors, {METADATA_KEY: metadata})
 
 
@@ -145,11 +156,8 @@ def file_metadata(
     stored: YOLOv5,
     dense: Mapping[str, Tensor],
     digest: Callable[[Tensor], str],
-    dtype: Dtype,
-    layout: Layout,
+    form: Form,
     provenance: Provenance,
-    *,
-    fold_on_load: bool,
 ) -> str:
     """The file's metadata as canonical JSON.
 
@@ -157,22 +165,17 @@ def file_metadata(
     so right.
 
     Args:
-        stored: as for `encode_model`, and so the following.
+        stored: as for `encode_model`.
         dense: its tensors in the file's number type.
         digest: SHA-256 of a tensor's bytes, 64 hexadecimal digits.
-        dtype: number type of the file.
-        layout: `bitmask` or `dense`.
+        form: number type and layout of the file.
         provenance: where the model comes from.
-        fold_on_load: the reader folds BatchNorm after loading.
     """
-    records = {
-        name: {
-            "shape": list(tensor.shape),
-            "dtype": str(tensor.dtype).removeprefix("torch."),
-            "sha256": digest(tensor),
-        }
-        for name, tensor in dense.items()
-    }
+
+    def record(tensor: Tensor) -> dict[str, Any]:
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        return {"shape": list(tensor.shape), "dtype": dtype, "sha256": digest(tensor)}
+
     return canonical_json(
         {
             "format": FORMAT,
@@ -181,12 +184,10 @@ def file_metadata(
             "names": list(stored.names),
             "strides": list(stored.strides),
             "fused": stored.fused,
-            "fold_on_load": fold_on_load,
-            "dtype": dtype,
-            "layout": layout,
+            **asdict(form),
             "recipe": provenance.recipe,
             "source": {"name": provenance.source_name, "sha256": provenance.source_sha256},
-            "tensors": records,
+            "tensors": {name: record(tensor) for name, tensor in dense.items()},
         }
     )
 

@@ -10,33 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from compressor.artifact.bitmask import Bitmask
-from compressor.artifact.save import METADATA_KEY, Dtype, Layout, Provenance, file_metadata, laid_out, stored_dtype
+from compressor.artifact.save import METADATA_KEY, Dtype, Form, Provenance, file_metadata, laid_out, stored_dtype
 from compressor.yolov5.build import YOLOv5
 
-_DIGEST = "0" * 64  # as long as every SHA-256 in hexadecimal digits
+PLACEHOLDER_DIGEST = "0" * 64  # as long as every SHA-256 in hexadecimal digits
+
 _SAFETENSORS_NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64", torch.uint8: "U8"}
 _LENGTH_BYTES = 8  # the header's length stands before it, and its end is padded to a multiple of as much
 
 
-def predicted_size(
-    stored: YOLOv5,
-    zeros: Mapping[str, int],
-    dtype: Dtype,
-    layout: Layout,
-    provenance: Provenance,
-    *,
-    fold_on_load: bool = False,
-) -> int:
+def predicted_size(stored: YOLOv5, zeros: Mapping[str, int], form: Form, provenance: Provenance) -> int:
     """Exact number of bytes `encode_model` would write for `stored` if its convolutions held `zeros` zero weights.
 
     Args:
-        stored: as for `encode_model`, and so the following.
+        stored: as for `encode_model`.
         zeros: zero weights by module name, such as `model.2.cv1.conv`, wherever in the layer they stand. A layer that
-            is not named, or holds more zeros already, keeps those it has; what is too small for `dtype` is a zero.
-        dtype: number type of the file.
-        layout: `bitmask` or `dense`.
-        provenance: where the model comes from; the digest may be any of the same length.
-        fold_on_load: the reader folds BatchNorm after loading.
+            is not named, or holds more zeros already, keeps those it has; what is too small for the file's number
+            type is a zero.
+        form: number type and layout of the file.
+        provenance: where the model comes from; the digest may be `PLACEHOLDER_DIGEST`.
 
     Raises:
         ValueError: `zeros` names something else than a convolution, or more zeros than a layer has weights.
@@ -44,7 +36,7 @@ def predicted_size(
     _check_zeros(stored, zeros)
     state = stored.state_dict()
     dense = {
-        name: torch.empty(tensor.shape, dtype=stored_dtype(tensor, dtype), device="meta")
+        name: torch.empty(tensor.shape, dtype=stored_dtype(tensor, form.dtype), device="meta")
         for name, tensor in state.items()
     }
 
@@ -52,8 +44,8 @@ def predicted_size(
         nonzeros = int(torch.count_nonzero(state[name].to(weight.dtype)))
         return _empty_bitmask(weight, min(nonzeros, weight.numel() - zeros.get(name.removesuffix(".weight"), 0)))
 
-    tensors = laid_out(dense, layout, encoded)
-    metadata = file_metadata(stored, dense, lambda _: _DIGEST, dtype, layout, provenance, fold_on_load=fold_on_load)
+    tensors = laid_out(dense, form.layout, encoded)
+    metadata = file_metadata(stored, dense, lambda _: PLACEHOLDER_DIGEST, form, provenance)
     return safetensors_size(tensors, {METADATA_KEY: metadata})
 
 

@@ -5,38 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from compressor.cli.completion import complete_file, complete_recipe, complete_set
 from compressor.cli.console import Console, console_options
 from compressor.errors import Diagnostic, RecipeError
-from compressor.plan.stock import stock_misfits
-from compressor.recipe.load import in_file_order, read_draft
-from compressor.recipe.nodes import parse
+from compressor.plan.stock import Checked, check_recipe
 from compressor.recipe.overrides import Override, parse_set
-from compressor.recipe.schema import Recipe
+from compressor.recipe.write import resolved_text, resolved_values
 
 CHECK_SCHEMA = "compressor/check/1"
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What was found out about one recipe.
-
-    Attributes:
-        path: the file, as it was named.
-        recipe: the resolved recipe; None where anything is at fault.
-        faults: everything found (R1xx, P2xx), in file order.
-    """
-
-    path: str
-    recipe: Recipe | None
-    faults: tuple[Diagnostic, ...]
 
 
 @click.command(short_help="Check recipes without weights and data, and show what they resolve to.")
@@ -104,55 +86,6 @@ def check(
             _print(found, console, resolved=resolved)
     if any(checked.faults for checked in found):
         sys.exit(RecipeError.exit_code)
-
-
-def check_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> Checked:
-    """Everything that can be said of a recipe without its weights.
-
-    Args:
-        path: the recipe's YAML file.
-        overrides: what the command line says instead.
-    """
-    draft = read_draft(path, overrides)
-    # what is extended on two ways, or repeated by a YAML alias, would tell its faults twice
-    faults = tuple(dict.fromkeys(in_file_order([*draft.faults, *stock_misfits(draft)])))
-    return Checked(path.as_posix(), None if faults else draft.recipe, faults)
-
-
-def resolved_values(recipe: Recipe) -> dict[str, Any]:
-    """The recipe with every default, less the keys that hold nothing."""
-    return recipe.model_dump(mode="json", exclude_none=True)
-
-
-def resolved_text(recipe: Recipe) -> str:
-    """The recipe as YAML that resolves to the same recipe again."""
-    values = _escaped(resolved_values(recipe))
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-
-
-def _escaped(value: Any) -> Any:
-    """The same value, in which no `${` asks to be filled in; keys are never filled in."""
-    match value:
-        case dict():
-            return {key: _escaped(inner) for key, inner in value.items()}
-        case list():
-            return [_escaped(inner) for inner in value]
-        case str():
-            return value.replace("${", "$${")
-        case _:
-            return value
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes only what the recipe reader takes: it is stricter with plain text than YAML 1.1, as with `1e-3`."""
-
-    def text(self, text: str) -> yaml.ScalarNode:
-        faults: list[Diagnostic] = []
-        plain = parse(text, "", faults).value == text and not faults
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
-
-
-_Dumper.add_representer(str, _Dumper.text)
 
 
 def _print(found: Sequence[Checked], console: Console, *, resolved: bool) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import get_origin
 
 import click
 from click.shell_completion import (
@@ -16,12 +16,11 @@ from click.shell_completion import (
     get_completion_class,
     split_arg_string,
 )
-from pydantic import BaseModel
 
 from compressor.cli.console import Console, console_options
 from compressor.recipe.load import read_draft
-from compressor.recipe.nodes import Node, parse
-from compressor.recipe.schema import Recipe
+from compressor.recipe.nodes import Node
+from compressor.recipe.schema import Part, Recipe, models_in, of_type, words_of
 from compressor.rules.catalogue import rules
 
 _NAME = "compressor"
@@ -107,69 +106,28 @@ class _Key:
 
 def _settable(recipe: Path | None) -> list[_Key]:
     """Every key of the schema, for each of the recipe's modifiers, and the variables it defines."""
-    root = read_draft(recipe).root if recipe else None
+    draft = read_draft(recipe) if recipe else None
     keys: dict[str, _Key] = {}
-    for key in _keys(Recipe, root, ""):
+    for key in _keys(Recipe, draft.root if draft else None, ""):
         before = keys.get(key.path, key)  # modifiers of several types share keys such as `type`
         keys[key.path] = _Key(key.path, tuple(dict.fromkeys(before.values + key.values)), before.description)
-    names = _variables(recipe, frozenset()) if recipe else []
-    return [*keys.values(), *(_Key(f"variables.{name}") for name in dict.fromkeys(names))]
+    return [*keys.values(), *(_Key(f"variables.{name}") for name in (draft.variables if draft else ()))]
 
 
-def _keys(part: type[BaseModel], written: Node | None, prefix: str) -> Iterator[_Key]:
+def _keys(part: type[Part], written: Node | None, prefix: str) -> Iterator[_Key]:
     for name, field in part.model_fields.items():
-        annotations = list(_inside(field.annotation))
-        parts = [kind for kind in annotations if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        parts = models_in(field.annotation)
         node = written.subtree((name,)) if written else None
-        if get_origin(field.annotation) is tuple and parts:
+        if parts and get_origin(field.annotation) is tuple:
             entries: list[Node | None] = [*node.value] if node and isinstance(node.value, list) else []
             for index, entry in enumerate(entries or [None]):
-                for kind in _of_type(parts, entry):
-                    yield from _keys(kind, entry, f"{prefix}{name}.{index}.")
+                kind = entry.subtree(("type",)) if entry else None
+                for each in of_type(parts, kind.value if kind else None):
+                    yield from _keys(each, entry, f"{prefix}{name}.{index}.")
         elif parts:
             yield from _keys(parts[0], node, f"{prefix}{name}.")
         else:
-            yield _Key(prefix + name, tuple(_words(annotations)), field.description)
-
-
-def _inside(annotation: Any) -> Iterator[Any]:
-    """An annotation and everything it is made of."""
-    yield annotation
-    if get_origin(annotation) is not Literal:
-        for inner in get_args(annotation):
-            yield from _inside(inner)
-
-
-def _words(annotations: list[Any]) -> Iterator[str]:
-    for annotation in annotations:
-        if get_origin(annotation) is Literal:
-            yield from map(str, get_args(annotation))
-        elif annotation is bool:
-            yield from ("true", "false")
-
-
-def _of_type(parts: list[type[BaseModel]], entry: Node | None) -> list[type[BaseModel]]:
-    """The kinds of modifier that an entry can be, by its `type`; all where that says nothing."""
-    node = entry.subtree(("type",)) if entry else None
-    kind = node.value if node else None
-    return [part for part in parts if kind in list(_words([part.model_fields["type"].annotation]))] or parts
-
-
-def _variables(recipe: Path, opened: frozenset[Path]) -> list[str]:
-    """Names of the variables of a recipe and of what it extends; a resolved recipe knows them no longer."""
-    if recipe.resolve() in opened or not recipe.is_file():
-        return []
-    try:
-        root = parse(recipe.read_text("utf-8-sig"), recipe.as_posix(), [])
-    except (OSError, ValueError):
-        return []
-    defined, extends = root.subtree(("variables",)), root.subtree(("extends",))
-    bases = extends.value if extends and isinstance(extends.value, list) else [extends] if extends else []
-    names = list(defined.value) if defined and isinstance(defined.value, dict) else []
-    for base in bases:
-        if isinstance(base.value, str):
-            names += _variables(recipe.parent / base.value, opened | {recipe.resolve()})
-    return names
+            yield _Key(prefix + name, tuple(words_of(field.annotation)), field.description)
 
 
 _BASH = """\

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,11 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
-from compressor.errors import Diagnostic, OutputError
-from compressor.recipe.load import read_draft
+from compressor.recipe.write import check_recipe_place, write_recipe
 from compressor.report.tables import megabytes
 
 _BYTES = {"b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
 _NAME = "recipe.yaml"  # what the comments call a recipe that goes to stdout
-_RECIPE_KEYS = {"version", "modifiers"}
 
 
 def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, Any] | None:
@@ -71,7 +67,7 @@ def init(
     if output is None and force:
         raise click.UsageError("--force replaces a file: name it with --output")
     if output is not None:
-        _check_place(output, force=force)
+        check_recipe_place(output, force=force)
     from compressor.starter import Goal, start
 
     unwind()
@@ -80,7 +76,7 @@ def init(
     if output is None:
         console.result(starter.text.rstrip("\n"))
         return
-    _write(starter.text, output, force=force)
+    write_recipe(starter.text, output, force=force)
     ratio = starter.size_bytes / starter.dense_bytes
     console.result(f"{output}: {starter.recipe.description}")
     console.result(f"The file will have {megabytes(starter.size_bytes)} MB, {ratio:.3f} times its dense size.")
@@ -96,38 +92,3 @@ def _check_goals(options: dict[str, object]) -> None:
         raise click.UsageError("--allocation shares out a sparsity; --pattern says by itself how many weights go")
     if options["--pattern"] == "unstructured":
         raise click.UsageError("--pattern names N and M, as in 2:4; for weights of any place give --sparsity")
-
-
-def _check_place(output: Path, *, force: bool) -> None:
-    """Refuse to write over a recipe unless asked to, and over anything else in any case.
-
-    Raises:
-        OutputError: O601 a recipe is there; O603 something else is.
-    """
-    if not os.path.lexists(output):
-        return
-    written = read_draft(output).root.value if output.is_file() and not output.is_symlink() else None
-    if not isinstance(written, dict) or not _RECIPE_KEYS & set(written):
-        message, help_text = "there is something here that is not a recipe", "name another file with --output"
-        raise OutputError(Diagnostic("O603", message, str(output), help=help_text))
-    if not force:
-        help_text = "name another file with --output, or replace the recipe with --force"
-        raise OutputError(Diagnostic("O601", "there is a recipe here already", str(output), help=help_text))
-
-
-def _write(text: str, output: Path, *, force: bool) -> None:
-    """Write aside, then put in place whole.
-
-    Raises:
-        OutputError: O602 the place cannot be written to; O601 or O603 something has come there meanwhile.
-    """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".partial", dir=output.parent) as folder:
-            staged = Path(folder) / output.name
-            staged.write_text(text, encoding="utf-8")
-            _check_place(output, force=force)
-            staged.replace(output)
-    except OSError as fault:
-        message = f"cannot write here: {fault.strerror or fault}"
-        raise OutputError(Diagnostic("O602", message, str(output), help="choose another place: --output")) from fault

@@ -157,13 +157,14 @@ def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None
     return Split(dataset, split, tuple(samples), tuple(notes), _digest(digests))
 
 
-def count_images(dataset: Dataset, split: str) -> int:
-    """How many images a split names, before any is opened.
+def split_images(dataset: Dataset, split: str) -> list[Path]:
+    """The images a split names, before any is opened.
 
     Raises:
         DatasetError: as `read_split` does of the sources.
     """
-    return len(find_images(_existing_sources(dataset, split))[0])
+    dataset = dataset if split == "val" else replace(dataset, annotations=None)
+    return find_images(_existing_sources(dataset, split))[0]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ Image = NDArray[np.uint8]  # (H, W, 3), BGR
 Points = NDArray[np.int32]  # (n, 2), x and y in pixels
 
 NAMES = ("circle", "square", "triangle", "star")
-IMAGES = {"train": 480, "val": 160}
+IMAGES = {"train": 480, "val": 160}  # how many of each split
 _VERSION = "shapes-v2"  # a new one whenever the pixels change, so that no older drawing is taken from a cache
 _FIRST_SEEDS = {"train": 0, "val": 1_000_000}
 LEAST_VISIBLE = 0.5  # fraction of a shape's pixels that must stay in view

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.modifiers.masks import exact_count, keep_mask
+from compressor.modifiers.masks import keep_mask
+from compressor.plan.targets import exact_count
 
 Scores = Sequence[NDArray[np.float32]]
 

@@ -55,8 +55,3 @@ def n_of_m_mask(scores: NDArray[np.float32], shape: tuple[int, int, int, int], n
     keep = np.ones(grouped.shape, dtype=np.bool_)
     np.put_along_axis(keep, order[:, :, : m - n], values=False, axis=2)
     return keep.reshape(grid.shape)[:, :c_in].reshape(-1)
-
-
-def exact_count(sparsity: float, weights: int) -> int:
-    """round(sparsity x weights), half to even as Python and upstream round."""
-    return round(sparsity * weights)

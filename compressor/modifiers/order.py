@@ -1,4 +1,4 @@
-"""Whether every step of a recipe matters beside the others."""
+"""The steps of a recipe: each modifier with the layers it touches, and whether it matters beside the others."""
 
 from __future__ import annotations
 
@@ -8,13 +8,42 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from compressor.errors import PlanError
+from compressor.errors import Diagnostic, PlanError
 from compressor.modifiers.prune import prune
 from compressor.plan.layers import Layer
-from compressor.plan.targets import Places, sparsity_groups
+from compressor.plan.targets import Places, sparsity_groups, targeted
 from compressor.recipe.schema import Modifier
 
 Step = tuple[tuple[Layer, ...], Modifier]
+
+
+def steps_of(modifiers: Sequence[Modifier], layers: Sequence[Layer], places: Places) -> list[Step]:
+    """Every modifier with the layers it touches, in order; nothing is changed.
+
+    Args:
+        modifiers: of a recipe.
+        layers: every convolution of the model.
+        places: where the recipe's values were written.
+
+    Raises:
+        PlanError: P2xx every modifier that does not fit the model; or, where all do, P205 those that make no
+            difference.
+    """
+    known = [layer.convolution for layer in layers]
+    faults: list[Diagnostic] = []
+    steps = []
+    for index, modifier in enumerate(modifiers):
+        try:
+            groups = targeted(known, modifier, index, places)
+        except PlanError as error:
+            faults += error.diagnostics
+            continue
+        chosen = {convolution.name for group in groups for convolution in group.convolutions}
+        steps.append((tuple(layer for layer in layers if layer.name in chosen), modifier))
+    if faults:
+        raise PlanError(*faults)
+    check_every_step_matters(steps, places)
+    return steps
 
 
 def check_every_step_matters(steps: Sequence[Step], places: Places) -> None:

@@ -25,7 +25,7 @@ def prune(layers: tuple[Layer, ...], modifier: Prune) -> Change:
     """
     masks = keep_masks(layers, modifier)
     changes = tuple(_apply(layer, mask) for layer, mask in zip(layers, masks, strict=True))
-    return Change("prune", describe(modifier, layers), changes)
+    return Change("prune", _described(modifier, layers), changes)
 
 
 def keep_masks(layers: tuple[Layer, ...], modifier: Prune) -> list[NDArray[np.bool_]]:
@@ -66,7 +66,7 @@ def _counts(layers: list[Layer], importances: list[NDArray[np.float32]], sparsit
 
 def _apply(layer: Layer, mask: NDArray[np.bool_]) -> LayerChange:
     weight = layer.weight
-    change = planned_change(layer, mask)
+    change = _planned(layer, mask)
     keep = torch.from_numpy(mask).view(weight.shape).to(weight.device)
     weight.masked_fill_(~keep, 0.0)
     if layer.zeros != change.zeros_after:
@@ -75,7 +75,7 @@ def _apply(layer: Layer, mask: NDArray[np.bool_]) -> LayerChange:
     return change
 
 
-def planned_change(layer: Layer, mask: NDArray[np.bool_]) -> LayerChange:
+def _planned(layer: Layer, mask: NDArray[np.bool_]) -> LayerChange:
     """What applying `mask` to the layer will do, counted before it is done."""
     weight = layer.weight
     nonzero = (weight != 0).cpu().numpy().reshape(-1)
@@ -90,7 +90,7 @@ def planned_change(layer: Layer, mask: NDArray[np.bool_]) -> LayerChange:
     )
 
 
-def describe(modifier: Prune, layers: tuple[Layer, ...]) -> str:
+def _described(modifier: Prune, layers: tuple[Layer, ...]) -> str:
     """One line for the terminal and the report."""
     if modifier.n_of_m is not None:
         n, m = modifier.n_of_m

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from compressor.recipe.targets import Role
 from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.convolutions import Convolution, Role, convolutions_of
+from compressor.yolov5.convolutions import Convolution, convolutions_of
 
 
 @dataclass(frozen=True)

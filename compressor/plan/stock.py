@@ -1,4 +1,4 @@
-"""Whether a recipe's modifiers fit the stock YOLOv5 networks, told without weights and without torch."""
+"""Whether a recipe is right and fits the stock YOLOv5 networks, told without weights and without torch."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from compressor.errors import Diagnostic
-from compressor.plan.targets import matches, misfits, unmatched
-from compressor.recipe.load import Draft
+from compressor.plan.targets import endless, matches, misfits, unmatched
+from compressor.recipe.load import Draft, in_file_order, read_draft
 from compressor.recipe.nodes import Node, Place
-from compressor.recipe.schema import Modifier
-from compressor.recipe.targets import entry_text
+from compressor.recipe.overrides import Override
+from compressor.recipe.schema import Modifier, Recipe
+from compressor.recipe.targets import GlobEntry, RegexEntry, entry_text, parse_entry
 from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
 from compressor.yolov5.convolutions import Convolution, convolutions_of
 
 _GENERATIONS: tuple[Generation, ...] = ("v6", "v5")
+_MODIFIER: TypeAdapter[Modifier] = TypeAdapter(Modifier)
 _STOCK_NAME = re.compile(r"yolov5([nsmlx]6?)[.]pt")
-_LAYER_NAME = re.compile(r"re:|.*[*?\[.]")  # how a pattern on layer names looks, rather than a role or a type
 
 
 def stock_misfits(draft: Draft) -> list[Diagnostic]:
     """What `targeted` would say of a recipe on the stock network that suits it best.
 
-    Weights named like a release, such as `yolov5x.pt`, leave two candidates: that size in both generations. A recipe
-    for any checkpoint is tried on every stock network. A checkpoint of another name may be of any architecture, so
-    patterns on its layers' names are not judged.
+    Weights named like a release, such as `yolov5x.pt`, are that size of the last releases. A recipe for any checkpoint
+    is tried on every stock network. A checkpoint of another name may be of any architecture, so patterns on its
+    layers' names are not judged.
 
     Args:
         draft: a recipe, right or wrong; of a modifier that is itself at fault only the single entries are judged.
@@ -42,7 +43,7 @@ def stock_misfits(draft: Draft) -> list[Diagnostic]:
         convolutions
         for generation in _GENERATIONS
         for size in stock_sizes(generation)
-        if stock is None or size == stock[1]
+        if stock is None or (generation, size) == ("v6", stock[1])
         for convolutions in (_stock(generation, size),)
     ]
     best = min(candidates, key=lambda each: len(_misfits(draft, each, custom=custom, suggest=False)))
@@ -58,24 +59,38 @@ def _misfits(draft: Draft, convolutions: tuple[Convolution, ...], *, custom: boo
     modifiers = draft.root.subtree(("modifiers",))
     nodes = modifiers.value if modifiers and isinstance(modifiers.value, list) else []
     faults: list[Diagnostic] = []
+    earlier: dict[int, Modifier] = {}
     for index, node in enumerate(nodes):
         modifier = _valid(node)
+        twins = [i for i, other in earlier.items() if other == modifier]
+        if modifier is not None and twins:
+            message = f"modifiers[{index}] makes no difference: it is the same as modifiers[{twins[0]}]"
+            faults.append(node.place.diagnostic("P205", message, "take one of the two out"))
+        if modifier is not None:
+            earlier[index] = modifier
         entries = _entries(node)
-        if modifier is None or (custom and any(_LAYER_NAME.match(entry.text) for entry in entries)):
-            known = [entry for entry in entries if not (custom and _LAYER_NAME.match(entry.text))]
-            faults += [
-                unmatched(entry.text, convolutions, entry.place, suggest=suggest)
-                for entry in known
-                if not any(matches(entry.text, convolution) for convolution in convolutions)
-            ]
+        if modifier is None or (custom and any(entry.names_layers for entry in entries)):
+            known = [entry for entry in entries if not (custom and entry.names_layers)]
+            faults += _unmatched(known, convolutions, suggest=suggest)
         else:
             faults += misfits(convolutions, modifier, index, draft, suggest=suggest)
     return faults
 
 
+def _unmatched(entries: list[_Entry], convolutions: tuple[Convolution, ...], *, suggest: bool) -> list[Diagnostic]:
+    faults = []
+    for entry in entries:
+        try:
+            if not any(matches(entry.text, convolution) for convolution in convolutions):
+                faults.append(unmatched(entry.text, convolutions, entry.place, suggest=suggest))
+        except TimeoutError:
+            faults.append(endless(entry.place))
+    return faults
+
+
 def _valid(node: Node) -> Modifier | None:
     try:
-        return Modifier.model_validate(node.plain())
+        return _MODIFIER.validate_python(node.plain())
     except ValidationError:
         return None
 
@@ -86,6 +101,17 @@ class _Entry:
 
     text: str
     place: Place
+
+    @property
+    def names_layers(self) -> bool:
+        """Whether it is a pattern on layer names; a word without dots is rather a slip of a role or a type."""
+        match parse_entry(self.text):
+            case RegexEntry():
+                return True
+            case GlobEntry(glob):
+                return bool(glob.strip("*")) and bool(set(".*?[") & set(glob))
+            case _:
+                return False
 
 
 def _entries(node: Node) -> list[_Entry]:
@@ -98,3 +124,36 @@ def _entries(node: Node) -> list[_Entry]:
     sparsity = node.subtree(("sparsity",))
     found += sparsity.keys.items() if sparsity else ()
     return [_Entry(text, place) for value, place in found if (text := entry_text(value)) is not None]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found out about one recipe.
+
+    Attributes:
+        path: the file, as it was named.
+        recipe: the resolved recipe; None where anything is at fault.
+        faults: everything found (R1xx, P2xx), in file order.
+    """
+
+    path: str
+    recipe: Recipe | None
+    faults: tuple[Diagnostic, ...]
+
+
+def check_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> Checked:
+    """Everything that can be said of a recipe without its weights.
+
+    Args:
+        path: the recipe's YAML file.
+        overrides: what the command line says instead.
+    """
+    try:
+        draft = read_draft(path, overrides)
+        found = in_file_order([*draft.faults, *stock_misfits(draft)])
+    except RecursionError:  # of a document nested in a way nobody foresaw; other recipes are still to be told of
+        fault = Diagnostic("R100", "the recipe is nested too deep", path.as_posix(), 1, 1, "write out what is needed")
+        return Checked(path.as_posix(), None, (fault,))
+    # what is extended on two ways, or repeated by a YAML alias, would tell its faults twice
+    faults = tuple(dict.fromkeys(found))
+    return Checked(path.as_posix(), None if faults else draft.recipe, faults)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from compressor.errors import Diagnostic, PlanError, did_you_mean
-from compressor.recipe.nodes import Place
+from compressor.recipe.nodes import Place, show
 from compressor.recipe.schema import Modifier, Prune
-from compressor.yolov5.convolutions import MODULE_TYPES, ROLES, Convolution
+from compressor.recipe.targets import (
+    MODULE_TYPES,
+    ROLES,
+    GlobEntry,
+    KernelEntry,
+    RegexEntry,
+    RoleEntry,
+    TypeEntry,
+    parse_entry,
+)
+from compressor.yolov5.convolutions import Convolution
 
 _SHOWN = 3  # names in a message
+_LONGEST_MATCH_S = 0.1  # of a regular expression with one name; a sound one takes microseconds
 
 
 class Places(Protocol):
@@ -70,17 +80,31 @@ def sparsity_groups(convolutions: Sequence[Convolution], modifier: Prune) -> tup
     return tuple(group for group in groups if group.convolutions)
 
 
+def exact_count(sparsity: float, weights: int) -> int:
+    """round(sparsity x weights), half to even as Python and upstream round: how many weights go."""
+    return round(sparsity * weights)
+
+
 def matches(entry: str, convolution: Convolution) -> bool:
-    """Whether one entry means the convolution: a role, a module type, a kernel, `re:` and a pattern, or a glob."""
-    if entry in ROLES:
-        return convolution.role == entry
-    if entry in MODULE_TYPES:
-        return entry in convolution.types
-    if entry.startswith("kernel: "):
-        return convolution.kernel == entry.removeprefix("kernel: ")
-    if entry.startswith("re:"):
-        return re.fullmatch(entry.removeprefix("re:"), convolution.name) is not None
-    return fnmatchcase(convolution.name, entry)
+    """Whether one entry, as `targets` holds them, means the convolution.
+
+    Raises:
+        TimeoutError: a regular expression finds no end.
+    """
+    parsed = parse_entry(entry)
+    match parsed:
+        case RoleEntry(role):
+            return convolution.role == role
+        case TypeEntry(kind):
+            return kind in convolution.types
+        case KernelEntry(kernel):
+            return convolution.kernel == kernel
+        case RegexEntry(pattern):
+            return pattern.fullmatch(convolution.name, timeout=_LONGEST_MATCH_S) is not None
+        case GlobEntry(glob):
+            return fnmatchcase(convolution.name, glob)
+        case _:
+            assert_never(parsed)
 
 
 def unmatched(entry: str, convolutions: Sequence[Convolution], place: Place, *, suggest: bool = True) -> Diagnostic:
@@ -89,10 +113,16 @@ def unmatched(entry: str, convolutions: Sequence[Convolution], place: Place, *, 
     return place.diagnostic("P201", f"{entry!r} matches no layer of the model", help_text)
 
 
+def endless(place: Place) -> Diagnostic:
+    """The fault of a regular expression that finds no end (R115)."""
+    help_text = "write a pattern without repetitions inside repetitions, or a glob"
+    return place.diagnostic("R115", "an re: entry takes too long to match", help_text)
+
+
 def _near(entry: str, convolutions: Sequence[Convolution]) -> str:
     """What may have been meant."""
     kernels = list(dict.fromkeys(c.kernel for c in convolutions))
-    if entry.startswith("kernel: "):
+    if isinstance(parse_entry(entry), KernelEntry):
         return f"the model's kernels: {', '.join(kernels)}"
     if any(c.name.startswith(f"{entry}.") for c in convolutions):
         return f"did you mean '{entry}.*'?"
@@ -115,6 +145,13 @@ class _Fit:
         self.faults: list[Diagnostic] = []
 
     def groups(self, modifier: Modifier) -> tuple[Group, ...]:
+        try:
+            return self._groups(modifier)
+        except TimeoutError:
+            self.faults = [endless(self.places.place("modifiers", self.index))]
+            return ()
+
+    def _groups(self, modifier: Modifier) -> tuple[Group, ...]:
         keys = modifier.sparsity if isinstance(modifier.sparsity, dict) else {}
         self._unmatched(modifier.targets, "targets", told=frozenset(keys))
         self._unmatched(modifier.ignore, "ignore")
@@ -140,13 +177,15 @@ class _Fit:
         return {c.name for c in self.convolutions if any(matches(entry, c) for entry in entries)}
 
     def _unmatched(self, entries: Sequence[str], key: str, told: frozenset[str] = frozenset()) -> None:
-        """Entries that match nothing, but for those another key has `told`, and those named twice."""
+        """Entries that match nothing, but for those another key has `told`, and those that add nothing."""
         for position, entry in enumerate(entries):
             place = self.places.place("modifiers", self.index, key, position)
-            if entry in entries[:position]:
-                self.faults.append(place.diagnostic("P207", f"{entry!r} is named twice", "take one of the two out"))
-            elif entry not in told and not self._named([entry]):
+            matched = self._named([entry])
+            if not matched and entry not in told:
                 self.faults.append(unmatched(entry, self.convolutions, place, suggest=self.suggest))
+            elif entry not in told and matched <= self._named(entries[:position]):
+                message = f"{entry!r} adds nothing: the entries before it name all of its layers"
+                self.faults.append(place.diagnostic("P207", message, "take it out"))
 
     def _unmatched_keys(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -192,10 +231,10 @@ class _Fit:
             return
         total = sum(c.weights for c in group.convolutions)
         each = [c.weights for c in group.convolutions] if modifier.allocation == "uniform" else [total]
-        lost = sum(round(group.sparsity * weights) for weights in each)
+        lost = sum(exact_count(group.sparsity, weights) for weights in each)
         if lost in (0, total):
             which = "no weight" if lost == 0 else "every weight"
-            message = f"sparsity {group.sparsity:g} of {total:,} targeted weights takes {which}"
+            message = f"sparsity {show(group.sparsity)} of {total:,} targeted weights takes {which}"
             help_text = "choose a sparsity further from 0 and 1, or other targets"
             self._fault("P204", message, help_text, "sparsity")
 

@@ -16,6 +16,7 @@ Lookup = Callable[[str], Value]  # a variable's value; may raise
 _LONGEST = 200  # characters; keeps the tree shallow
 _LARGEST = 10**300  # keeps numbers small enough to compute with and to write out
 _KNOWN = "only numbers, names, parentheses and + - * / // % are known"
+_ODD_NUMBER = re.compile(r"(?<![A-Za-z_0-9.])[0-9][0-9.]*(_|[xXoObBjJ])")  # 0x10, 1_000 and 2j are Python's
 _CHARACTERS = re.compile(r"[A-Za-z0-9_.+\-*/%() \t]*")
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], int | float]] = {
     ast.Add: operator.add,
@@ -49,7 +50,7 @@ def evaluate(text: str, lookup: Lookup) -> Value:
 def _tree(text: str) -> ast.expr:
     if len(text) > _LONGEST:
         raise ValueError(f"an expression of more than {_LONGEST} characters")
-    if not _CHARACTERS.fullmatch(text):
+    if not _CHARACTERS.fullmatch(text) or _ODD_NUMBER.search(text):
         raise ValueError(_KNOWN)
     try:
         with warnings.catch_warnings():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compressor.errors import Diagnostic
 from compressor.recipe.nodes import UNKNOWN, Lines, Node, Place, parse, shortened, show
+from compressor.recipe.scalars import NO_LETTER
 
 _LARGEST = 1_000_000  # bytes of a recipe file
 _LONGEST_CHAIN = 20  # files of which each extends the next
@@ -113,6 +114,9 @@ def merge(base: Node, top: Node) -> Node:
 def read_text(path: Path, faults: list[Diagnostic]) -> str | None:
     """The file's text without a byte order mark; None with a fault (R100, R108) where it cannot be read."""
     place = Place(path.as_posix())
+    if NO_LETTER.search(str(path)):  # it could not be written into a report
+        faults.append(place.diagnostic("R108", "the name of the recipe file is not text", "rename the file"))
+        return None
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):

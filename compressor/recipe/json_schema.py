@@ -12,15 +12,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from compressor.recipe.schema import FILE_KEYS, Prune, Recipe
-from compressor.recipe.targets import Target
+from compressor.recipe.targets import MODULE_TYPES, N_OF_M, ROLES, Target
 
 Schema = dict[str, Any]
-
-# Targets that every network or some network has, offered for completion: all, the roles, the module types.
-TARGET_WORDS = (
-    *("*", "stem", "backbone", "neck", "detect"),
-    *("Conv2d", "Conv", "C3", "Bottleneck", "SPP", "SPPF", "Focus", "Detect"),
-)
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # the newest that every YAML editor knows in full
 _FIRST = ("title", "description", "default", "type")  # the keywords that a reader looks for
@@ -33,7 +27,6 @@ _TARGET_REF = {"$ref": "#/definitions/target"}
 _COMPUTED_REF = {"$ref": "#/definitions/computed"}
 _FILLED_IN_REF = {"$ref": "#/definitions/filled_in"}
 
-_N_OF_M = {"type": "string", "pattern": "^[1-9][0-9]?:[1-9][0-9]?$"}
 _NOT_WITH_N_OF_M = ("allocation", "sparsity")
 
 _VARIABLES: Schema = {
@@ -71,7 +64,7 @@ def recipe_schema() -> Schema:
 def _settle_what_the_pattern_needs(prune: Schema) -> None:
     """The rule that the models check in code: `unstructured` needs allocation and sparsity, N:M takes neither."""
     unstructured = {"properties": {"pattern": {"const": "unstructured"}}}  # which holds without the key too
-    n_of_m = {"properties": {"pattern": _N_OF_M}, "required": ["pattern"]}
+    n_of_m = {"properties": {"pattern": {"type": "string", "pattern": N_OF_M}}, "required": ["pattern"]}
     prune["allOf"] = [
         {"if": unstructured, "then": {"required": list(_NOT_WITH_N_OF_M)}},
         {"if": n_of_m, "then": {"properties": dict.fromkeys(_NOT_WITH_N_OF_M, False)}},
@@ -80,7 +73,7 @@ def _settle_what_the_pattern_needs(prune: Schema) -> None:
 
 def _definitions(parts: dict[str, Schema]) -> Schema:
     """What is said in more than one place."""
-    words = {"enum": list(TARGET_WORDS)}
+    words = {"enum": ["*", *ROLES, *MODULE_TYPES]}  # what some network has, offered for completion
     text, kernel = (_written(member, parts) for member in _TARGET["anyOf"])
     return {
         "target": {

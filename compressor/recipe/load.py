@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from compressor.errors import Diagnostic, RecipeError
 from compressor.recipe.files import Files
-from compressor.recipe.messages import explain
+from compressor.recipe.messages import faults_of
 from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override, apply_override
 from compressor.recipe.schema import Part, Recipe
-from compressor.recipe.variables import fill_in
+from compressor.recipe.variables import fill_in, variable_names
 
 PartT = TypeVar("PartT", bound=Part)
 
@@ -22,23 +22,14 @@ _UNREAD = ("R100", "R108", "R109", "R113")  # a file, or a part of one, could no
 
 
 @dataclass(frozen=True)
-class RecipeFile:
-    """A checked recipe that still knows where each value was written.
+class Written:
+    """Values that know where they were written.
 
     Attributes:
-        recipe: the resolved recipe.
-        path: the file it was read from.
-        root: its values with their places.
+        root: all of them, after `extends`, overrides and variables.
     """
 
-    recipe: Recipe
-    path: Path
     root: Node
-
-    @property
-    def name(self) -> str:
-        """The file's name without its ending; names the run folder."""
-        return self.path.stem
 
     def place(self, *location: str | int) -> Place:
         """Where the value at `location` was written, or the nearest value around it."""
@@ -50,26 +41,36 @@ class RecipeFile:
 
 
 @dataclass(frozen=True)
-class Draft:
+class RecipeFile(Written):
+    """A checked recipe that still knows where each value was written.
+
+    Attributes:
+        recipe: the resolved recipe.
+        path: the file it was read from.
+    """
+
+    recipe: Recipe
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending; names the run folder."""
+        return self.path.stem
+
+
+@dataclass(frozen=True)
+class Draft(Written):
     """A recipe as it was written, right or wrong.
 
     Attributes:
-        root: its values with their places, after `extends`, overrides and variables.
+        variables: names of those it defines, its bases' first; filled in, they are no longer part of `root`.
         recipe: the resolved recipe; None where something is at fault.
         faults: everything found (R1xx), in file order.
     """
 
-    root: Node
+    variables: tuple[str, ...]
     recipe: Recipe | None
     faults: tuple[Diagnostic, ...]
-
-    def place(self, *location: str | int) -> Place:
-        """Where the value at `location` was written, or the nearest value around it."""
-        return self.root.find(location)
-
-    def key_place(self, *location: str | int) -> Place:
-        """Where the key that `location` ends in was written."""
-        return self.root.find_key(location)
 
 
 def load_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> RecipeFile:
@@ -85,22 +86,24 @@ def load_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> RecipeFile:
     draft = read_draft(path, overrides)
     if draft.recipe is None:
         raise RecipeError(*draft.faults)
-    return RecipeFile(draft.recipe, path, draft.root)
+    return RecipeFile(draft.root, draft.recipe, path)
 
 
 def read_draft(path: Path, overrides: tuple[Override, ...] = ()) -> Draft:
     """As `load_recipe`, for whoever wants to see what a faulty recipe holds."""
     faults: list[Diagnostic] = []
     root = Files(faults).merged(path)
+    variables: tuple[str, ...] = ()
     if root.value is not None:
         for override in overrides:
             root = apply_override(root, override, faults)
+        variables = variable_names(root)
         own = frozenset((path.as_posix(), *(override.flag for override in overrides)))
         root = fill_in(root, own, faults)
     incomplete = any(fault.code in _UNREAD for fault in faults)
     recipe = None if root.value is None else _check(root, faults, incomplete=incomplete)
     found = tuple(dict.fromkeys(in_file_order(faults)))  # a base on two ways would tell its faults twice
-    return Draft(root, None if found else recipe, found)
+    return Draft(root, variables, None if found else recipe, found)
 
 
 def check_part(part: type[PartT], values: dict[str, Any]) -> PartT:
@@ -114,7 +117,7 @@ def check_part(part: type[PartT], values: dict[str, Any]) -> PartT:
     try:
         return part.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(*explain(error, root)) from error
+        raise RecipeError(*faults_of(error, root)) from error
 
 
 def _check(root: Node, faults: list[Diagnostic], *, incomplete: bool) -> Recipe | None:
@@ -122,7 +125,7 @@ def _check(root: Node, faults: list[Diagnostic], *, incomplete: bool) -> Recipe 
     try:
         return Recipe.model_validate(root.plain())
     except ValidationError as error:
-        faults += [fault for fault in explain(error, root) if not (incomplete and fault.code == "R102")]
+        faults += [fault for fault in faults_of(error, root) if not (incomplete and fault.code == "R102")]
         return None
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any, get_args
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from compressor.errors import Diagnostic, did_you_mean
 from compressor.recipe.nodes import UNKNOWN, Location, Node, dotted, shortened, show
-from compressor.recipe.schema import FILE_KEYS, TAGS, Recipe
+from compressor.recipe.schema import FILE_KEYS, MODIFIERS, TAGS, Part, Recipe, models_in, of_type
 
 _RANGES = {
     "greater_than": ("above", "gt"),
@@ -44,11 +44,51 @@ _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 _FRACTION = re.compile(r"[0-9.]+ ?[-+*/] ?[0-9.]+")
 
 
-def explain(error: ValidationError, root: Node) -> list[Diagnostic]:
+def faults_of(error: ValidationError, root: Node) -> list[Diagnostic]:
     """One diagnostic per finding, at the place where the value was written."""
-    findings = [finding for finding in error.errors() if not _is_echo(finding, root)]
-    implied = _implied(findings)
+    told = [plain for finding in error.errors() for plain in _of_one_modifier(finding)]
+    findings = [finding for finding in told if not _is_echo(finding, root)]
+    implied = _implied(findings, root)
     return [_diagnostic(finding, root) for finding in findings if not _follows(finding, implied)]
+
+
+def _of_one_modifier(finding: ErrorDetails) -> list[ErrorDetails]:
+    """The findings as they would be if there were no other type of modifier.
+
+    Of a modifier without a known type pydantic says nothing else; so it is checked as what it most likely is, unless
+    the type is there and could not be read.
+    """
+    location = finding["loc"]
+    if location[0:1] != ("modifiers",) or len(MODIFIERS) == 1:
+        return [finding]
+    if not finding["type"].startswith("union_tag"):
+        return [{**finding, "loc": (*location[:2], *location[3:])}]  # the third names the type
+    modifier = finding["input"]
+    if modifier.get("type") == UNKNOWN:
+        return []
+    try:
+        _likely(modifier).model_validate(modifier)
+    except ValidationError as error:
+        return [_among_all({**inner, "loc": (*location, *inner["loc"])}) for inner in error.errors()]
+    raise AssertionError("no modifier is right without its type")
+
+
+def _likely(modifier: dict[str, Any]) -> type[Part]:
+    """The type of modifier that most speaks for: a name like its own, then keys that it has."""
+    near = _near(str(modifier.get("type")), MODIFIERS)
+
+    def signs(word: str) -> tuple[bool, int]:
+        return word == near or word in modifier, len(MODIFIERS[word].model_fields.keys() & modifier.keys())
+
+    return MODIFIERS[max(MODIFIERS, key=signs)]
+
+
+def _among_all(finding: ErrorDetails) -> ErrorDetails:
+    """The finding; of a type that is none, with all there are rather than the one it was checked against."""
+    if finding["type"] != "literal_error" or finding["loc"][2:] != ("type",):
+        return finding
+    *most, last = (f"'{word}'" for word in MODIFIERS)
+    return {**finding, "ctx": {"expected": f"{', '.join(most)} or {last}"}}
 
 
 def _is_echo(finding: ErrorDetails, root: Node) -> bool:
@@ -69,15 +109,15 @@ def _is_echo(finding: ErrorDetails, root: Node) -> bool:
             return bool(value == UNKNOWN)
 
 
-def _implied(findings: Sequence[ErrorDetails]) -> tuple[set[Location], set[Location]]:
+def _implied(findings: Sequence[ErrorDetails], root: Node) -> tuple[set[Location], set[Location]]:
     """Keys that are missing only because they are misspelt, and modifiers whose type, and so whose keys, is unknown."""
     misspelt: set[Location] = set()
     strange: set[Location] = set()
     for finding in findings:
         location, _ = _location(finding)
         if finding["type"] == "extra_forbidden":
-            misspelt.add((*location[:-1], _meant(location) or ""))
-            if location[-1] in _modifier_types():  # - prune: {...}
+            misspelt.add((*location[:-1], _meant(location, root) or ""))
+            if location[-1] in MODIFIERS:  # - prune: {...}
                 strange.add(location[:-1])
         elif finding["type"] == "literal_error" and location[-1] == "type" and not _near_choice(finding):
             strange.add(location[:-1])
@@ -89,7 +129,7 @@ def _follows(finding: ErrorDetails, implied: tuple[set[Location], set[Location]]
     location, _ = _location(finding)
     if finding["type"] in ("missing", "R102"):
         return location in misspelt or location[:-1] in strange
-    is_type = location[-1:] in [(word,) for word in _modifier_types()]
+    is_type = location[-1:] in [(word,) for word in MODIFIERS]
     return finding["type"] == "extra_forbidden" and location[:-1] in strange and not is_type
 
 
@@ -104,18 +144,19 @@ def _diagnostic(finding: ErrorDetails, root: Node) -> Diagnostic:
         return place.diagnostic(kind, f"{name} {finding['msg']}", context.get("help"))
     if kind == "extra_forbidden":
         message = f"unknown key {shortened(str(location[-1]))!r} in {dotted(location[:-1]) or 'the recipe'}"
-        return root.find_key(location).diagnostic("R101", message, _known_keys(location))
+        return root.find_key(location).diagnostic("R101", message, _known_keys(location, root))
     if kind == "missing":
         add = "write version: 1" if location == ("version",) else f"add the key {location[-1]!r}"
         return place.diagnostic("R102", f"{name} is missing", add)
-    node = root.subtree(location)
-    code, fault, help_text = _of_value(finding, location, node.written if node else None)
+    code, fault, help_text = _of_value(finding, location, root)
     return place.diagnostic(code, f"{name} {fault}", help_text)
 
 
-def _of_value(finding: ErrorDetails, location: Location, written: str | None) -> tuple[str, str, str | None]:
-    """Code, fault and help where a value is not what its key asks for; `written` is what it was made from, if so."""
+def _of_value(finding: ErrorDetails, location: Location, root: Node) -> tuple[str, str, str | None]:
+    """Code, fault and help where a value is not what its key asks for."""
     kind, context, value = finding["type"], finding.get("ctx", {}), finding["input"]
+    node = root.subtree(location)
+    written = node.written if node else None
     given = show(value) + (f" from {shortened(written.strip())}" if written else "")
     if kind in _RANGES:
         word, key = _RANGES[kind]
@@ -128,15 +169,17 @@ def _of_value(finding: ErrorDetails, location: Location, written: str | None) ->
         return "R105", f"must be {context['expected']}, got {given}", _near_choice(finding)
     if kind in _TYPES:
         in_text = written is not None and isinstance(value, str)
-        help_text = "write ${...} alone, without text around it" if in_text else _type_help(kind, location, value)
+        help_text = "write ${...} alone, without text around it" if in_text else _type_help(kind, location, value, root)
         return "R104", f"must be {_TYPES[kind]}, got {given}", help_text
     return "R104", f"is refused: {finding['msg']}", None
 
 
 def _location(finding: ErrorDetails) -> tuple[Location, bool]:
     """Where in the recipe, without pydantic's names of union members; and whether a mapping's key is meant."""
-    location = tuple(part for part in finding["loc"] if part not in TAGS)
-    return (location[:-1], True) if location and location[-1] == "[key]" else (location, False)
+    found = finding["loc"]
+    location = tuple(part for part in found if part not in TAGS)
+    is_key = len(found) > 2 and found[-1] == "[key]" and found[-3] in TAGS
+    return (location[:-1], True) if is_key else (location, False)
 
 
 def _near_choice(finding: ErrorDetails) -> str | None:
@@ -167,7 +210,7 @@ def _empty_help(location: Location) -> str | None:
             return "write a name, or take the key out"
 
 
-def _type_help(kind: str, location: Location, value: Any) -> str | None:
+def _type_help(kind: str, location: Location, value: Any, root: Node) -> str | None:
     """How to write a value of the right type, where that can be told."""
     key = location[-1] if isinstance(location[-1], str) else location[-2]
     match kind:
@@ -189,7 +232,7 @@ def _type_help(kind: str, location: Location, value: Any) -> str | None:
         case "float_type" | "int_type" | "int_from_float":
             return _number_help(location, value)
         case "model_type" | "model_attributes_type":
-            return f"write its keys below it: {', '.join(_part_at(location).model_fields)}"
+            return f"write its keys below it: {', '.join(_keys_at(location, root))}"
         case _:
             return None
 
@@ -213,55 +256,53 @@ def _number_help(location: Location, value: Any) -> str | None:
     return None
 
 
-def _known_keys(location: Location) -> str:
+def _known_keys(location: Location, root: Node) -> str:
     """What an unknown key may have been meant to be."""
     key = str(location[-1])
-    if key in _modifier_types():
+    if key in MODIFIERS:
         return f"write the type as a value beside the other keys: type: {key}"
-    meant = _meant(location)
+    meant = _meant(location, root)
     if meant:
         return f"did you mean {meant!r}?"
     home = _home(key)
-    return f"it is a key of {home}" if home else f"known keys: {', '.join(_keys_at(location[:-1]))}"
+    return f"it is a key of {home}" if home else f"known keys: {', '.join(_keys_at(location[:-1], root))}"
 
 
-def _meant(location: Location) -> str | None:
+def _meant(location: Location, root: Node) -> str | None:
     """The key of the same mapping that an unknown one is a slip of."""
-    key, known = str(location[-1]), _keys_at(location[:-1])
+    key, known = str(location[-1]), _keys_at(location[:-1], root)
     if _OTHER_WORDS.get(key) in known:
         return _OTHER_WORDS[key]
-    near = None if _home(key) else did_you_mean(key.lower(), known)
-    return next((word for word in known if near == f"did you mean {word!r}?"), None)
+    return None if _home(key) else _near(key.lower(), known)
+
+
+def _near(word: str, known: Iterable[str]) -> str | None:
+    help_text = did_you_mean(word, known)
+    return next((each for each in known if help_text == f"did you mean {each!r}?"), None)
 
 
 def _home(key: str) -> str | None:
     """Where in a recipe a key belongs."""
-    if key in _keys_at(()):
+    if key in Recipe.model_fields or key in FILE_KEYS:
         return "the recipe itself, without indentation"
-    sections = {"a modifier": ("modifiers",)} | {name: (name,) for name in ("model", "evaluation", "artifact")}
-    return next((name for name, location in sections.items() if key in _part_at(location).model_fields), None)
+    types = [word for word, part in MODIFIERS.items() if key in part.model_fields]
+    if types:
+        return "a modifier" if len(types) == len(MODIFIERS) else f"a modifier of type {' or '.join(types)}"
+    sections = {name: models_in(field.annotation) for name, field in Recipe.model_fields.items()}
+    return next((name for name, parts in sections.items() if any(key in part.model_fields for part in parts)), None)
 
 
-def _keys_at(location: Location) -> list[str]:
-    return [*_part_at(location).model_fields, *(FILE_KEYS if not location else [])]
+def _keys_at(location: Location, root: Node) -> list[str]:
+    keys = dict.fromkeys(key for part in _parts_at(location, root) for key in part.model_fields)
+    return [*keys, *(FILE_KEYS if not location else [])]
 
 
-def _part_at(location: Location) -> type[BaseModel]:
-    """The part of the schema that `location` leads to."""
-    part: type[BaseModel] = Recipe
-    for step in location:
-        field = part.model_fields.get(str(step))
-        found = _models_in(field.annotation) if field else []
-        part = found[0] if found else part
-    return part
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in getattr(annotation, "__args__", ()) for model in _models_in(inner)]
-
-
-def _modifier_types() -> list[str]:
-    models = _models_in(Recipe.model_fields["modifiers"].annotation)
-    return [word for model in models for word in get_args(model.model_fields["type"].annotation)]
+def _parts_at(location: Location, root: Node) -> list[type[Part]]:
+    """The parts of the schema that `location` may lead to: several where a modifier's type is that of none."""
+    parts: list[type[Part]] = [Recipe]
+    for end, step in enumerate(map(str, location), start=1):
+        fields = [part.model_fields[step] for part in parts if step in part.model_fields]
+        parts = [model for field in fields for model in models_in(field.annotation)] or parts
+        kind = root.subtree((*location[:end], "type"))
+        parts = of_type(parts, kind.value if kind else None)
+    return parts

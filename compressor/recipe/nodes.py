@@ -159,8 +159,10 @@ def parse(text: str, path: str, faults: list[Diagnostic], location: Location = (
         location: where in a recipe the text belongs.
     """
     lines = Lines(text, path)
+    loader = None
     try:
-        root = _Loader(text).get_single_node()
+        loader = _Loader(text)
+        root = loader.get_single_node()
         return Node(None, Place(path, 1, 1)) if root is None else _Reader(lines, faults).read(root, location)
     except yaml.MarkedYAMLError as fault:
         told = complaint(fault)
@@ -170,6 +172,9 @@ def parse(text: str, path: str, faults: list[Diagnostic], location: Location = (
         place = lines.place(fault.position)
         letter = f"the character U+{ord(text[fault.position]):04X} is not allowed"
         faults.append(place.diagnostic("R100", f"not valid YAML: {letter}", "take it out; a recipe is plain text"))
+    except (ValueError, OverflowError):  # an escape or a version with a number that PyYAML does not check
+        place = lines.place(loader.get_mark().index) if loader else Place(path, 1, 1)
+        faults.append(place.diagnostic("R100", "not valid YAML: a number is out of range", "write the letter itself"))
     except _TooMuchError as fault:
         place = lines.place(fault.mark.index)
         faults.append(place.diagnostic("R100", fault.message, "write out what is needed and take out the rest"))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from compressor.errors import Diagnostic, RecipeError
 from compressor.recipe.nodes import UNKNOWN, Location, Node, Place, dotted, parse, shortened
+from compressor.recipe.scalars import NO_LETTER
+from compressor.recipe.variables import escaped
 
 _LONGEST_FLAG = 200  # characters of a flag in a message
 _DEEPEST = 50  # keys and positions of a path
@@ -60,8 +62,11 @@ def apply_override(root: Node, override: Override, faults: list[Diagnostic]) -> 
         message = "what a recipe extends stands in its file and cannot be set here"
         faults.append(place.diagnostic("R110", message, "change the file, or copy it"))
         return root
+    if override.literal and NO_LETTER.search(override.value):
+        faults.append(place.diagnostic("R110", "the name is not text", "rename the file"))
+        return root
     if override.literal:
-        value = Node(override.value.replace("${", "$${"), place)  # a path, in which nothing is filled in
+        value = Node(escaped(override.value), place)  # a path, in which nothing is filled in
     else:
         found: list[Diagnostic] = []
         value = _at(parse(override.value, override.flag, found, override.path), place)

@@ -6,11 +6,13 @@ The schema offers only what the engine does today. Each field's description is w
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -23,31 +25,44 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from compressor.errors import did_you_mean
-from compressor.recipe.targets import Target, entry_text
+from compressor.recipe.targets import N_OF_M, Target, entry_text
 
 FILE_KEYS = {
     "extends": "a recipe this one builds on, relative to this file, or a list of them",
     "variables": "numbers or text by name, filled in wherever ${name} or ${2 * name} is written",
 }  # of the file rather than of the recipe: resolved before it is checked
 
-TAGS = ("one for all", "one per target")  # of a union's members; they stand in pydantic's locations
-_N_OF_M = re.compile(r"([1-9][0-9]?):([1-9][0-9]?)")
+TAGS = ("\uffffnumber", "\uffffmapping")  # of a union's members in pydantic's locations; no key can be written so
 
 
 def _known_pattern(text: str) -> str:
-    found = _N_OF_M.fullmatch(text)
-    if text != "unstructured" and not (found and int(found[1]) < int(found[2])):
+    counts = _n_of_m(text)
+    if text != "unstructured" and not (counts and counts[0] < counts[1]):
         message = "must be 'unstructured' or \"N:M\" with N below M, got the text '{text}'"
         help_text = did_you_mean(text, ["unstructured"]) or 'N of every M weights stay; for two of four write "2:4"'
         raise PydanticCustomError("R105", message, {"text": text, "help": help_text})
     return text
 
 
-_PATTERN_SCHEMA = {"anyOf": [{"const": "unstructured"}, {"type": "string", "pattern": "^[1-9][0-9]?:[1-9][0-9]?$"}]}
+def _n_of_m(text: str) -> tuple[int, int] | None:
+    n, _, m = text.partition(":")
+    return (int(n), int(m)) if re.fullmatch(N_OF_M, text) else None
+
+
+def _named(name: Any) -> Any:
+    if name is None:  # written out; what is left out is not asked
+        raise PydanticCustomError("R104", "has no value", {"help": "write one, or take the key out"})
+    if isinstance(name, str) and not name.strip():
+        raise PydanticCustomError("R103", "must not be empty", {"help": "write a name, or take the key out"})
+    return name
+
+
+_PATTERN_SCHEMA = {"anyOf": [{"const": "unstructured"}, {"type": "string", "pattern": N_OF_M}]}
 
 Pattern = Annotated[str, AfterValidator(_known_pattern), WithJsonSchema(_PATTERN_SCHEMA)]
 Sparsity = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]  # fraction of weights set to 0
 Sparsities = Annotated[dict[Target, Sparsity], Field(min_length=1)]
+Name = Annotated[str | None, BeforeValidator(_named)]  # of a file or a data set; None where it is left out
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Targets = Annotated[tuple[Target, ...], Field(strict=False)]  # strict mode would refuse a YAML list for a tuple
 
@@ -61,7 +76,7 @@ class Part(BaseModel):
 class Model(Part):
     """Which model to compress."""
 
-    weights: str | None = Field(None, min_length=1, description="a path, a URL, or a name such as yolov5x.pt")
+    weights: Name = Field(None, min_length=1, description="a path, a URL, or a name such as yolov5x.pt")
     fuse: Literal["before", "after", "never"] = Field(
         "before", description="fold BatchNorm into the convolutions before the modifiers, after them, or never"
     )
@@ -104,8 +119,7 @@ class Prune(Part):
     @property
     def n_of_m(self) -> tuple[int, int] | None:
         """(2, 4) for the pattern "2:4": of every 4 weights 2 stay; None where any weight may go."""
-        found = _N_OF_M.fullmatch(self.pattern)
-        return (int(found[1]), int(found[2])) if found else None
+        return _n_of_m(self.pattern)
 
     @model_validator(mode="before")
     @classmethod
@@ -162,9 +176,38 @@ class Recipe(Part):
     version: int = Field(ge=1, le=1, description="version of the recipe language")
     description: str = Field("", description="one sentence that says what the recipe is for")
     model: Model = Model()
-    data: str | None = Field(None, min_length=1, description="a YOLOv5 dataset YAML, or a name such as coco.yaml")
+    data: Name = Field(None, min_length=1, description="a YOLOv5 dataset YAML, or a name such as coco.yaml")
     modifiers: Annotated[tuple[Modifier, ...], Field(strict=False, min_length=1)] = Field(
         description="what to do to the model, in order"
     )
     evaluation: Evaluation = Evaluation()
     artifact: Artifact = Artifact()
+
+
+def models_in(annotation: Any) -> list[type[Part]]:
+    """The mappings that a field's annotation names, in its order."""
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in models_in(inner)]
+
+
+def words_of(annotation: Any) -> list[str]:
+    """The words that a field's annotation allows, as a recipe writes them; none for free text and numbers."""
+    if annotation is bool:
+        return ["true", "false"]
+    if get_origin(annotation) is Literal:
+        return [str(word) for word in get_args(annotation)]
+    return [word for inner in get_args(annotation) for word in words_of(inner)]
+
+
+def of_type(parts: Sequence[type[Part]], word: object) -> list[type[Part]]:
+    """Those of `parts` whose `type` is the word; all where it is that of none, or they have no `type`."""
+    return [part for part in parts if word in _types(part)] or list(parts)
+
+
+def _types(part: type[Part]) -> list[str]:
+    field = part.model_fields.get("type")
+    return words_of(field.annotation) if field else []
+
+
+MODIFIERS = {word: part for part in models_in(Recipe.model_fields["modifiers"].annotation) for word in _types(part)}

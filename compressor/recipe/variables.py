@@ -36,6 +36,17 @@ def fill_in(root: Node, own: frozenset[str], faults: list[Diagnostic]) -> Node:
     return filled
 
 
+def variable_names(root: Node) -> tuple[str, ...]:
+    """The names under `variables`, right or wrong, as far as they could be read."""
+    node = root.subtree(("variables",))
+    return tuple(name for name in node.value if name != UNKNOWN) if node and isinstance(node.value, dict) else ()
+
+
+def escaped(text: str) -> str:
+    """Text as a recipe must write it for nothing in it to be filled in: each `${` as `$${`."""
+    return text.replace("${", "$${")
+
+
 class _UntoldError(Exception):
     """A value depends on something at fault, which is told already."""
 
@@ -99,7 +110,7 @@ class _Variables:
         whole = _EXPRESSION.fullmatch(text)
         if whole and whole[1] is not None:
             return self._evaluate(whole[1], place)
-        rest = _EXPRESSION.sub("", text)
+        rest = _EXPRESSION.sub(" ", text)  # lest the $ before one and the { after it meet
         if "${" in rest:
             self.used.update(_NAME.findall(text))  # none of them is to blame
             slip = "does not end" if "}" not in rest else "holds braces of its own"

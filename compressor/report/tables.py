@@ -18,7 +18,7 @@ from compressor.results import (
     Plan,
     Sizes,
     SparsitySummary,
-    StepTime,
+    StageTime,
 )
 
 
@@ -182,7 +182,7 @@ def layer_table(layers: Sequence[LayerSparsity]) -> Table:
 
 def plan_table(plan: Plan, change: Change) -> Table:
     """Every layer a step touches, with what it would leave and its share of the network's multiply-accumulates."""
-    network = sum(plan.macs.values())
+    network = plan.network_macs
     rows = tuple(
         (
             *(layer.name, layer.role, " x ".join(map(str, layer.shape))),
@@ -207,7 +207,7 @@ def plan_table(plan: Plan, change: Change) -> Table:
 
 def macs_table(plan: Plan) -> Table:
     """How much of the network's arithmetic the recipe reaches."""
-    network = sum(plan.macs.values())
+    network = plan.network_macs
     entries = (("all convolutions", network), ("targeted", plan.targeted_macs), ("with a zero weight", plan.zero_macs))
     rows = tuple((name, f"{macs / 1e9:.3f}", percent(macs / network)) for name, macs in entries)
     return Table((f"MACs at {plan.image_size} px", "GMACs", "share"), rows)
@@ -227,12 +227,12 @@ def predicted_size_table(plan: Plan) -> Table:
     return Table(("dtype", "layout", "MB", "x dense", ""), rows, text_columns=2)
 
 
-def time_table(times: Sequence[StepTime]) -> Table:
-    """About how long each long step takes, and all together."""
-    rows = [(time.step, time.basis, duration(time.seconds)) for time in times]
+def time_table(times: Sequence[StageTime]) -> Table:
+    """About how long each long stage takes, and all together."""
+    rows = [(time.stage, time.basis, duration(time.seconds)) for time in times]
     known = [time.seconds for time in times if time.seconds is not None]
     total = duration(sum(known)) if len(known) == len(times) else "-"
-    return Table(("step", "measured on this machine", "about"), (*rows, ("total", "", total)), text_columns=2)
+    return Table(("stage", "measured on this machine", "about"), (*rows, ("total", "", total)), text_columns=2)
 
 
 def before_and_after(before: float | None, after: float | None) -> tuple[str, str, str, str]:

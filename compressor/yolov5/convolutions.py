@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, assert_never, get_args
+from typing import assert_never
 
+from compressor.recipe.targets import ROLES as ROLES  # noqa: PLC0414  # starter.py takes it from here
+from compressor.recipe.targets import Role
 from compressor.yolov5.architecture import Architecture, Row
-
-Role = Literal["stem", "backbone", "neck", "detect"]
-ROLES: tuple[Role, ...] = get_args(Role)
-MODULE_TYPES = ("Conv2d", "Conv", "C3", "Bottleneck", "SPP", "SPPF", "Focus", "Detect")
 
 
 @dataclass(frozen=True)

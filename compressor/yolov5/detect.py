@@ -36,7 +36,8 @@ class Detect(nn.Module):
         pixels = torch.tensor(anchors, dtype=torch.float32)
         self.levels, self.na = pixels.shape[:2]
         self.strides = strides
-        self.register_buffer("anchors", pixels / torch.tensor(strides).view(-1, 1, 1))
+        cells = [[(w / s, h / s) for w, h in level] for level, s in zip(anchors, strides, strict=True)]
+        self.register_buffer("anchors", torch.tensor(cells, dtype=torch.float32))  # exact: strides are powers of two
         if keep_anchor_grid:
             self.register_buffer("anchor_grid", pixels.view(self.levels, 1, -1, 1, 1, 2))
         self.m = nn.ModuleList(nn.Conv2d(c, self.na * self.no, 1) for c in channels)

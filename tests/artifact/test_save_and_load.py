@@ -9,7 +9,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from compressor.artifact.load import load_model
-from compressor.artifact.save import METADATA_KEY, Layout, Provenance, encode_model, round_to_dtype, unfolded_storage
+from compressor.artifact.save import (
+    METADATA_KEY,
+    Form,
+    Layout,
+    Provenance,
+    encode_model,
+    round_to_dtype,
+    unfolded_storage,
+)
 from compressor.errors import ArtifactError, CheckpointError
 from compressor.modifiers import apply_modifier
 from compressor.plan.layers import convolutions
@@ -36,7 +44,7 @@ def test_loads_back_bit_for_bit_and_saves_the_same_bytes(
 ) -> None:
     model = pruned(fused=fused)
     round_to_dtype(model, dtype)  # type: ignore[arg-type]  # one of the two literals
-    data = encode_model(model, dtype, layout, FROM)  # type: ignore[arg-type]  # as above
+    data = encode_model(model, Form(dtype, layout), FROM)  # type: ignore[arg-type]  # as above
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
     loaded = load_model(path)
@@ -45,7 +53,7 @@ def test_loads_back_bit_for_bit_and_saves_the_same_bytes(
     assert loaded.model.names == NAMES
     assert loaded.model.architecture == model.architecture
     assert loaded.dtype == dtype
-    assert encode_model(loaded.model, dtype, layout, FROM) == data  # type: ignore[arg-type]  # as above
+    assert encode_model(loaded.model, Form(dtype, layout), FROM) == data  # type: ignore[arg-type]  # as above
     image = torch.rand(1, 3, 64, 64)
     assert torch.equal(loaded.model.predict(image), model.predict(image))
 
@@ -54,7 +62,7 @@ def test_bitmask_is_smaller_and_leaves_tensors_dense_that_would_not_shrink(tmp_p
     model = pruned(sparsity=0.6)
     stem = convolutions(model)[0]
     stem.weight.fill_(1.0)
-    sparse, dense = (encode_model(model, "float16", layout, FROM) for layout in ("bitmask", "dense"))
+    sparse, dense = (encode_model(model, Form("float16", layout), FROM) for layout in ("bitmask", "dense"))
     assert len(sparse) < len(dense)
     (tmp_path / "m.safetensors").write_bytes(sparse)
     names = load_file(tmp_path / "m.safetensors").keys()
@@ -63,7 +71,7 @@ def test_bitmask_is_smaller_and_leaves_tensors_dense_that_would_not_shrink(tmp_p
 
 
 def test_metadata_is_one_canonical_json_text(tmp_path: Path) -> None:
-    (tmp_path / "m.safetensors").write_bytes(encode_model(pruned(), "float16", "bitmask", FROM))
+    (tmp_path / "m.safetensors").write_bytes(encode_model(pruned(), Form("float16", "bitmask"), FROM))
     with safe_open(tmp_path / "m.safetensors", framework="pt") as file:
         metadata = file.metadata()
     assert list(metadata) == [METADATA_KEY]
@@ -85,7 +93,7 @@ def test_rounding_to_float16_is_exact_for_its_values_and_refuses_overflow() -> N
 
 
 def test_tampered_weight_is_found_by_its_digest(tmp_path: Path) -> None:
-    data = bytearray(encode_model(pruned(), "float16", "bitmask", FROM))
+    data = bytearray(encode_model(pruned(), Form("float16", "bitmask"), FROM))
     data[-1] ^= 1
     (tmp_path / "m.safetensors").write_bytes(data)
     with pytest.raises(CheckpointError, match="W302"):
@@ -132,7 +140,7 @@ def test_zeros_in_a_folded_model_are_stored_without_rounding(tmp_path: Path) -> 
     apply_modifier(convolutions(model), Prune(type="prune", allocation="global", sparsity=0.6))
     stored = unfolded_storage(model, raw, "float16")
     assert stored is not None
-    (tmp_path / "m.safetensors").write_bytes(encode_model(stored, "float16", "bitmask", FROM, fold_on_load=True))
+    (tmp_path / "m.safetensors").write_bytes(encode_model(stored, Form("float16", "bitmask", fold_on_load=True), FROM))
     loaded = load_model(tmp_path / "m.safetensors").model
     assert loaded.fused
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save as to_bytes
 
 from compressor.artifact import save
-from compressor.artifact.save import Dtype, Layout, Provenance, encode_model, round_to_dtype, unfolded_storage
+from compressor.artifact.save import Dtype, Form, Layout, Provenance, encode_model, round_to_dtype, unfolded_storage
 from compressor.artifact.size import folds_on_load, predicted_size, safetensors_size
 from compressor.modifiers import apply_modifier
 from compressor.plan.layers import convolutions
@@ -40,8 +40,9 @@ def with_zeros(model: YOLOv5, zeros: dict[str, int], seed: int = 0) -> YOLOv5:
 def test_equals_the_length_of_the_file(dtype: Dtype, layout: Layout, fused: bool, sparsity: float) -> None:
     model = tiny_model(fused=fused)
     zeros = {layer.name: round(sparsity * layer.weight.numel()) for layer in convolutions(model)}
-    size = predicted_size(model, zeros, dtype, layout, UNREAD, fold_on_load=not fused)
-    assert size == len(encode_model(with_zeros(model, zeros), dtype, layout, FROM, fold_on_load=not fused))
+    form = Form(dtype, layout, fold_on_load=not fused)
+    size = predicted_size(model, zeros, form, UNREAD)
+    assert size == len(encode_model(with_zeros(model, zeros), form, FROM))
 
 
 @settings(max_examples=25)
@@ -54,19 +55,20 @@ def test_equals_the_length_of_the_file_for_any_zeros_in_any_layers(data: st.Data
         for layer in convolutions(model)
         if data.draw(st.booleans())
     }
-    real = encode_model(with_zeros(model, zeros, data.draw(st.integers(0, 99))), dtype, layout, FROM)
-    assert predicted_size(model, zeros, dtype, layout, UNREAD) == len(real)
+    form = Form(dtype, layout)
+    real = encode_model(with_zeros(model, zeros, data.draw(st.integers(0, 99))), form, FROM)
+    assert predicted_size(model, zeros, form, UNREAD) == len(real)
 
 
 @pytest.mark.parametrize("dtype", get_args(Dtype))
 def test_finds_the_zero_count_from_which_a_layer_is_encoded(dtype: Dtype) -> None:
     model = tiny_model(fused=True)
     layer = max(convolutions(model), key=lambda layer: layer.weight.numel())
-    dense = predicted_size(model, {}, dtype, "dense", UNREAD)
+    dense = predicted_size(model, {}, Form(dtype, "dense"), UNREAD)
     shrinks = set()
     for zeros in range(0, layer.weight.numel(), layer.weight.numel() // 64):
-        size = predicted_size(model, {layer.name: zeros}, dtype, "bitmask", UNREAD)
-        assert size == len(encode_model(with_zeros(model, {layer.name: zeros}), dtype, "bitmask", FROM))
+        size = predicted_size(model, {layer.name: zeros}, Form(dtype, "bitmask"), UNREAD)
+        assert size == len(encode_model(with_zeros(model, {layer.name: zeros}), Form(dtype, "bitmask"), FROM))
         shrinks.add(size < dense)
     assert shrinks == {True, False}
 
@@ -76,16 +78,16 @@ def test_layers_that_are_not_named_keep_their_zeros_and_those_that_rounding_make
     first, second = convolutions(model)[5:7]
     first.weight.view(-1)[::2] = 1e-9  # below half of float16's smallest number
     second.weight.view(-1)[::3] = 0.0
-    sizes = {dtype: predicted_size(model, {}, dtype, "bitmask", UNREAD) for dtype in ("float16", "float32")}
-    assert sizes == {dtype: len(encode_model(model, dtype, "bitmask", FROM)) for dtype in ("float16", "float32")}
+    sizes = {dtype: predicted_size(model, {}, Form(dtype, "bitmask"), UNREAD) for dtype in ("float16", "float32")}
+    assert sizes == {dtype: len(encode_model(model, Form(dtype, "bitmask"), FROM)) for dtype in ("float16", "float32")}
     fewer = {first.name: 1, second.name: 1}
-    assert predicted_size(model, fewer, "float16", "bitmask", UNREAD) == sizes["float16"]
+    assert predicted_size(model, fewer, Form("float16", "bitmask"), UNREAD) == sizes["float16"]
 
 
 def test_leaves_the_model_as_it_is() -> None:
     model = tiny_model()
     before = copy.deepcopy(model.state_dict())
-    predicted_size(model, {"model.0.conv": 7}, "float16", "bitmask", UNREAD)
+    predicted_size(model, {"model.0.conv": 7}, Form("float16", "bitmask"), UNREAD)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -93,7 +95,7 @@ def test_leaves_the_model_as_it_is() -> None:
 def test_zeros_that_no_layer_can_hold_are_refused(zeros: dict[str, int]) -> None:
     (name,) = zeros
     with pytest.raises(ValueError, match=name):
-        predicted_size(tiny_model(), zeros, "float16", "bitmask", UNREAD)
+        predicted_size(tiny_model(), zeros, Form("float16", "bitmask"), UNREAD)
 
 
 def test_safetensors_size_counts_the_header_in_bytes_and_every_digit_of_a_place() -> None:
@@ -112,7 +114,7 @@ def test_safetensors_size_counts_the_header_in_bytes_and_every_digit_of_a_place(
 def test_nothing_is_encoded_or_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(save, "encode")
     monkeypatch.delattr(save, "hashlib")
-    assert predicted_size(tiny_model(), {}, "float16", "bitmask", UNREAD) > 0
+    assert predicted_size(tiny_model(), {}, Form("float16", "bitmask"), UNREAD) > 0
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

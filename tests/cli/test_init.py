@@ -1,15 +1,21 @@
+"""`compressor init`, in this process, as a new one takes seconds to load torch; the last test starts its own."""
+
+import contextlib
 import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 
-from compressor.artifact.save import Provenance, encode_model
+from compressor import pipeline
+from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.cli.main import cli
 from compressor.recipe.load import load_recipe
 from compressor.recipe.schema import Prune
 from compressor.starter import ALLOCATION, SPARSITY
+from compressor.yolov5 import describe
 from tests.cli.commands import compressor
 from tests.tiny import tiny_data, tiny_model, tiny_weights
 
@@ -22,10 +28,22 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def no_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan times the model and counts its GFLOPs, which takes longer than all the rest."""
+    monkeypatch.setattr(pipeline, "forecast_times", lambda *_: ())
+    monkeypatch.setattr(describe, "count_gflops", lambda _: 0.0)
+
+
+def invoke(*arguments: str | Path, cwd: Path) -> Result:
+    with contextlib.chdir(cwd):
+        return CliRunner().invoke(cli, list(map(str, arguments)))
+
+
 def planned(recipe: str, folder: Path) -> dict[str, object]:
     """What `compressor plan --json` says: sparsity, and sizes by layout in the recipe's dtype."""
-    done = compressor("plan", recipe, "--json", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = invoke("plan", recipe, "--json", cwd=folder)
+    assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     sizes = {each["layout"]: each["size_bytes"] for each in document["sizes"] if each["dtype"] == document["dtype"]}
     return {**sizes, "sparsity": document["sparsity"]["targeted"], "recipe": document["recipe"]}
@@ -33,8 +51,8 @@ def planned(recipe: str, folder: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize(("size", "limit"), [("165.5 kb", 165_500), ("78%", None)])
 def test_size_is_kept_and_one_step_less_would_not_do(place: Path, size: str, limit: int | None) -> None:
-    done = compressor("init", "tiny.safetensors", "--size", size, cwd=place)
-    assert done.returncode == 0, done.stderr
+    done = invoke("init", "tiny.safetensors", "--size", size, cwd=place)
+    assert done.exit_code == 0, done.stderr
     assert "search the sparsity" in done.stderr
     (place / "recipe.yaml").write_text(done.stdout, encoding="utf-8")
     figures = planned("recipe.yaml", place)
@@ -56,8 +74,8 @@ def test_size_is_kept_and_one_step_less_would_not_do(place: Path, size: str, lim
     [((), 0.3), (("--sparsity", "0.5", "--allocation", "lamp"), 0.5), (("--pattern", "2:4"), 0.5)],
 )
 def test_plan_shows_the_promised_sparsity(place: Path, arguments: tuple[str, ...], sparsity: float) -> None:
-    done = compressor("init", "tiny.safetensors", *arguments, "--output", "new/tiny.yaml", "-q", cwd=place)
-    assert done.returncode == 0, done.stderr
+    done = invoke("init", "tiny.safetensors", *arguments, "--output", "new/tiny.yaml", "-q", cwd=place)
+    assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
     assert [path.name for path in (place / "new").iterdir()] == ["tiny.yaml"]
     figures = planned("new/tiny.yaml", place)
@@ -71,27 +89,13 @@ def test_plan_shows_the_promised_sparsity(place: Path, arguments: tuple[str, ...
     assert f"{figures['bitmask']:,} bytes" in text
 
 
-def test_the_recipe_runs_as_it_is(place: Path) -> None:
-    tiny_data(place)
-    done = compressor("init", "tiny.safetensors", "--data", "tiny.yaml", "--output", "mine.yaml", cwd=place)
-    assert done.returncode == 0, done.stderr
-    done = compressor("apply", "mine.yaml", "--set", "evaluation.image_size=64", cwd=place)
-    assert done.returncode == 0, done.stderr
-    promised = re.search(r"will have ([0-9,]+) bytes", (place / "mine.yaml").read_text(encoding="utf-8"))
-    assert promised
-    written = (place / "reports" / "mine" / "model.safetensors").stat().st_size
-    assert (
-        abs(written - int(promised[1].replace(",", ""))) <= 8
-    )  # the file holds the recipe, whose image size is shorter
-
-
 def test_names_with_odd_letters(tmp_path: Path) -> None:
     model = tiny_model()
     model.names = NASTY
     weights = tmp_path / "a: ${b} #'\n\".safetensors"
-    weights.write_bytes(encode_model(model, "float32", "dense", Provenance({}, "tiny", "0" * 64)))
-    done = compressor("init", weights.name, "--data", "my #data\t${1}.yaml", "--output", "my r.yaml", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    weights.write_bytes(encode_model(model, Form("float32", "dense"), Provenance({}, "tiny", "0" * 64)))
+    done = invoke("init", weights.name, "--data", "my #data\t${1}.yaml", "--output", "my r.yaml", cwd=tmp_path)
+    assert done.exit_code == 0, done.stderr
     recipe = load_recipe(tmp_path / "my r.yaml").recipe
     assert (recipe.model.weights, recipe.data) == (weights.name, "my #data\t${1}.yaml")
     text = (tmp_path / "my r.yaml").read_text(encoding="utf-8")
@@ -104,12 +108,12 @@ def test_existing_recipe_is_replaced_only_when_asked_to(place: Path) -> None:
     (place / "mine.yaml").write_text("version: 1\nmodifiers: [unfinished\n")
     (place / "old.yaml").write_text("version: 1\nmodifiers: []\n")
     arguments = ("init", "tiny.safetensors", "--output", "old.yaml")
-    done = compressor(*arguments, cwd=place)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = invoke(*arguments, cwd=place)
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("old.yaml: O601 there is a recipe here already\n")
     assert (place / "old.yaml").read_text() == "version: 1\nmodifiers: []\n"
-    done = compressor(*arguments, "--force", cwd=place)
-    assert done.returncode == 0, done.stderr
+    done = invoke(*arguments, "--force", cwd=place)
+    assert done.exit_code == 0, done.stderr
     assert load_recipe(place / "old.yaml").recipe.model.weights == "tiny.safetensors"
     assert {path.name for path in place.iterdir()} == {"mine.yaml", "old.yaml", "tiny.safetensors"}
 
@@ -121,16 +125,16 @@ def test_what_is_not_a_recipe_is_never_replaced(place: Path, output: str) -> Non
     (place / "link.yaml").symlink_to("nowhere.yaml")
     (place / "broken.yaml").write_text("version: [\n")
     before = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
-    done = compressor("init", "tiny.safetensors", "--output", output, "--force", cwd=place)
-    assert done.returncode == 2
+    done = invoke("init", "tiny.safetensors", "--output", output, "--force", cwd=place)
+    assert done.exit_code == 2
     assert done.stderr.startswith(f"{output}: O603 ")
     assert {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} == before
     assert (place / "link.yaml").is_symlink()
 
 
 def test_place_that_cannot_be_written_to(place: Path) -> None:
-    done = compressor("init", "tiny.safetensors", "--output", "tiny.safetensors/mine.yaml", cwd=place)
-    assert done.returncode == 2
+    done = invoke("init", "tiny.safetensors", "--output", "tiny.safetensors/mine.yaml", cwd=place)
+    assert done.exit_code == 2
     assert "O602 cannot write here" in done.stderr
 
 
@@ -148,8 +152,8 @@ def test_place_that_cannot_be_written_to(place: Path) -> None:
     ],
 )
 def test_usage_errors(place: Path, arguments: tuple[str, ...], message: str) -> None:
-    done = compressor("init", "tiny.safetensors", *arguments, cwd=place)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = invoke("init", "tiny.safetensors", *arguments, cwd=place)
+    assert (done.exit_code, done.stdout) == (2, "")
     assert message in " ".join(done.stderr.split())
     assert "Usage: " in done.stderr
 
@@ -165,8 +169,8 @@ def test_usage_errors(place: Path, arguments: tuple[str, ...], message: str) -> 
     ],
 )
 def test_goals_that_cannot_be(place: Path, arguments: tuple[str, ...], message: str) -> None:
-    done = compressor("init", "tiny.safetensors", *arguments, "--output", "mine.yaml", cwd=place)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = invoke("init", "tiny.safetensors", *arguments, "--output", "mine.yaml", cwd=place)
+    assert (done.exit_code, done.stdout) == (2, "")
     assert message in done.stderr
     assert not (place / "mine.yaml").exists()
 
@@ -183,8 +187,8 @@ def test_help_names_the_defaults_and_every_allocation() -> None:
 @pytest.mark.parametrize("arguments", [("--size", "2.5MB"), ("--pattern", "2:4")])
 def test_real_checkpoint(shared: Path, tmp_path: Path, arguments: tuple[str, str]) -> None:
     weights = shared / "data" / "weights" / "animals_nc3.pt"
-    done = compressor("init", weights, *arguments, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = invoke("init", weights, *arguments, cwd=tmp_path)
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("# YOLOv5n, generation v6, 3 classes: wild boar, deer, bear\n")
     (tmp_path / "recipe.yaml").write_text(done.stdout, encoding="utf-8")
     figures = planned("recipe.yaml", tmp_path)
@@ -193,3 +197,16 @@ def test_real_checkpoint(shared: Path, tmp_path: Path, arguments: tuple[str, str
         assert 2_490_000 < figures["bitmask"] <= 2_500_000
     else:
         assert figures["sparsity"] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_recipe_runs_as_it_is(place: Path) -> None:
+    tiny_data(place)
+    done = compressor("init", "tiny.safetensors", "--data", "tiny.yaml", "--output", "mine.yaml", cwd=place)
+    assert done.returncode == 0, done.stderr
+    run = invoke("apply", "mine.yaml", "--set", "evaluation.image_size=64", cwd=place)
+    assert run.exit_code == 0, run.stderr
+    promised = re.search(r"will have ([0-9,]+) bytes", (place / "mine.yaml").read_text(encoding="utf-8"))
+    assert promised
+    written = (place / "reports" / "mine" / "model.safetensors").stat().st_size
+    # the file holds the recipe, whose image size is shorter
+    assert abs(written - int(promised[1].replace(",", ""))) <= 8

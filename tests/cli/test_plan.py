@@ -34,7 +34,7 @@ def test_layers_sparsity_and_file_size_come_true(place: Path, fuse: str) -> None
     recipe = tiny_recipe(place, f"tiny_{fuse}", fuse=fuse, allocation="global").name
     before = (place / "tiny.safetensors").read_bytes()
     plan = planned(place, recipe)
-    assert plan["schema"] == "compressor/plan/2"
+    assert plan["schema"] == "compressor/plan/1"
     assert plan["recipe"]["modifiers"][0]["sparsity"] == 0.5
     sizes = {(size["dtype"], size["layout"]): size["size_bytes"] for size in plan["sizes"]}
     assert list(sizes) == FORMS
@@ -65,11 +65,11 @@ def test_arithmetic_is_that_of_the_network(place: Path) -> None:
 def test_time_is_told_for_the_images_at_hand(place: Path) -> None:
     recipe = tiny_recipe(place, "tiny_time").name
     plan = planned(place, recipe)
-    assert [time["step"] for time in plan["times"]] == ["evaluate before", "modify", "save", "evaluate after"]
+    assert [time["stage"] for time in plan["times"]] == ["evaluate before", "modify", "save", "evaluate after"]
     assert all(time["seconds"] > 0 for time in plan["times"])
     assert "6 images" in plan["times"][0]["basis"]
     plan = planned(place, recipe, "--data", "nowhere.yaml", "--set", "evaluation.baseline=false")
-    assert [time["step"] for time in plan["times"]] == ["modify", "save", "evaluate after"]
+    assert [time["stage"] for time in plan["times"]] == ["modify", "save", "evaluate after"]
     assert plan["times"][-1]["seconds"] is None
 
 
@@ -103,3 +103,15 @@ def test_two_steps_are_planned_one_after_the_other(place: Path) -> None:
     done = compressor("plan", "two.yaml", cwd=place)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-2].startswith("two.yaml:5:5: P205 modifiers[1] makes no difference")
+
+
+@pytest.mark.parametrize(("split", "images"), [("val", 160), ("train", 480)])
+def test_nothing_is_written_not_even_the_embedded_images(tmp_path: Path, split: str, images: int) -> None:
+    """Their number is known without drawing them."""
+    cache = tmp_path / "cache"
+    recipe = Path(__file__).parents[2] / "recipes" / "demo.yaml"
+    arguments = ("plan", recipe, "--set", f"evaluation.split={split}", "--json")
+    done = compressor(*arguments, cwd=tmp_path, env={"COMPRESSOR_CACHE": str(cache)})
+    assert done.returncode == 0, done.stderr
+    assert f"{images} images" in json.loads(done.stdout)["times"][0]["basis"]
+    assert list(tmp_path.iterdir()) == []

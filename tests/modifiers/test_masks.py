@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from compressor.modifiers.masks import exact_count, keep_mask
+from compressor.modifiers.masks import keep_mask
 
 # few distinct values, as in weights stored as float16: ties everywhere
 TIED = arrays(np.float32, st.integers(1, 200), elements=st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0]))
@@ -17,7 +17,3 @@ def test_drops_exactly_count_of_the_smallest_and_the_first_among_equals(
     keep = keep_mask(scores, count)
     expected = np.argsort(scores, kind="stable")[:count]
     assert sorted(np.flatnonzero(~keep)) == sorted(expected)
-
-
-def test_count_rounds_half_to_even_as_upstream_does() -> None:
-    assert [exact_count(0.5, n) for n in (1, 3, 5)] == [0, 2, 2]

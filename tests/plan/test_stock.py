@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ FAULTY = "allocation: erk, sparsity: 30"
     [
         (FINE, "", []),
         (f"{FINE}, targets: [Focus]", "", []),  # in one generation
+        (f"{FINE}, targets: [Focus]", "model: {weights: yolov5s.pt}", ["P201 4"]),  # which is of the other one
+        ('pattern: "2:4"', "model: {weights: yolov5s.pt}", ["P202 4"]),
+        (f'{FINE}, targets: ["*"], ignore: [stem, backbone, neck, detect]', "model: {weights: mine.pt}", ["P203 4"]),
+        (f'{FINE}, targets: ["re:(?:a?){{30}}(?:[a-z0-9.]+)+(?:[a-z0-9.]*)*!"]', "", ["P201 4"]),
         (f"{FINE}, targets: [model.33.m.3]", "", []),  # in the P6 models
         (f"{FINE}, targets: [model.33.m.3]", "model: {weights: yolov5s6.pt}", []),
         (f"{FINE}, targets: [model.33.m.3]", "model: {weights: a/yolov5s.pt}", ["P201 4"]),
@@ -44,3 +49,17 @@ def test_what_is_no_recipe_has_no_misfits(tmp_path: Path) -> None:
         path = tmp_path / "r.yaml"
         path.write_text(text)
         assert stock_misfits(read_draft(path)) == []
+
+
+def test_a_pattern_without_end_is_told_and_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = sys.modules["compressor.plan.targets"]
+    monkeypatch.setattr(targets, "_LONGEST_MATCH_S", 1e-9)
+    assert codes(tmp_path, f'{FINE}, targets: ["re:(.*.*.*.*.*.*.*)*[^a-z0-9]!"]') == ["R115 4"]
+    assert codes(tmp_path, f'{FAULTY}, targets: ["re:(.*.*.*.*.*.*.*)*[^a-z0-9]!"]') == ["R115 4"]
+
+
+def test_equal_modifiers_need_no_weights_to_be_told(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    step = f"  - {{type: prune, {FINE}}}\n"
+    path.write_text(f"version: 1\nmodifiers:\n{step}  - {{type: prune, targets: [neck], {FINE}}}\n{step}")
+    assert [(fault.code, fault.line) for fault in stock_misfits(read_draft(path))] == [("P205", 5)]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from compressor.errors import PlanError
-from compressor.plan.targets import misfits, sparsity_groups, targeted
+from compressor.plan.targets import exact_count, misfits, sparsity_groups, targeted
 from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
 from compressor.yolov5.convolutions import convolutions_of
@@ -109,7 +109,7 @@ def test_shipped_recipes_fit_every_size_generation_and_class_count(path: Path) -
         ),
         (f"ignore: [Conv2d], {UNIFORM}", "[Conv2d", "P203 modifiers[0] touches no layer"),
         ("allocation: global, sparsity: 1.0e-9", "1.0e-9", "P204 sparsity 1e-09 of 1,758,400 targeted"),
-        ("allocation: uniform, sparsity: 0.99999999", "0.99999999", "P204 sparsity 1 of 1,758,400 targeted"),
+        ("allocation: uniform, sparsity: 0.99999999", "0.99999999", "P204 sparsity 0.99999999 of 1,758,400 targeted"),
         (
             "allocation: erk, sparsity: {stem: 1.0e-6}",
             "{stem",
@@ -126,7 +126,12 @@ def test_shipped_recipes_fit_every_size_generation_and_class_count(path: Path) -
             "stem",
             "P207 the sparsity of 'stem' counts for no lay",
         ),
-        (f"targets: [neck, neck], {UNIFORM}", "neck], a", "P207 'neck' is named twice"),
+        (f"targets: [neck, neck], {UNIFORM}", "neck], a", "P207 'neck' adds nothing"),
+        (
+            f"targets: [neck], ignore: [kernel: 3x3, model.13.m.0.cv2.conv], {UNIFORM}",
+            "model.13",
+            "P207 'model.13.m.0.cv2",
+        ),
         ("allocation: erk, sparsity: {bakbone: 0.3}", "bakbone", "P201 'bakbone' matches no layer"),
         ("allocation: erk, sparsity: {stem: 0.3, necc: 0.5}", "necc", "P201 'necc' matches no layer"),
     ],
@@ -144,3 +149,7 @@ def test_every_misfit_of_a_modifier_is_told(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as caught:
         names(tmp_path, f"targets: [necc, steam], ignore: [detekt], {UNIFORM}")
     assert [fault.code for fault in caught.value.diagnostics] == ["P201"] * 3
+
+
+def test_count_rounds_half_to_even_as_upstream_does() -> None:
+    assert [exact_count(0.5, n) for n in (1, 3, 5)] == [0, 2, 2]

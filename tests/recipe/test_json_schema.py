@@ -18,10 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from compressor.recipe.json_schema import TARGET_WORDS, recipe_schema
+from compressor.recipe.json_schema import recipe_schema
 from compressor.recipe.schema import FILE_KEYS, Recipe
 from compressor.rules.catalogue import Rule, rules
-from compressor.yolov5.convolutions import MODULE_TYPES, ROLES
 from tests.cli.commands import compressor
 
 ROOT = Path(__file__).parents[2]
@@ -269,10 +268,6 @@ def test_document_is_one_that_editors_take_as_it_is() -> None:
 def test_key_without_a_value_is_refused_everywhere() -> None:
     """As by the reader of the files, which lets no empty value through to the models."""
     assert [key for key, node in properties(SCHEMA) if accepts(None, node)] == []
-
-
-def test_words_offered_as_targets_are_those_that_mean_something() -> None:
-    assert ("*", *ROLES, *MODULE_TYPES) == TARGET_WORDS
 
 
 def test_command_prints_what_is_shipped(tmp_path: Path) -> None:

@@ -3,11 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from compressor.errors import RecipeError
+from compressor.errors import Diagnostic, RecipeError
 from compressor.recipe.load import load_recipe
+from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override, parse_set
 from compressor.recipe.schema import Recipe
+from compressor.recipe.variables import escaped, fill_in
 
 MODIFIERS = "modifiers:\n  - {type: prune, allocation: lamp, sparsity: 0.3}\n"
 
@@ -157,3 +161,13 @@ def test_variables_that_multiply_numbers_are_refused(tmp_path: Path) -> None:
     text = f"variables:\n{bomb}  v5: 99999999999999999999\ndescription: x${{v0}}\n{MODIFIERS}"
     (fault,) = refused(tmp_path, text)
     assert fault.endswith("cannot be evaluated: the result is too large")
+
+
+@given(st.text("${}ax ", max_size=12))
+@example("$${{")
+def test_escaped_text_stays_as_it_is(text: str) -> None:
+    place = Place("r.yaml")
+    root = Node({"x": Node(escaped(text), place), "variables": Node({"a": Node(1, place)}, place)}, place)
+    faults: list[Diagnostic] = []
+    assert fill_in(root, frozenset(), faults).plain() == {"x": text}
+    assert not faults

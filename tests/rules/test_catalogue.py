@@ -154,7 +154,7 @@ def test_command_takes_its_options(code: str, command: str) -> None:
     assert cli.commands[words[1]].make_context(words[1], words[2:])
 
 
-@pytest.mark.parametrize("code", ["R108", "R110", "R111", "W301", "U901", "U903", "U904", "O603"])
+@pytest.mark.parametrize("code", ["R108", "R110", "R111", "W301", "U901", "U903", "U904", "U905", "O603"])
 def test_wrong_command_is_refused_with_this_code(code: str, place: Path) -> None:
     done = run_example(find_rule(code).wrong, place)
     assert done.returncode == 2

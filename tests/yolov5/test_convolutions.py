@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from compressor.recipe.targets import MODULE_TYPES, ROLES
 from compressor.yolov5.architecture import Architecture, Generation, Row, stock_architecture, stock_sizes
 from compressor.yolov5.build import build
-from compressor.yolov5.convolutions import MODULE_TYPES, ROLES, convolutions_of
+from compressor.yolov5.convolutions import convolutions_of
 from compressor.yolov5.describe import count_macs
 
 GENERATIONS: tuple[Generation, ...] = ("v5", "v6")
