@@ -39,14 +39,15 @@ def stock_misfits(draft: Draft) -> list[Diagnostic]:
     name = Path(str(weights.value)).name if weights and weights.value else None
     stock = _STOCK_NAME.fullmatch(name) if name else None
     custom = name is not None and stock is None
-    candidates = [
-        convolutions
-        for generation in _GENERATIONS
-        for size in stock_sizes(generation)
-        if stock is None or (generation, size) == ("v6", stock[1])
-        for convolutions in (_stock(generation, size),)
-    ]
-    best = min(candidates, key=lambda each: len(_misfits(draft, each, custom=custom, suggest=False)))
+    names = [("v6", stock[1])] if stock else [(each, size) for each in _GENERATIONS for size in stock_sizes(each)]
+    fewest, best = None, _stock("v6", "n")
+    for generation, size in names:
+        convolutions = _stock(generation, size)
+        count = len(_misfits(draft, convolutions, custom=custom, suggest=False))
+        if count == 0:
+            return []
+        if fewest is None or count < fewest:
+            fewest, best = count, convolutions
     return _misfits(draft, best, custom=custom, suggest=True)
 
 
