@@ -25,9 +25,10 @@ from compressor.recipe.commented import YOUR_DATA, comment, commented, printable
 from compressor.recipe.load import check_part
 from compressor.recipe.nodes import Place
 from compressor.recipe.schema import Artifact, Evaluation, Model, Prune, Recipe
+from compressor.recipe.targets import ROLES
 from compressor.report.tables import megabytes, percent
 from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.convolutions import ROLES, Convolution
+from compressor.yolov5.convolutions import Convolution
 from compressor.yolov5.fuse import fuse
 
 # What measured figures decided: raw weights under one threshold kept the most AP, at 30 % and at 50 % zeros.

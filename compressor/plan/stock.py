@@ -149,12 +149,8 @@ def check_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> Checked:
         path: the recipe's YAML file.
         overrides: what the command line says instead.
     """
-    try:
-        draft = read_draft(path, overrides)
-        found = in_file_order([*draft.faults, *stock_misfits(draft)])
-    except RecursionError:  # of a document nested in a way nobody foresaw; other recipes are still to be told of
-        fault = Diagnostic("R100", "the recipe is nested too deep", path.as_posix(), 1, 1, "write out what is needed")
-        return Checked(path.as_posix(), None, (fault,))
+    draft = read_draft(path, overrides)
+    found = in_file_order([*draft.faults, *stock_misfits(draft)])
     # what is extended on two ways, or repeated by a YAML alias, would tell its faults twice
     faults = tuple(dict.fromkeys(found))
     return Checked(path.as_posix(), None if faults else draft.recipe, faults)

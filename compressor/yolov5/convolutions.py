@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
-from compressor.recipe.targets import ROLES as ROLES  # noqa: PLC0414  # starter.py takes it from here
 from compressor.recipe.targets import Role
 from compressor.yolov5.architecture import Architecture, Row
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.describe import count_macs
 from tests.cli.commands import compressor
@@ -115,3 +116,15 @@ def test_nothing_is_written_not_even_the_embedded_images(tmp_path: Path, split: 
     assert done.returncode == 0, done.stderr
     assert f"{images} images" in json.loads(done.stdout)["times"][0]["basis"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_file_cannot_hold_is_told_before_the_run(tmp_path: Path) -> None:
+    model = tiny_model()
+    model.state_dict()["model.24.m.0.bias"][0] = 1e5
+    data = encode_model(model, Form("float32", "dense"), Provenance({}, "tiny", "0" * 64))
+    (tmp_path / "tiny.safetensors").write_bytes(data)
+    recipe = tiny_recipe(tmp_path).name
+    done = compressor("plan", recipe, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "A501 " in done.stderr
+    assert planned(tmp_path, recipe, "--set", "artifact.dtype=float32")["sizes"]

@@ -66,6 +66,7 @@ SYNTAX = "this is not plain arithmetic"
     [
         ("", SYNTAX),
         ("  ", SYNTAX),
+        *((text, KNOWN) for text in ("0x10", "0o17", "0b1", "3_2", "2j", "1 + 0x1")),
         ("2 *", SYNTAX),
         ("(2", SYNTAX),
         ("2)", SYNTAX),

@@ -9,7 +9,7 @@ import pytest
 from compressor.errors import RecipeError
 from compressor.plan.stock import stock_misfits
 from compressor.recipe.load import in_file_order, read_draft
-from compressor.recipe.overrides import parse_set
+from compressor.recipe.overrides import Override, parse_set
 
 BASE = """\
 version: 1
@@ -177,3 +177,26 @@ def test_absurd_overrides_are_told_and_stay_readable(tmp_path: Path) -> None:
         (fault,) = faults_of(tmp_path, "extends: base.yaml\n", argument)
         assert fault.startswith("--set ")
         assert len(fault) < 500
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "message"),
+    [
+        ('"[key]": 1', 1, "R101 unknown key '[key]' in the recipe"),
+        ('"one for all": 1', 1, "R101 unknown key 'one for all' in the recipe"),
+        ("data: null", 7, "R104 data has no value"),
+        ('model: {weights: " "}', 18, "R103 model.weights must not be empty"),
+    ],
+)
+def test_keys_and_names_that_look_like_something_else(tmp_path: Path, line: str, column: int, message: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(f"version: 1\nmodifiers:\n  - {{type: prune, allocation: erk, sparsity: 0.3}}\n{line}\n")
+    (fault,) = read_draft(path).faults
+    assert (fault.line, fault.column, f"{fault.code} {fault.message}") == (4, column, message)
+
+
+def test_weights_whose_name_is_no_text_are_refused_by_their_flag(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(BASE, encoding="utf-8")
+    weights = Override(("model", "weights"), "\udcff.pt", "--weights", literal=True)
+    assert ("--weights", "R110") in [(fault.path, fault.code) for fault in read_draft(path, (weights,)).faults]

@@ -45,6 +45,8 @@ CASES = [
     ('b: "c\n---\n', 1, 4, "this quote is not closed"),
     ('a: "\\d"\n', 1, 6, "\\d means nothing in double quotes"),
     ('a: "\\xg0"\n', 1, 7, "this escape needs 2 hexadecimal digits"),
+    ('a: "\\UFFFFFFFF"\n', 1, 7, "a number is out of range"),
+    (f"%YAML 1.{'9' * 5000}\n---\na: 1\n", 1, 9, "a number is out of range"),
     ("a: b: c\n", 1, 5, "a colon is not expected here"),
     ("a: - b\n", 1, 4, "a dash is not expected here"),
     ("a: ? b\n", 1, 4, "a question mark is not expected here"),
