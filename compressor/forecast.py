@@ -17,8 +17,9 @@ from compressor.data.dataset import SHAPES, load_dataset, split_images
 from compressor.data.shapes import IMAGES
 from compressor.errors import DatasetError
 from compressor.evaluation.estimate import seconds_per_image
-from compressor.recipe.schema import Artifact, Recipe
-from compressor.results import GZIP_LEVEL, PredictedSize, StageTime
+from compressor.outlook import PredictedSize, StageTime
+from compressor.recipe.schema import Artifact, Recipe, Repair
+from compressor.results import GZIP_LEVEL
 from compressor.yolov5.build import YOLOv5
 
 _SAMPLE_BYTES = 2_000_000
@@ -38,11 +39,28 @@ def forecast_sizes(
     """
     sizes = []
     for dtype in get_args(Dtype):
-        folds = folds_on_load(model.fused, source, dtype)
+        on_load = folds(recipe, model.fused, source, dtype)
         for layout in get_args(Layout):
-            size = forecast_size(recipe, source_name, source if folds else model, zeros, Form(dtype, layout, folds))
+            size = forecast_size(recipe, source_name, source if on_load else model, zeros, Form(dtype, layout, on_load))
             sizes.append(PredictedSize(dtype, layout, size))
     return tuple(sizes)
+
+
+def folds(recipe: Recipe, folded: bool, source: YOLOv5, dtype: Dtype) -> bool:
+    """Whether the file will hold the model as it was before folding, to be folded on loading.
+
+    Args:
+        recipe: a repair changes more than zeros, so its result can only be stored as it is.
+        folded: whether the run folds BatchNorm at all.
+        source: the model as it was loaded.
+        dtype: number type of the file.
+    """
+    return not repaired(recipe) and folds_on_load(folded, source, dtype)
+
+
+def repaired(recipe: Recipe) -> bool:
+    """Whether a modifier changes weights other than to zero."""
+    return any(isinstance(modifier, Repair) for modifier in recipe.modifiers)
 
 
 def forecast_size(recipe: Recipe, source_name: str, stored: YOLOv5, zeros: Mapping[str, int], form: Form) -> int:
@@ -68,11 +86,14 @@ def forecast_times(
     Args:
         recipe: says what is judged and how.
         model: the model to judge.
-        modify_s: what the modifiers took just now, on a copy in memory.
+        modify_s: what the prunes took just now, on a copy in memory.
         files: bytes of the files that are compressed to tell their gzipped sizes.
         device: where the model is judged.
     """
-    modifiers = StageTime("modify", modify_s, "done just now, in memory")
+    if repaired(recipe):
+        modifiers = StageTime("modify", None, f"pruning: {modify_s:.1f} s; repairs are not tried, they take minutes")
+    else:
+        modifiers = StageTime("modify", modify_s, "done just now, in memory")
     save = StageTime("save", _seconds_to_compress(model, files), "a part of the weights, compressed")
     judged = recipe.evaluation
     each = seconds_per_image(model, judged.image_size, judged.batch_size, device)

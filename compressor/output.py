@@ -12,7 +12,15 @@ from pathlib import Path
 from compressor.errors import Diagnostic, OutputError
 
 
-def check_place(output: Path, thing: str, form: str, is_ours: Callable[[Path], bool], *, force: bool) -> None:
+def check_place(
+    output: Path,
+    thing: str,
+    form: str,
+    is_ours: Callable[[Path], bool],
+    *,
+    force: bool,
+    option: str = "--output",
+) -> None:
     """Refuse to write over an earlier output unless asked to, and over anything else in any case.
 
     Args:
@@ -21,6 +29,7 @@ def check_place(output: Path, thing: str, form: str, is_ours: Callable[[Path], b
         form: what it takes, such as `folder`.
         is_ours: whether what is there is such a thing; never asked of a link.
         force: replace it.
+        option: by which another place can be named.
 
     Raises:
         OutputError: O601 such a thing is there; O603 something else is.
@@ -28,16 +37,20 @@ def check_place(output: Path, thing: str, form: str, is_ours: Callable[[Path], b
     if not os.path.lexists(output):
         return
     if output.is_symlink() or not is_ours(output):
-        message, help_text = f"there is something here that is not a {thing}", f"name another {form} with --output"
+        message, help_text = f"there is something here that is not a {thing}", f"name another {form} with {option}"
         raise OutputError(Diagnostic("O603", message, str(output), help=help_text))
     if not force:
-        help_text = f"name another {form} with --output, or replace the {thing} with --force"
+        help_text = f"name another {form} with {option}, or replace the {thing} with --force"
         raise OutputError(Diagnostic("O601", f"there is a {thing} here already", str(output), help=help_text))
 
 
 @contextmanager
-def staged(output: Path) -> Iterator[Path]:
+def staged(output: Path, option: str = "--output") -> Iterator[Path]:
     """A folder beside `output` to write into and to move things from; it is gone when the block ends.
+
+    Args:
+        output: where things will be.
+        option: by which another place can be named.
 
     Raises:
         OutputError: O602 the place cannot be written to.
@@ -46,17 +59,17 @@ def staged(output: Path) -> Iterator[Path]:
         output.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
     except OSError as fault:
-        raise _cannot_write(output, fault) from fault
+        raise _cannot_write(output, fault, option) from fault
     try:
         yield folder
     except OSError as fault:
         if not str(fault.filename or "").startswith(str(output.parent)):
             raise  # not about the output
-        raise _cannot_write(output, fault) from fault
+        raise _cannot_write(output, fault, option) from fault
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cannot_write(output: Path, fault: OSError) -> OutputError:
+def _cannot_write(output: Path, fault: OSError, option: str) -> OutputError:
     message = f"cannot write here: {fault.strerror or fault}"
-    return OutputError(Diagnostic("O602", message, str(output), help="choose another place: --output"))
+    return OutputError(Diagnostic("O602", message, str(output), help=f"choose another place: {option}"))

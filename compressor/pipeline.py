@@ -5,7 +5,6 @@ recipe -> weights -> plan -> judge -> modify -> save -> judge what was saved -> 
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,22 +13,23 @@ from pathlib import Path
 import torch
 
 from compressor.artifact.load import LoadedModel, fetch_and_load, load_model
-from compressor.artifact.save import Form, Provenance, encode_model, measure, round_to_dtype, unfolded_storage
+from compressor.artifact.save import Form, Provenance, encode_model, measure
+from compressor.budget import Seeker
 from compressor.data.batches import fit_image_size
 from compressor.data.dataset import load_dataset, read_split
 from compressor.environment import describe_environment
-from compressor.errors import ArtifactError, Diagnostic, RecipeError, RunError
+from compressor.errors import ArtifactError, Diagnostic, RecipeError
 from compressor.evaluation.coco import write_predictions
 from compressor.evaluation.judge import Judge, check_classes, make_judge
 from compressor.evaluation.predict import select_device
 from compressor.forecast import forecast_sizes, forecast_times
-from compressor.modifiers import apply_modifier
-from compressor.modifiers.order import Step, steps_of
+from compressor.job import CalibrationImages, Job, foresee, modify, open_job, storage
+from compressor.outlook import Plan
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile
+from compressor.recipe.schema import Budget, Prune
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.recipe.schema import Recipe
 from compressor.report.render import render_report
 from compressor.results import (
     Change,
@@ -37,8 +37,8 @@ from compressor.results import (
     FileDigest,
     Inspection,
     LayerSparsity,
-    Plan,
     RunRecord,
+    Search,
     Sizes,
     SparsitySummary,
     to_json,
@@ -56,7 +56,6 @@ from compressor.run_folder import (
 )
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.describe import sparsity, summarise
-from compressor.yolov5.fuse import fuse
 
 
 @dataclass(frozen=True)
@@ -90,19 +89,25 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     recipe = recipe_file.recipe
     check_output(options.output, force=options.force)
     device = select_device(options.device)
-    job = _open(recipe_file, progress)
-    model, summary_before = job.model, summarise(job.model)
+    job = open_job(recipe_file, progress)
+    budget = _budget(job, judged=options.evaluate)
+    summary_before = summarise(job.model)
     weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, sha256(job.path))
-    judge = _load_judge(recipe_file, model, device, progress) if options.evaluate else None
+    judge = _load_judge(recipe_file, job.model, device, progress) if options.evaluate else None
+    images = _images(job, judge, progress)
+    images.check()
 
     with written_aside(options.output, force=options.force) as staging:
         baseline = None
         if judge and recipe.evaluation.baseline:
-            baseline = _judged(judge, model, staging / PREDICTIONS_BEFORE, progress, "evaluate before")
-        changes = _modify(recipe, job, progress)
+            baseline = _judged(judge, job.model, staging / PREDICTIONS_BEFORE, progress, "evaluate before")
+        search = None
+        if budget is not None:
+            job, search = _settle(job, budget, judge, baseline, images, device, progress)
+        changes = modify(job, images, device, progress)
         with progress.step(f"save {MODEL}"):
-            stored, warnings = _storage(recipe, job, changes)
-            saved, sizes = _save(recipe, job, stored, weights.sha256, staging)
+            stored, warnings = storage(job, changes)
+            saved, sizes = _save(job, stored, weights.sha256, staging)
         compressed = None
         if judge:
             compressed = _judged(judge, saved, staging / PREDICTIONS_AFTER, progress, "evaluate after")
@@ -112,7 +117,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             command=options.command,
             started=started.isoformat(timespec="seconds"),
             duration_s=time.perf_counter() - clock,
-            recipe=recipe.model_dump(mode="json"),
+            recipe=job.recipe.model_dump(mode="json"),
             weights=weights,
             model=summary_before,
             compressed_model=summarise(saved),
@@ -123,6 +128,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             baseline=baseline,
             compressed=compressed,
             environment=describe_environment(device),
+            search=search,
             warnings=(*warnings, *(judge.split.skipped if judge else ())),
             files=digests(staging),
         )
@@ -138,11 +144,14 @@ def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:
         CompressorError: any fault of the recipe, the weights, or of the two together.
     """
     chosen = select_device(device)
-    recipe = recipe_file.recipe
-    job = _open(recipe_file, progress)
-    model, summary = job.model, summarise(job.model)
+    job = open_job(recipe_file, progress)
+    images = _images(job, None, progress)
+    budget = _budget(job, judged=False)
+    if budget is not None:
+        job, _ = _settle(job, budget, None, None, images, chosen, progress)
+    recipe, model, summary = job.recipe, job.model, summarise(job.model)
     clock = time.perf_counter()
-    changes = _modify(recipe, job, progress)  # of the model in memory
+    changes = foresee(job, images, chosen, progress)  # of the model in memory
     modify_s = time.perf_counter() - clock
     layers = convolutions(model)
     zeros = {layer.name: layer.zeros for layer in layers}
@@ -152,7 +161,7 @@ def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:
         files = [job.path.stat().st_size, *(size.size_bytes for size in sizes if size.layout == "dense")]
         times = forecast_times(recipe, model, modify_s, files, chosen)
         sparsity_after = _sparsity(model, layers, changes)
-        _storage(recipe, job, changes)  # refuses what the file cannot hold
+        storage(job, changes)  # refuses what the file cannot hold
     return Plan(
         model=summary,
         steps=changes,
@@ -201,47 +210,43 @@ def inspect(weights: str, progress: Progress) -> Inspection:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """What a recipe is about to be done to.
-
-    Attributes:
-        path: the source weights.
-        model: as the modifiers take it.
-        unfused: the model as it was loaded; may hold the result without rounding, see `unfolded_storage`.
-        steps: every modifier with the layers of `model` that it touches.
-    """
-
-    path: Path
-    model: YOLOv5
-    unfused: YOLOv5
-    steps: list[Step]
-
-
-def _open(recipe_file: RecipeFile, progress: Progress) -> _Job:
-    """Load the recipe's weights and check every step on them: what does not fit is told at once.
+def _budget(job: Job, *, judged: bool) -> Budget | None:
+    """The budget that the recipe asks for, None where it names every sparsity itself.
 
     Raises:
-        RecipeError: R111 the recipe names no weights.
-        CheckpointError, DownloadError: see `fetch_and_load`.
-        PlanError: see `steps_of`.
+        RecipeError: R120 it is a budget of AP, and nothing will be judged.
     """
-    recipe = recipe_file.recipe
-    path, source = _load_source(recipe_file, progress)
-    model, unfused = source.model, copy.deepcopy(source.model)
-    if recipe.model.fuse == "before":
-        fuse(model)
-    return _Job(path, model, unfused, steps_of(recipe.modifiers, convolutions(model), recipe_file))
+    for index, step in enumerate(job.recipe.modifiers):
+        if isinstance(step, Prune) and step.budget is not None:
+            if step.budget.ap_drop is not None and not judged:
+                place = job.recipe_file.place("modifiers", index, "sparsity")
+                message = "a budget of AP is settled by judging, which is not done here"
+                help_text = f"run `apply` on data, or give a number: --set modifiers.{index}.sparsity=0.5"
+                raise RecipeError(place.diagnostic("R120", message, help_text))
+            return step.budget
+    return None
 
 
-def _load_source(recipe_file: RecipeFile, progress: Progress) -> tuple[Path, LoadedModel]:
-    weights = recipe_file.recipe.model.weights
-    if weights is None:
-        place = recipe_file.place("model")
-        help_text = "name them with --weights, or in the recipe: model: {weights: yolov5s.pt}"
-        raise RecipeError(place.diagnostic("R111", "no weights are named", help_text))
-    with progress.step(f"load {weights}"):
-        return fetch_and_load(weights, progress)
+def _settle(
+    job: Job,
+    budget: Budget,
+    judge: Judge | None,
+    baseline: Evaluation | None,
+    images: CalibrationImages,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[Job, Search]:
+    """The job with a sparsity in the budget's place, and how it was found."""
+    seeker = Seeker(job, images, device, progress)
+    if budget.size is not None:
+        return seeker.by_size()
+    assert judge is not None  # see `_budget`
+    return seeker.by_ap(judge, baseline.metrics.coco.AP if baseline else None)
+
+
+def _images(job: Job, judge: Judge | None, progress: Progress) -> CalibrationImages:
+    judged = [sample.image for sample in judge.split.samples] if judge else []
+    return CalibrationImages(job.recipe_file, judged, max(job.model.strides), progress)
 
 
 def _load_judge(recipe_file: RecipeFile, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
@@ -273,44 +278,13 @@ def _judged(judge: Judge, model: YOLOv5, predictions_file: Path, progress: Progr
     return evaluation
 
 
-def _modify(recipe: Recipe, job: _Job, progress: Progress) -> tuple[Change, ...]:
-    changes = []
-    for layers, modifier in job.steps:
-        with progress.step(modifier.type):
-            changes.append(apply_modifier(layers, modifier))
-        progress.note(f"{changes[-1].summary}: {changes[-1].pruned:,} of {changes[-1].weights:,} weights")
-    if recipe.model.fuse == "after":
-        fuse(job.model)
-    return tuple(changes)
-
-
-def _storage(recipe: Recipe, job: _Job, changes: tuple[Change, ...]) -> tuple[YOLOv5, list[str]]:
-    """What the file will hold of the model; where that is not exact, the model is rounded to it. And what to warn of.
-
-    Raises:
-        RunError: E802 a pruned weight is not zero any more.
-    """
-    dtype, model = recipe.artifact.dtype, job.model
-    stored = unfolded_storage(model, job.unfused, dtype) if model.fused and not job.unfused.fused else None
-    if stored is None:
-        round_to_dtype(model, dtype)
-    planned = {layer.name: layer.zeros_after for change in changes for layer in change.layers}
-    surplus = 0
-    for layer in convolutions(model):
-        if layer.zeros < planned.get(layer.name, 0):
-            message = f"{layer.name} holds {layer.zeros} zeros, planned were {planned[layer.name]}"
-            raise RunError(Diagnostic("E802", message, help="this is a fault of compressor; please report it"))
-        surplus += layer.zeros - planned.get(layer.name, layer.zeros)
-    warnings = [f"{surplus:,} kept weights are too small for {dtype} and became zero"] if surplus else []
-    return stored or model, warnings
-
-
-def _save(recipe: Recipe, job: _Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[YOLOv5, Sizes]:
+def _save(job: Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[YOLOv5, Sizes]:
     """Write the artifact, read it back, and prove that nothing changed; the model read back, and what the files weigh.
 
     Raises:
         ArtifactError: A502 a tensor came back different.
     """
+    recipe = job.recipe
     form = Form(recipe.artifact.dtype, recipe.artifact.layout, fold_on_load=stored is not job.model)
     provenance = Provenance(recipe.model_dump(mode="json"), job.path.name, source_sha256)
     data = encode_model(stored, form, provenance)
@@ -330,7 +304,7 @@ def _layer_sparsity(layer: Layer) -> LayerSparsity:
 
 
 def _sparsity(model: YOLOv5, layers: tuple[Layer, ...], changes: tuple[Change, ...]) -> SparsitySummary:
-    names = {layer.name for change in changes for layer in change.layers}
+    names = {layer.name for change in changes if change.prunes for layer in change.layers}
     targets = [layer for layer in layers if layer.name in names]
     return SparsitySummary(_zero_fraction(targets), _zero_fraction(list(layers)), sparsity(model))
 

@@ -17,7 +17,6 @@ from compressor.errors import Diagnostic, InputError
 
 RUN_SCHEMA = "compressor/run/1"
 GZIP_LEVEL = 1  # higher levels shrink weights by a few per cent more and take many times as long
-PLAN_SCHEMA = "compressor/plan/1"
 EVALUATION_SCHEMA = "compressor/evaluation/1"
 
 
@@ -189,6 +188,11 @@ class Change:
     layers: tuple[LayerChange, ...]
 
     @property
+    def prunes(self) -> bool:
+        """Whether it sets weights to zero; else it changes those that are left."""
+        return self.modifier == "prune"
+
+    @property
     def weights(self) -> int:
         """Targeted weights."""
         return sum(layer.weights for layer in self.layers)
@@ -281,74 +285,39 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class PredictedSize:
-    """What a model's file will weigh in one form, in bytes."""
+class Try:
+    """One sparsity that a search tried.
 
-    dtype: str
-    layout: str
-    size_bytes: int
+    Attributes:
+        sparsity: fraction of the targeted weights; None is the model before the modifiers.
+        AP: on `images` images; None where the search is for a size.
+        images: how many it was judged on.
+        size_bytes: of the file; None where the search is for AP.
+    """
+
+    sparsity: float | None
+    AP: float | None = None
+    images: int | None = None
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True)
-class StageTime:
-    """About how long a stage of a run will take.
+class Search:
+    """How a budget became a sparsity.
 
     Attributes:
-        stage: evaluate before, modify, save, evaluate after.
-        seconds: wall time, None where the number of images is not known.
-        basis: what the figure rests on.
+        modifier: index of the modifier that asks for it.
+        goal: the budget as a phrase.
+        sparsity: what was found.
+        baseline_AP: of the model before the modifiers, on all images; None where the search is for a size.
+        tries: in their order.
     """
 
-    stage: str
-    seconds: float | None
-    basis: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run would do, told without doing it.
-
-    Attributes:
-        model: the model the modifiers are given.
-        steps: what each modifier would change, in order.
-        sparsity: zeros after the last step.
-        image_size: side in pixels of the square image that `macs` counts for.
-        macs: multiply-accumulates of every convolution, by name.
-        sizes: the saved file in every dtype and layout.
-        dtype: the recipe's own choice among them.
-        layout: likewise.
-        times: the long stages of the run.
-    """
-
-    model: ModelSummary
-    steps: tuple[Change, ...]
-    sparsity: SparsitySummary
-    image_size: int
-    macs: dict[str, int]
-    sizes: tuple[PredictedSize, ...]
-    dtype: str
-    layout: str
-    times: tuple[StageTime, ...]
-
-    @property
-    def network_macs(self) -> int:
-        """Multiply-accumulates of all convolutions."""
-        return sum(self.macs.values())
-
-    @property
-    def targeted_macs(self) -> int:
-        """Multiply-accumulates of the layers any step touches."""
-        return sum(self.macs[name] for name in self._zeros)
-
-    @property
-    def zero_macs(self) -> float:
-        """Multiply-accumulates with a weight that will be zero, in the layers any step touches."""
-        return sum(self.macs[name] * fraction for name, fraction in self._zeros.items())
-
-    @property
-    def _zeros(self) -> dict[str, float]:
-        """Fraction of zeros after the last step that touches a layer, by layer."""
-        return {layer.name: layer.sparsity for step in self.steps for layer in step.layers}
+    modifier: int
+    goal: str
+    sparsity: float
+    baseline_AP: float | None
+    tries: tuple[Try, ...]
 
 
 @dataclass(frozen=True)
@@ -390,6 +359,7 @@ class RunRecord:
         layers: every convolution of the finished model.
         baseline: judgement before the modifiers, None when it was not asked for.
         compressed: judgement after them, None with `--no-evaluate`.
+        search: how a budget in the recipe became the sparsity that `recipe` holds; None where there is none.
         warnings: everything skipped, amended or left out, one sentence each.
         files: what the run wrote, by file name.
     """
@@ -409,6 +379,7 @@ class RunRecord:
     baseline: Evaluation | None
     compressed: Evaluation | None
     environment: Environment
+    search: Search | None = None
     warnings: tuple[str, ...] = ()
     files: tuple[FileDigest, ...] = ()
     schema: str = field(default=RUN_SCHEMA)

@@ -9,11 +9,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Literal
 
 from compressor.artifact.load import fetch_and_load
 from compressor.artifact.save import Form, Layout, stored_dtype
-from compressor.artifact.size import folds_on_load
 from compressor.errors import Diagnostic, InputError, PlanError, RecipeError
 from compressor.forecast import forecast_size
 from compressor.modifiers.order import steps_of
@@ -24,17 +23,17 @@ from compressor.progress import Progress
 from compressor.recipe.commented import YOUR_DATA, comment, commented, printable
 from compressor.recipe.load import check_part
 from compressor.recipe.nodes import Place
-from compressor.recipe.schema import Artifact, Evaluation, Model, Prune, Recipe
+from compressor.recipe.schema import Artifact, Calibration, Evaluation, Model, Prune, Recipe, Repair
 from compressor.recipe.targets import ROLES
 from compressor.report.tables import megabytes, percent
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.convolutions import Convolution
 from compressor.yolov5.fuse import fuse
 
-# What measured figures decided: raw weights under one threshold kept the most AP, at 30 % and at 50 % zeros.
-FUSE: Final = "after"  # weights are scored before BatchNorm is folded into them
-ALLOCATION = "global"
+# What measured figures decided, see docs/accuracy.md: which zeros cost the least AP once the rest is repaired.
+ALLOCATION = "lamp"
 SPARSITY = 0.3
+IMAGES = 128  # to repair by, one crop of each; more keep a little more AP and take more time and memory
 
 _STEPS = 1000  # the search for a sparsity goes by tenths of a per cent ...
 _MOST = 990  # ... up to 99 %
@@ -149,26 +148,27 @@ class _Candidates:
     def __init__(self, weights: str, data: str | None, file_name: str, goal: Goal, source: YOLOv5) -> None:
         self.weights, self.data, self.file_name, self.goal, self.source = weights, data, file_name, goal, source
         self.finished = fuse(copy.deepcopy(source))
-        self.layers = convolutions(source)
+        self.layers = convolutions(self.finished, source)
         self.known = [layer.convolution for layer in self.layers]
         self.narrow = [] if goal.pattern is None else _too_narrow(self.known, goal.pattern)
         self.evaluation = Evaluation(image_size=1280) if max(source.strides) > 32 else Evaluation()
         self.artifact = Artifact()
-        self.folds = folds_on_load(self.finished.fused, source, self.artifact.dtype)
         self.held = {layer.name: self._held(layer) for layer in convolutions(self.finished)}
 
     def recipe(self, sparsity: float) -> Recipe:
         """The recipe of this sparsity; where the goal is a pattern, that of the pattern."""
+        method: Literal["obs", "least_squares"] = "obs" if self.goal.pattern else "least_squares"
         if self.goal.pattern is not None:
             modifier = _n_of_m(self.goal.pattern, _entries(self.narrow, self.known))
         else:
-            allocation = self.goal.allocation or ALLOCATION
-            modifier = check_part(Prune, {"type": "prune", "allocation": allocation, "sparsity": sparsity})
+            score = "magnitude" if self.source.fused else "raw_magnitude"
+            shared = {"score": score, "allocation": self.goal.allocation or ALLOCATION, "sparsity": sparsity}
+            modifier = check_part(Prune, {"type": "prune", **shared})
         parts = {
             "version": 1,
             "description": f"{self.source.architecture.name} {self.goal}",
-            "model": Model(weights=self.weights, fuse=FUSE),
-            "modifiers": (modifier,),
+            "model": Model(weights=self.weights),
+            "modifiers": (modifier, _repair(method)),
             "evaluation": self.evaluation,
             "artifact": self.artifact,
         }
@@ -197,9 +197,11 @@ class _Candidates:
 
     def size(self, recipe: Recipe, layout: Layout | None = None, *, pruned: bool = True) -> int:
         """Exact bytes of the recipe's file, of the same in another layout, or of the same with nothing pruned."""
-        form = Form(self.artifact.dtype, layout or self.artifact.layout, fold_on_load=self.folds)
-        zeros = self._zeros(recipe.modifiers[0] if pruned else None)
-        return forecast_size(recipe, self.file_name, self.source if self.folds else self.finished, zeros, form)
+        form = Form(self.artifact.dtype, layout or self.artifact.layout)
+        first = recipe.modifiers[0]
+        assert isinstance(first, Prune)
+        zeros = self._zeros(first if pruned else None)
+        return forecast_size(recipe, self.file_name, self.finished, zeros, form)
 
     def limit(self, recipe: Recipe) -> int:
         """The goal in bytes, where it is a size."""
@@ -238,7 +240,7 @@ class _Candidates:
 
         BatchNorm can scale a channel by zero, and a weight can be too small for the file's number type.
         """
-        dtype = layer.weight.dtype if self.folds else stored_dtype(layer.weight, self.artifact.dtype)
+        dtype = stored_dtype(layer.weight, self.artifact.dtype)
         return (layer.weight.to(dtype) != 0).cpu().numpy().reshape(-1)
 
 
@@ -255,7 +257,7 @@ def _lowest_sparsity(candidates: _Candidates) -> float:
 
     low, high = 0, _MOST
     last = candidates.recipe(high / _STEPS)
-    unpruned = candidates.size(last, pruned=False)
+    unpruned = min(candidates.size(last, pruned=False), candidates.size(last, "dense", pruned=False))
     if not fits(high) or candidates.limit(last) >= unpruned:
         smallest = megabytes(1000 * math.ceil(candidates.size(last) / 1000))  # both rounded into the range
         largest = megabytes(1000 * ((unpruned - 1) // 1000))
@@ -274,6 +276,10 @@ def _lowest_sparsity(candidates: _Candidates) -> float:
 
 def _out_of_reach(place: str, message: str, help_text: str) -> InputError:
     return InputError(Diagnostic("U905", message, place, help=help_text))
+
+
+def _repair(method: Literal["obs", "least_squares"]) -> Repair:
+    return Repair(type="repair", method=method, calibration=Calibration(images=IMAGES), crops=1)
 
 
 def _n_of_m(pattern: str, ignore: tuple[str, ...] = ()) -> Prune:

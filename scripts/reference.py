@@ -23,6 +23,8 @@ import click
 from compressor.cli.main import cli
 from compressor.recipe.json_schema import recipe_schema
 from compressor.recipe.load import load_recipe
+from compressor.recipe.schema import AP_IMAGES, METHODS, SCORES
+from compressor.recipe.sizes import SIZE
 from compressor.recipe.targets import KERNEL, N_OF_M
 from compressor.rules.catalogue import Rule, rules
 
@@ -44,7 +46,10 @@ _FAMILIES = {
 _TEXTS = {
     N_OF_M: '`"N:M"` with N below M',
     KERNEL: "height x width, such as `3x3`",
+    f"^{SIZE}$": "a size such as `2.5MB` or `60%`",
 }  # what the patterns of the schema look like
+_LATE = {"images": AP_IMAGES, **{key: default for key, (default, *_) in (SCORES | METHODS).items()}}  # defaults of
+# keys that count only beside some choice of another one; elsewhere they have none
 
 
 def main() -> None:
@@ -104,7 +109,10 @@ def recipe_page(schema: dict[str, Any]) -> str:
             blocks += [f"## {name}", node["description"], _keys(node, f"{name}.")]
         elif name == "modifiers":
             blocks += [f"## {name}", f"{_sentence(node['description'])} Each is one of these, by its `type`."]
-            blocks += [block for modifier in _members(node["items"]) for block in _modifier(modifier)]
+            modifiers = _members(node["items"])
+            blocks += [block for modifier in modifiers for block in _modifier(modifier)]
+            blocks += [block for modifier in modifiers[-1:] for block in _calibration(modifier)]
+            blocks += [block for modifier in modifiers[:1] for block in _budget(modifier)]
     target = schema["definitions"]["target"]
     words = ", ".join(f"`{word}`" for word in target["anyOf"][0]["enum"])
     blocks += ["## Targets", f"{_sentence(target['description'])} Words that mean something: {words}."]
@@ -117,18 +125,47 @@ def _modifier(modifier: dict[str, Any]) -> Iterator[str]:
     yield _keys(modifier, "")
 
 
+def _calibration(repair: dict[str, Any]) -> Iterator[str]:
+    """What the calibration of every modifier holds."""
+    calibration = repair["properties"]["calibration"]
+    yield "### calibration"
+    yield f"{calibration['description']} Without `data` they are those of the recipe's data set."
+    yield _keys(calibration, "calibration.")
+
+
+def _budget(prune: dict[str, Any]) -> Iterator[str]:
+    """What may stand in the place of a sparsity."""
+    budget = next(member for member in _members(prune["properties"]["sparsity"]) if "properties" in member)
+    yield "### budget"
+    yield f"In the place of a `sparsity`. {budget['description']}"
+    yield _keys(budget, "sparsity.")
+
+
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
 def _keys(section: dict[str, Any], prefix: str, required: list[str] | None = None) -> str:
     always = section.get("required", []) if required is None else required
-    for_some = [key for rule in section.get("allOf", []) for key in rule["then"].get("required", [])]
+    needed = {**_needed(section), **dict.fromkeys(always, "required")}
     rows = []
     for key, node in section["properties"].items():
-        default = "required" if key in always else "required but for N:M" if key in for_some else _default(node)
+        default = needed.get(key) or _default(key, node)
         rows.append((f"`{prefix}{key}`", _key_values(key, node), default, _shown(node["description"])))
     return _table(("key", "values", "default", "meaning"), rows)
+
+
+def _needed(section: dict[str, Any]) -> dict[str, str]:
+    """Keys that some recipes cannot do without, and which."""
+    rules = [rule for rule in section.get("allOf", []) if "required" in rule["then"]]
+    words = {
+        key: "required but for N:M" if each.get("const") == "unstructured" else f"required with `{each['const']}`"
+        for rule in rules
+        for each in rule["if"]["properties"].values()
+        for key in rule["then"]["required"]
+    }
+    either = [key for member in section.get("anyOf", []) for key in member["required"]]
+    return words | dict.fromkeys(either, "one of the two")
 
 
 def _shown(text: str) -> str:
@@ -142,10 +179,10 @@ def _key_values(key: str, node: dict[str, Any]) -> str:
     return f"[list](#{key})" if key == "modifiers" else _values(node)
 
 
-def _default(node: dict[str, Any]) -> str:
+def _default(key: str, node: dict[str, Any]) -> str:
     if "properties" in node:
         return "its keys'"
-    default = node.get("default")
+    default = node.get("default", _LATE.get(key))
     if default in (None, "", []):
         return "none"
     return f"`{default}`" if isinstance(default, str) else f"`{json.dumps(default)}`"
@@ -173,6 +210,8 @@ def _value(node: dict[str, Any]) -> str:
             return "[targets](#targets)"
         case {"type": "array", "items": items}:
             return f"list of {_values(items)}"
+        case {"type": "object", "properties": _, "title": title}:
+            return f"[{title.lower()}](#{title.lower()})"
         case {"type": "object", "additionalProperties": {"anyOf": _} as values}:
             return f"by [target](#targets): {_values(values)}"
         case {"type": "object"}:
@@ -187,9 +226,19 @@ def _value(node: dict[str, Any]) -> str:
 
 def _range(node: dict[str, Any]) -> str:
     kind = "whole number" if node["type"] == "integer" else "number"
-    if "exclusiveMinimum" in node:
-        return f"{kind} above {node['exclusiveMinimum']}, below {node['exclusiveMaximum']}"
-    return f"{kind}, {node['minimum']} to {node['maximum']}"
+    match node:
+        case {"exclusiveMinimum": low, "exclusiveMaximum": high}:
+            return f"{kind} above {low}, below {high}"
+        case {"exclusiveMinimum": low, "maximum": high}:
+            return f"{kind} above {low}, up to {high}"
+        case {"minimum": low, "exclusiveMaximum": high} if node["type"] == "integer":
+            return f"{kind}, {low} to {high - 1}"
+        case {"minimum": low, "maximum": high}:
+            return f"{kind}, {low} to {high}"
+        case {"minimum": low}:
+            return f"{kind}, {low} or more"
+        case _:
+            raise ValueError(f"no words for the range of {node}")
 
 
 def commands_page(group: click.Group) -> str:

@@ -21,7 +21,7 @@ from compressor.artifact.load import load_model
 from compressor.data.dataset import load_dataset, read_split
 from compressor.evaluation.coco import COCO_NAMES
 from compressor.evaluation.judge import make_judge
-from compressor.modifiers import apply_modifier
+from compressor.modifiers.prune import prune
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation, Prune
@@ -105,7 +105,7 @@ def evaluate(case: Case, data: Path) -> Metrics:
     if case.order == "after":
         fuse(model)
     if case.allocation is not None:
-        apply_modifier(convolutions(model), Prune(type="prune", allocation=case.allocation, sparsity=0.3))
+        prune(convolutions(model), Prune(type="prune", allocation=case.allocation, sparsity=0.3))
     judge = make_judge(split, Evaluation(batch_size=case.batch_size), torch.device("cpu"))
     return judge.evaluate(model, Silent(), "evaluate")[0].metrics
 

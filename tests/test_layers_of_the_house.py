@@ -9,9 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "compressor"
 ORDER = (
-    *("__init__", "errors", "rules", "progress", "output", "recipe", "results", "report", "environment"),
+    *("__init__", "errors", "rules", "progress", "output", "recipe", "results", "outlook"),
+    *("sensitivity_table", "sensitivity_notebook", "report", "environment"),
     *("yolov5", "data", "plan", "modifiers", "evaluation", "training", "artifact", "run_folder", "forecast"),
-    *("starter", "pipeline", "cli", "__main__"),
+    *("starter", "job", "budget", "sensitivity", "pipeline", "cli", "__main__"),
 )
 
 

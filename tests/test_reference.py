@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 
 from compressor.cli.main import cli
 from compressor.recipe.load import load_recipe
-from compressor.recipe.schema import Artifact, Evaluation, Model, Part, Prune, Recipe
+from compressor.recipe.schema import Artifact, Budget, Calibration, Evaluation, Model, Part, Prune, Recipe, Repair
 from compressor.rules.catalogue import rules
 
 ROOT = Path(__file__).parents[1]
@@ -76,19 +77,31 @@ def test_check_tells_and_writing_mends(
     ]
 
 
-def test_recipe_reference_names_every_key_and_default() -> None:
-    lines = read("docs/reference/recipe.md").splitlines()
-    sections: dict[str, type[Part]] = {"model.": Model, "evaluation.": Evaluation, "artifact.": Artifact}
-    parts: list[tuple[str, type[Part]]] = [("", Recipe), ("", Prune), *sections.items()]
-    for prefix, part in parts:
-        for name, field in part.model_fields.items():
-            row = next((line for line in lines if line.startswith(f"| `{prefix}{name}` |")), None)
-            assert row is not None, f"{prefix}{name}"
-            if isinstance(field.default, bool):
-                assert f"| `{str(field.default).lower()}` |" in row
-            elif isinstance(field.default, str | int | float) and field.default != "":
-                assert f"| `{field.default}` |" in row
-            assert (field.description or "") in row
+PARTS: list[tuple[str, str, type[Part]]] = [
+    ("Recipe reference", "", Recipe),
+    ("prune", "", Prune),
+    ("repair", "", Repair),
+    ("calibration", "calibration.", Calibration),
+    ("budget", "sparsity.", Budget),
+    *(
+        (name, f"{name}.", part)
+        for name, part in (("model", Model), ("evaluation", Evaluation), ("artifact", Artifact))
+    ),
+]
+
+
+@pytest.mark.parametrize(("title", "prefix", "part"), PARTS, ids=[title for title, _, _ in PARTS])
+def test_recipe_reference_names_every_key_and_default(title: str, prefix: str, part: type[Part]) -> None:
+    sections = dict(each.split("\n", 1) for each in re.split(r"^#+ ", read("docs/reference/recipe.md"), flags=re.M)[1:])
+    lines = sections[title].splitlines()
+    for name, field in part.model_fields.items():
+        row = next((line for line in lines if line.startswith(f"| `{prefix}{name}` |")), None)
+        assert row is not None, f"{prefix}{name}"
+        if isinstance(field.default, bool):
+            assert f"| `{str(field.default).lower()}` |" in row
+        elif isinstance(field.default, str | int | float) and field.default != "":
+            assert f"| `{field.default}` |" in row
+        assert (field.description or "") in row
 
 
 def test_recipe_reference_tells_ranges_and_words() -> None:
@@ -97,7 +110,14 @@ def test_recipe_reference_tells_ranges_and_words() -> None:
         "| `evaluation.image_size` | whole number, 32 to 8192 | `640` |",
         "| `evaluation.iou_thres` | number, 0 to 1 | `0.65` |",
         "| `model.fuse` | `before`, `after`, `never` | `before` |",
-        "| `sparsity` | number above 0, below 1; or by [target](#targets): number above 0, below 1 |",
+        "| `sparsity` | number above 0, below 1; or by [target](#targets): number above 0, below 1; "
+        "or [budget](#budget) | required but for N:M |",
+        "| `table` | text | required with `sensitivity` |",
+        "| `seed` | whole number, 0 to 4294967295 | `0` |",
+        "| `damping` | number above 0, up to 10 | `0.01` |",
+        "| `calibration` | [section](#calibration) | its keys' |",
+        "| `sparsity.size` | a size such as `2.5MB` or `60%` | one of the two |",
+        "| `sparsity.images` | whole number, 1 or more | `128` |",
         '| `pattern` | `unstructured`; or `"N:M"` with N below M | `unstructured` |',
         "| `version` | `1` | required |",
         "| `extends` | text; or list of text | none |",

@@ -13,18 +13,18 @@ from compressor import pipeline
 from compressor.artifact.save import Form, Provenance, encode_model, round_to_dtype
 from compressor.artifact.size import folds_on_load
 from compressor.errors import CheckpointError, InputError, PlanError, RecipeError
-from compressor.modifiers import apply_modifier
+from compressor.modifiers.prune import prune
 from compressor.pipeline import Options, plan
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
-from compressor.recipe.schema import Artifact, Evaluation, Model, Prune, Recipe
-from compressor.starter import ALLOCATION, FUSE, SPARSITY, Goal, Starter, _Candidates, start
+from compressor.recipe.schema import Artifact, Calibration, Evaluation, Model, Prune, Recipe, Repair
+from compressor.starter import ALLOCATION, IMAGES, SPARSITY, Goal, Starter, _Candidates, start
 from compressor.yolov5 import describe
 from compressor.yolov5.architecture import stock_architecture
 from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.fuse import fuse
-from tests.tiny import tiny_model
+from tests.tiny import tiny_data, tiny_model
 
 NASTY = ('it\'s "#1": ${x}', "new\nline\u2028\x85\x1b[31m", "ship 🚢 Größe")
 GOALS = {
@@ -73,8 +73,8 @@ def nasty_model() -> YOLOv5:
 def sparse_model() -> YOLOv5:
     """With half of the weights zero, and 2 of every 4 where that can be."""
     model = fuse(tiny_model())
-    apply_modifier(convolutions(model), Prune(type="prune", allocation="uniform", sparsity=0.5))
-    apply_modifier(convolutions(model)[1:], Prune(type="prune", pattern="2:4"))
+    prune(convolutions(model), Prune(type="prune", allocation="uniform", sparsity=0.5))
+    prune(convolutions(model)[1:], Prune(type="prune", pattern="2:4"))
     return model
 
 
@@ -94,6 +94,12 @@ CASES = [(name, kind) for kind in MODELS for name in (GOALS if kind == "held" el
 
 def begin(weights: str, goal: Goal = GOALS["default"], data: str | None = None, file: str = "recipe.yaml") -> Starter:
     return start(weights, data, goal, file, Silent())
+
+
+def pruned_by(starter: Starter) -> Prune:
+    modifier = starter.recipe.modifiers[0]
+    assert isinstance(modifier, Prune)
+    return modifier
 
 
 def planned_sizes(text: str, folder: Path) -> dict[str, int]:
@@ -139,7 +145,7 @@ def test_one_step_less_would_be_too_large(
     starter_for: Callable[[str, str], Starter], tmp_path: Path, name: str, kind: str
 ) -> None:
     starter = starter_for(kind, name)
-    sparsity = starter.recipe.modifiers[0].sparsity
+    sparsity = pruned_by(starter).sparsity
     assert isinstance(sparsity, float)
     less = starter.text.replace(f" sparsity: {sparsity:g} ", f" sparsity: {sparsity - 0.001:.3f} ")
     assert less != starter.text
@@ -153,29 +159,42 @@ def test_one_step_less_would_be_too_large(
 def test_the_file_has_as_many_bytes_as_promised(
     starter_for: Callable[[str, str], Starter], tmp_path: Path, name: str, kind: str
 ) -> None:
-    starter = starter_for(kind, name)
+    weights = starter_for(kind, name).recipe.model.weights
+    assert weights is not None
+    starter = begin(weights, GOALS[name], tiny_data(tmp_path / "data").as_posix())
     file = tmp_path / "recipe.yaml"
     file.write_text(starter.text, encoding="utf-8")
     pipeline.run(load_recipe(file), Options(tmp_path / "run", "cpu", evaluate=False), Silent())
-    assert (tmp_path / "run" / "model.safetensors").stat().st_size == starter.size_bytes
+    found = (tmp_path / "run" / "model.safetensors").stat().st_size
+    slack = 16 if kind == "not held" else 0  # a weight too small for float16 may be solved to a larger one
+    assert abs(found - starter.size_bytes) <= slack
 
 
 def test_defaults_are_those_that_measured_best(tmp_path: Path) -> None:
     recipe = begin(saved(tiny_model(), tmp_path)).recipe
-    assert (recipe.model.fuse, recipe.modifiers[0].allocation, recipe.modifiers[0].sparsity) == ("after", "global", 0.3)
-    assert (FUSE, ALLOCATION, SPARSITY) == ("after", "global", 0.3)
+    prune, repair = recipe.modifiers
+    assert prune == Prune(type="prune", score="raw_magnitude", allocation="lamp", sparsity=SPARSITY)
+    assert repair == Repair(type="repair", method="least_squares", calibration=Calibration(images=IMAGES), crops=1)
+    assert (recipe.model.fuse, ALLOCATION, SPARSITY) == ("before", "lamp", 0.3)
     assert recipe.evaluation == Evaluation()
     assert recipe.artifact == Artifact()
+
+
+def test_weights_that_came_folded_are_scored_as_they_are(tmp_path: Path) -> None:
+    assert pruned_by(begin(saved(tiny_model(fused=True), tmp_path))).score == "magnitude"
 
 
 def test_every_key_is_written_below_its_meaning(tmp_path: Path) -> None:
     text = begin(saved(tiny_model(), tmp_path), data="mine.yaml").text
     comments = " ".join(line.strip("# ") for line in text.splitlines() if line.lstrip().startswith("#"))
-    for part in (Recipe, Model, Prune, Evaluation, Artifact):
+    silent = {"seed", "calibration", "table", "steps", "batch_size", "learning_rate"}  # mean nothing here
+    for part in (Recipe, Model, Prune, Repair, Calibration, Evaluation, Artifact):
         for key, field in part.model_fields.items():
+            if key in silent or (part is Calibration and key == "data"):
+                continue
             assert re.search(rf"^ *(- )?{key}:", text, re.MULTILINE), key
             assert (field.description or "") in comments
-    assert "  allocation: global  # uniform, global, lamp or erk\n" in text
+    assert "  allocation: lamp  # uniform, global, lamp, erk or sensitivity\n" in text
     assert "  image_size: 640  # 32 to 8192\n" in text
     assert "  baseline: true  # true or false\n" in text
 
@@ -215,11 +234,12 @@ def test_long_class_lists_are_shortened(tmp_path: Path) -> None:
 def test_layers_too_narrow_for_a_pattern_are_ignored_and_the_reason_is_told(tmp_path: Path) -> None:
     weights = saved(tiny_model(), tmp_path)
     starter = begin(weights, Goal(pattern="2:4"))
-    (modifier,) = starter.recipe.modifiers
+    modifier, repair = pruned_by(starter), starter.recipe.modifiers[1]
+    assert isinstance(repair, Repair) and repair.method == "obs"
     assert (modifier.pattern, modifier.ignore) == ("2:4", ("stem",))
     assert (modifier.sparsity, modifier.allocation) == (None, None)
     assert "# here what cannot hold 2:4: layers of at most 3 input channels\n    ignore: [stem]\n" in starter.text
-    wide = begin(weights, Goal(pattern="2:16")).recipe.modifiers[0]
+    wide = pruned_by(begin(weights, Goal(pattern="2:16")))
     narrow = {layer.name for layer in convolutions(tiny_model()) if layer.weight.shape[1] < 16}
     assert {"stem", *narrow} - {"model.0.conv"} == set(wide.ignore)
 
@@ -253,7 +273,7 @@ def test_ends_of_the_range_can_be_reached_and_nothing_beyond(tmp_path: Path) -> 
     for size_bytes, sparsity in ((smallest, 0.99), (largest, 0.05)):
         starter = begin(weights, Goal(size_bytes=size_bytes))
         assert starter.size_bytes <= size_bytes
-        assert starter.recipe.modifiers[0].sparsity == pytest.approx(sparsity, abs=0.1)
+        assert pruned_by(starter).sparsity == pytest.approx(sparsity, abs=0.1)
     for size_bytes in (smallest - 1000, largest + 1000):
         assert reach(weights, Goal(size_bytes=size_bytes)) == (smallest, largest)
 

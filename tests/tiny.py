@@ -39,10 +39,19 @@ def tiny_weights(folder: Path, seed: int = 0) -> Path:
 
 
 def tiny_data(folder: Path, images: int = 6) -> Path:
-    """A data set of small pictures, one or two bright rectangles each; the last picture is empty."""
-    random = np.random.RandomState(0)
-    (folder / "images").mkdir(parents=True)
-    (folder / "labels").mkdir()
+    """A data set of small pictures, one or two bright rectangles each; the last picture of a split is empty."""
+    for split, count, seed in (("images", images, 0), ("train", 5, 1)):
+        _draw_split(folder / split, folder / ("labels" if split == "images" else split), count, seed)
+    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(NAMES))
+    yaml = folder / "tiny.yaml"
+    yaml.write_text(f"path: .\ntrain: train\nval: images\nnames:\n{names}", encoding="utf-8")
+    return yaml
+
+
+def _draw_split(pictures: Path, labels: Path, images: int, seed: int) -> None:
+    random = np.random.RandomState(seed)
+    for folder in (pictures, labels):
+        folder.mkdir(parents=True, exist_ok=True)
     for i in range(images):
         height, width = 48 + 16 * (i % 3), 64
         picture = random.randint(0, 60, (height, width, 3)).astype(np.uint8)
@@ -52,12 +61,8 @@ def tiny_data(folder: Path, images: int = 6) -> Path:
             picture[y : y + height // 3, x : x + width // 3] = 200
             centre = ((x + width // 6) / width, (y + height // 6) / height)
             rows.append(f"{i % 3} {centre[0]:.6f} {centre[1]:.6f} {1 / 3:.6f} {1 / 3:.6f}")
-        cv2.imwrite(str(folder / "images" / f"{i:03}.png"), picture)
-        (folder / "labels" / f"{i:03}.txt").write_text("\n".join(rows))
-    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(NAMES))
-    yaml = folder / "tiny.yaml"
-    yaml.write_text(f"path: .\ntrain: images\nval: images\nnames:\n{names}", encoding="utf-8")
-    return yaml
+        cv2.imwrite(str(pictures / f"{i:03}.png"), picture)
+        (labels / f"{i:03}.txt").write_text("\n".join(rows))
 
 
 RECIPE = """version: 1

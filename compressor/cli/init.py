@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,10 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
+from compressor.recipe.sizes import parse_size
 from compressor.recipe.write import check_recipe_place, write_recipe
 from compressor.report.tables import megabytes
 
-_BYTES = {"b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
 _NAME = "recipe.yaml"  # what the comments call a recipe that goes to stdout
 
 
@@ -23,11 +21,10 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
     """`2.5MB` and `60%` in the words of `Goal`: bytes, or a share of the dense file."""
     if text is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(b|kb|mb|gb|%)", text, re.IGNORECASE)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is not a size; write 2.5MB, 2500kB, or 60% of the dense file")
-    number, unit = Decimal(found[1]), found[2].lower()
-    return ("share", float(number / 100)) if unit == "%" else ("size_bytes", int(number * _BYTES[unit]))
+    try:
+        return parse_size(text)
+    except ValueError as fault:
+        raise click.BadParameter(str(fault)) from None
 
 
 @click.command(short_help="Write a recipe for a checkpoint and a goal.")
@@ -40,7 +37,7 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
 @click.option(
     "--allocation",
     metavar="NAME",
-    help="How the sparsity is shared out: uniform, global, lamp or erk; global when not given.",
+    help="How the sparsity is shared out: uniform, global, lamp or erk; lamp when not given.",
 )
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write here instead of to stdout.")
 @click.option("--force", is_flag=True, help="Replace an existing recipe.")

@@ -18,6 +18,7 @@ from compressor.cli.inspect import inspect
 from compressor.cli.interrupts import INTERRUPTED, MESSAGE
 from compressor.cli.plan import plan
 from compressor.cli.schema import schema
+from compressor.cli.sensitivity import sensitivity
 from compressor.errors import did_you_mean
 
 
@@ -45,7 +46,7 @@ def cli() -> None:
     """
 
 
-for _command in (init, apply, plan, check, evaluate, inspect, diff, explain, schema, completion):
+for _command in (init, apply, plan, check, evaluate, sensitivity, inspect, diff, explain, schema, completion):
     cli.add_command(_command)
 
 

@@ -7,9 +7,10 @@ import click
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options
+from compressor.outlook import PLAN_SCHEMA, Plan
 from compressor.recipe.load import RecipeFile
 from compressor.report.tables import macs_table, plan_table, predicted_size_table, sparsity_table, time_table
-from compressor.results import PLAN_SCHEMA, Plan, to_json
+from compressor.results import to_json
 
 
 @click.command(short_help="Show what a recipe would change, layer by layer; nothing is changed.")
@@ -40,7 +41,8 @@ def _print(planned: Plan, console: Console) -> None:
     console.result(f"{model.name}, generation {model.generation}, {model.nc} classes, {model.parameters:,} parameters")
     for number, change in enumerate(planned.steps, start=1):
         console.heading(f"\n{number}. {change.summary}")
-        console.result(plan_table(planned, change).text())
+        if change.prunes:
+            console.result(plan_table(planned, change).text())
     tables = (
         ("Sparsity", sparsity_table(planned.sparsity)),
         ("Arithmetic", macs_table(planned)),

@@ -363,7 +363,16 @@ def _no_category(name: str, known: list[str], file: Path) -> Diagnostic:
 
 
 def evaluate_coco(ground_truth: GroundTruth, predictions: Predictions) -> CocoMetrics:
-    """The 12 figures of pycocotools over all images of the ground truth; None where there is nothing to find.
+    """The 12 figures of pycocotools over all images of the ground truth; None where there is nothing to find."""
+    evaluation = judged(ground_truth, predictions)
+    with redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+        evaluation.summarize()
+    return CocoMetrics(*(None if figure < 0 else float(figure) for figure in evaluation.stats))
+
+
+def judged(ground_truth: GroundTruth, predictions: Predictions) -> Any:
+    """A `COCOeval` that has matched the detections of every image.
 
     pycocotools gets images by their rank, so that ids may be text and equal scores are still taken in the order of
     the ids. Only categories that are a class are judged.
@@ -376,9 +385,7 @@ def evaluate_coco(ground_truth: GroundTruth, predictions: Predictions) -> CocoMe
         evaluation.params.imgIds = list(rank.values())
         evaluation.params.catIds = sorted(set(ground_truth.category_ids))
         evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return CocoMetrics(*(None if figure < 0 else float(figure) for figure in evaluation.stats))
+    return evaluation
 
 
 def _numbers_first(image_id: ImageId) -> tuple[bool, ImageId]:

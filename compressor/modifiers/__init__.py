@@ -2,18 +2,120 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import assert_never
 
-from compressor.modifiers.prune import prune
-from compressor.plan.layers import Layer
-from compressor.recipe.schema import Modifier, Prune
+import torch
+from torch import Tensor
+
+from compressor.modifiers.activations import input_norms
+from compressor.modifiers.order import Step, Tables
+from compressor.modifiers.prune import Evidence, prune
+from compressor.modifiers.repair import Subject, foreseen, repair
+from compressor.plan.layers import Layer, convolutions
+from compressor.progress import Progress
+from compressor.recipe.schema import Calibration, Prune, Repair
 from compressor.results import Change
+from compressor.yolov5.build import YOLOv5
+
+Images = Callable[[Calibration], Tensor]  # (N, 3, H, W) in [0, 1]
 
 
-def apply_modifier(layers: tuple[Layer, ...], modifier: Modifier) -> Change:
-    """Change the layers in place."""
-    match modifier:
-        case Prune():
-            return prune(layers, modifier)
-        case _:
-            assert_never(modifier)
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """What the modifiers of one run work with beside their layers.
+
+    Attributes:
+        model: as the modifiers find and leave it; every step's layers are its own.
+        images: gives the calibration images that a modifier asks for.
+        tables: those that modifiers name.
+        device: where repairs compute; the model itself stays where it is.
+    """
+
+    model: YOLOv5
+    images: Images
+    tables: Tables
+    device: torch.device
+
+
+def apply_steps(steps: Sequence[Step], materials: Materials, progress: Progress) -> tuple[Change, ...]:
+    """Carry out every step in order, on the model itself.
+
+    Raises:
+        DatasetError: the images that a step asks for cannot be had.
+        RunError: see `prune` and `repair`.
+    """
+    compares = any(isinstance(modifier, Repair) for _, modifier in steps)
+    dense = copy.deepcopy(materials.model) if compares else None
+    changes = []
+    for index, (layers, modifier) in enumerate(steps):
+        match modifier:
+            case Prune():
+                change = _prune(layers, modifier, materials, progress)
+                told = f"{change.summary}: {change.pruned:,} of {change.weights:,} weights"
+            case Repair():
+                assert dense is not None
+                change = _repair(layers, modifier, patterns(steps[:index]), dense, materials, progress)
+                told = change.summary
+            case _:
+                assert_never(modifier)
+        progress.note(told)
+        changes.append(change)
+    return tuple(changes)
+
+
+def foresee_steps(steps: Sequence[Step], materials: Materials, progress: Progress) -> tuple[Change, ...]:
+    """What `apply_steps` would count: every prune is done to the model, every repair only told.
+
+    A prune after a repair is done to the weights as they are without it: its total is right, its choice a guess.
+
+    Raises:
+        DatasetError: the images that a prune asks for cannot be had.
+    """
+    changes = []
+    for layers, modifier in steps:
+        match modifier:
+            case Prune():
+                changes.append(_prune(layers, modifier, materials, progress))
+            case Repair():
+                changes.append(foreseen(layers, modifier))
+            case _:
+                assert_never(modifier)
+    return tuple(changes)
+
+
+def patterns(steps: Sequence[Step]) -> Mapping[str, tuple[int, int] | None]:
+    """The N:M pattern by which each layer was pruned last; None for weights of any place."""
+    return {layer.name: step.n_of_m for layers, step in steps if isinstance(step, Prune) for layer in layers}
+
+
+def _prune(layers: tuple[Layer, ...], modifier: Prune, materials: Materials, progress: Progress) -> Change:
+    with progress.step("prune"):
+        norms = {}
+        if modifier.calibration is not None:
+            norms = input_norms(materials.model, materials.images(modifier.calibration), materials.device)
+        table = None if modifier.table is None else materials.tables[modifier.table]
+        return prune(_as_they_are(layers, materials.model), modifier, Evidence(norms, table))
+
+
+def _as_they_are(layers: tuple[Layer, ...], model: YOLOv5) -> tuple[Layer, ...]:
+    """The layers, with the scale that a BatchNorm has by now where it is kept: a repair may have changed it."""
+    if model.fused:
+        return layers
+    found = {layer.name: layer for layer in convolutions(model)}
+    return tuple(found[layer.name] for layer in layers)
+
+
+def _repair(
+    layers: tuple[Layer, ...],
+    modifier: Repair,
+    pruned_by: Mapping[str, tuple[int, int] | None],
+    dense: YOLOv5,
+    materials: Materials,
+    progress: Progress,
+) -> Change:
+    images = materials.images(modifier.calibration)
+    subject = Subject(materials.model, dense, pruned_by)
+    return repair(layers, modifier, subject, images, materials.device, progress)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressor.modifiers.masks import keep_mask
 from compressor.plan.targets import exact_count
+from compressor.sensitivity_table import LayerLosses
 
 Scores = Sequence[NDArray[np.float32]]
 
@@ -78,6 +80,56 @@ def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], sparsity: float) -> li
         dense |= full
     kept = [size if i in dense else raw[i] * scale * size for i, size in enumerate(sizes)]
     return [size - count for size, count in zip(sizes, _rounded_to_total(kept, kept_total), strict=True)]
+
+
+def by_losses(curves: Sequence[LayerLosses], sparsity: float) -> list[int]:
+    """The counts whose measured losses sum to the least, taken between the measured sparsities as straight lines.
+
+    A layer's losses are first replaced by their lower convex hull, so that the next weights of a layer never cost less
+    than those before; then the cheapest pieces of all layers, by loss per weight, are taken until the total is reached,
+    pieces of one price in equal shares. For convex curves that is the optimum (Shoham and Gersho 1988,
+    doi:10.1109/29.90373).
+
+    Args:
+        curves: one per layer, with its number of weights and its losses by sparsity; zero where nothing is pruned.
+        sparsity: fraction of all weights to drop. Past the last measured sparsity a layer loses weights only once
+            every layer has come to its own; then all lose the same share of what they have left.
+    """
+    total = exact_count(sparsity, sum(curve.weights for curve in curves))
+    pieces = sorted(
+        (slope, i, width * curve.weights)
+        for i, curve in enumerate(curves)
+        for width, slope in _hull(curve.points, curve.weights)
+    )
+    counts, left = [0.0] * len(curves), float(total)
+    for _, group in groupby(pieces, key=lambda piece: piece[0]):
+        tied = [(i, weights) for _, i, weights in group]
+        size = sum(weights for _, weights in tied)
+        share = min(1.0, left / size)
+        for i, weights in tied:
+            counts[i] += share * weights
+        left -= share * size
+    return _rounded_to_total(counts, total)
+
+
+def _hull(points: Sequence[tuple[float, float]], weights: int) -> list[tuple[float, float]]:
+    """Pieces (width in sparsity, loss per weight) of the lower convex hull from (0, 0) to sparsity 1.
+
+    Args:
+        points: (sparsity, loss), ascending, sparsities in (0, 1).
+        weights: of the layer.
+    """
+    hull = [(0.0, 0.0)]
+    for x, y in points:
+        while len(hull) > 1 and _slope(hull[-1], (x, y)) <= _slope(hull[-2], hull[-1]):
+            hull.pop()
+        hull.append((x, y))
+    pieces = [(b[0] - a[0], _slope(a, b) / weights) for a, b in pairwise(hull)]
+    return [*pieces, (1.0 - hull[-1][0], math.inf)]
+
+
+def _slope(a: tuple[float, float], b: tuple[float, float]) -> float:
+    return (b[1] - a[1]) / (b[0] - a[0])
 
 
 def _rounded_to_total(values: Sequence[float], total: int) -> list[int]:

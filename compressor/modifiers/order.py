@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from compressor.errors import Diagnostic, PlanError
 from compressor.modifiers.prune import prune
-from compressor.plan.layers import Layer
+from compressor.plan.layers import Layer, without_raw_weights
 from compressor.plan.targets import Places, sparsity_groups, targeted
-from compressor.recipe.schema import Modifier
+from compressor.recipe.schema import Modifier, Prune, Repair
+from compressor.sensitivity_table import SensitivityTable
 
 Step = tuple[tuple[Layer, ...], Modifier]
+PruneStep = tuple[tuple[Layer, ...], Prune]
+Tables = Mapping[str, SensitivityTable]  # by the name a recipe gives them
+
+NO_TABLES: Tables = {}
 
 
-def steps_of(modifiers: Sequence[Modifier], layers: Sequence[Layer], places: Places) -> list[Step]:
+def steps_of(
+    modifiers: Sequence[Modifier], layers: Sequence[Layer], places: Places, tables: Tables = NO_TABLES
+) -> list[Step]:
     """Every modifier with the layers it touches, in order; nothing is changed.
 
     Args:
         modifiers: of a recipe.
         layers: every convolution of the model.
         places: where the recipe's values were written.
+        tables: those that the modifiers name.
 
     Raises:
         PlanError: P2xx every modifier that does not fit the model; or, where all do, P205 those that make no
@@ -31,7 +40,7 @@ def steps_of(modifiers: Sequence[Modifier], layers: Sequence[Layer], places: Pla
     """
     known = [layer.convolution for layer in layers]
     faults: list[Diagnostic] = []
-    steps = []
+    steps: list[Step] = []
     for index, modifier in enumerate(modifiers):
         try:
             groups = targeted(known, modifier, index, places)
@@ -39,42 +48,103 @@ def steps_of(modifiers: Sequence[Modifier], layers: Sequence[Layer], places: Pla
             faults += error.diagnostics
             continue
         chosen = {convolution.name for group in groups for convolution in group.convolutions}
-        steps.append((tuple(layer for layer in layers if layer.name in chosen), modifier))
+        touched = tuple(layer for layer in layers if layer.name in chosen)
+        faults += _not_known_here(touched, modifier, index, places, tables)
+        steps.append((touched, modifier))
     if faults:
         raise PlanError(*faults)
     check_every_step_matters(steps, places)
     return steps
 
 
-def check_every_step_matters(steps: Sequence[Step], places: Places) -> None:
-    """Refuse a step without which the very same weights would be zero; nothing is changed.
+def _not_known_here(
+    layers: tuple[Layer, ...], modifier: Modifier, index: int, places: Places, tables: Tables
+) -> Iterator[Diagnostic]:
+    """What a modifier would have to know of the model, and cannot."""
+    if isinstance(modifier, Repair):
+        if modifier.method == "batchnorm" and all(layer.scale is None or layer.folded for layer in layers):
+            message = f"modifiers[{index}] has no BatchNorm to measure: it is folded into the convolutions"
+            place = places.place("modifiers", index, "method")
+            yield place.diagnostic("P208", message, "write fuse: after in `model`, or repair by another method")
+        return
+    lost = without_raw_weights(layers)
+    if modifier.score == "raw_magnitude" and lost:
+        message = f"the raw weights are not known: BatchNorm is folded in the file already, as in {lost[0]}"
+        place = places.place("modifiers", index, "score")
+        yield place.diagnostic("P209", message, "write score: magnitude, or name the checkpoint before it was fused")
+    if modifier.table is not None:
+        table = tables[modifier.table]
+        weights = {each.name: each.weights for each in table.layers}
+        strange = [layer.name for layer in layers if weights.get(layer.name) != layer.weight.numel()]
+        if strange:
+            message = f"{modifier.table} was measured on another network: it does not know {strange[0]} of this shape"
+            place = places.place("modifiers", index, "table")
+            yield place.diagnostic("P210", message, "measure these weights with `compressor sensitivity`")
 
-    Only steps that share a layer, or whose layers hold zeros enough already, are computed.
+
+def check_every_step_matters(steps: Sequence[Step], places: Places) -> None:
+    """Refuse a prune without which the very same weights would be zero, and a repair with nothing to repair.
+
+    Nothing is changed. A repair changes what later steps find, so only the prunes between two repairs are weighed
+    against one another.
 
     Raises:
         PlanError: P205 for every such step; of two equal steps the later one.
     """
-    times = Counter(layer.name for layers, _ in steps for layer in layers)
-    doubtful = [
-        i for i, step in enumerate(steps) if any(times[layer.name] > 1 for layer in step[0]) or _may_be_done(*step)
-    ]
-    layers = {layer.name: layer for i in doubtful for layer in steps[i][0]}
-    needed = list(doubtful)
-    outcome = _zeros(layers, [steps[i] for i in needed]) if doubtful else {}
-    for i in reversed(doubtful):
-        others = [j for j in needed if j != i]
-        without = _zeros(layers, [steps[j] for j in others])
-        if all(torch.equal(without[name], zeros) for name, zeros in outcome.items()):
-            needed = others
-    needless = [i for i in doubtful if i not in needed]
-    if needless:
-        help_text = "take it out, or give it other layers, another sparsity or another place in the order"
-        message = "modifiers[{}] makes no difference: without it the same weights are zero"
-        faults = (places.place("modifiers", i).diagnostic("P205", message.format(i), help_text) for i in needless)
+    layers = {layer.name: layer for touched, _ in steps for layer in touched}
+    faults: list[Diagnostic] = []
+    run: list[tuple[int, PruneStep]] = []
+    pruned = False
+    for index, (touched, modifier) in enumerate(steps):
+        if isinstance(modifier, Prune):
+            run.append((index, (tuple(layers[layer.name] for layer in touched), modifier)))
+            pruned = True
+            continue
+        if not pruned:
+            message = f"modifiers[{index}] makes no difference: nothing is pruned before it"
+            help_text = "write it after the prune whose loss it is to repair"
+            faults.append(places.place("modifiers", index).diagnostic("P205", message, help_text))
+        faults += _needless(run, places)
+        layers |= _pruned([step for _, step in run])
+        run = []
+    faults += _needless(run, places)
+    if faults:
         raise PlanError(*faults)
 
 
-def _may_be_done(layers: tuple[Layer, ...], modifier: Modifier) -> bool:
+def _needless(run: Sequence[tuple[int, PruneStep]], places: Places) -> list[Diagnostic]:
+    """The prunes of an uninterrupted run without which the same weights are zero.
+
+    Only steps that share a layer, or whose layers hold zeros enough already, are computed.
+    """
+    if not all(_is_told_by_weights(modifier) for _, (_, modifier) in run):
+        run = [(index, step) for index, step in run if _is_told_by_weights(step[1]) and _may_be_done(*step)]
+    times = Counter(layer.name for _, (layers, _) in run for layer in layers)
+    doubtful = [
+        (index, step) for index, step in run if any(times[layer.name] > 1 for layer in step[0]) or _may_be_done(*step)
+    ]
+    needed = dict(doubtful)
+    outcome = _zeros(doubtful, needed)
+    for index, _ in reversed(doubtful):
+        others = {j: step for j, step in needed.items() if j != index}
+        without = _zeros(doubtful, others)
+        if all(torch.equal(without[name], zeros) for name, zeros in outcome.items()):
+            needed = others
+    help_text = "take it out, or give it other layers, another sparsity or another place in the order"
+    message = "modifiers[{}] makes no difference: without it the same weights are zero"
+    return [
+        places.place("modifiers", i).diagnostic("P205", message.format(i), help_text)
+        for i, _ in doubtful
+        if i not in needed
+    ]
+
+
+def _is_told_by_weights(modifier: Prune) -> bool:
+    """Whether its masks are known before a run: no images, no table and no search are needed."""
+    return modifier.score != "wanda" and modifier.table is None and modifier.budget is None
+
+
+def _may_be_done(layers: tuple[Layer, ...], modifier: Prune) -> bool:
     """Whether the layers hold as many zeros already as the step would leave in them."""
     zeros = sum(layer.zeros for layer in layers)
     if modifier.n_of_m is not None:
@@ -85,9 +155,17 @@ def _may_be_done(layers: tuple[Layer, ...], modifier: Modifier) -> bool:
     return zeros >= int(dropped) - len(layers)  # each layer's count may be rounded up
 
 
-def _zeros(layers: dict[str, Layer], steps: Sequence[Step]) -> dict[str, Tensor]:
-    """Where the weights of `layers` are zero after `steps`, computed on copies."""
-    copies = {name: Layer(layer.convolution, layer.weight.clone()) for name, layer in layers.items()}
+def _zeros(doubtful: Sequence[tuple[int, PruneStep]], steps: Mapping[int, PruneStep]) -> dict[str, Tensor]:
+    """Where the weights of the doubtful steps' layers are zero after `steps`, computed on copies."""
+    untouched = {layer.name: layer for _, (layers, _) in doubtful for layer in layers}
+    return {name: layer.weight == 0 for name, layer in (untouched | _pruned(list(steps.values()))).items()}
+
+
+def _pruned(steps: Sequence[PruneStep]) -> dict[str, Layer]:
+    """Copies of the layers as the steps leave them; a step that only a run can tell is left out."""
+    layers = {layer.name: layer for touched, _ in steps for layer in touched}
+    copies = {name: replace(layer, weight=layer.weight.clone()) for name, layer in layers.items()}
     for touched, modifier in steps:
-        prune(tuple(copies[layer.name] for layer in touched), modifier)
-    return {name: copy.weight == 0 for name, copy in copies.items()}
+        if _is_told_by_weights(modifier):
+            prune(tuple(copies[layer.name] for layer in touched), modifier)
+    return copies

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping
+from typing import assert_never
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compressor.plan.layers import Layer
+from compressor.recipe.schema import Prune
 
-def magnitude(weight: Tensor) -> NDArray[np.float32]:
+Score = NDArray[np.float32]
+
+
+def score(layer: Layer, modifier: Prune, input_norms: Mapping[str, Tensor]) -> Score:
+    """The score that the modifier asks for, (numel,) in C order.
+
+    Args:
+        layer: with its scale where the score needs it, which `steps_of` has made sure of.
+        modifier: names the score.
+        input_norms: of each layer by name, see `wanda`; asked for where the score is that.
+    """
+    match modifier.score:
+        case "magnitude":
+            return magnitude(layer.weight)
+        case "raw_magnitude":
+            return scaled_magnitude(layer, folded=False)
+        case "folded_magnitude":
+            return scaled_magnitude(layer, folded=True)
+        case "wanda":
+            return wanda(layer.weight, input_norms[layer.name])
+        case "random":
+            return random(layer.weight.numel(), modifier.seed or 0, layer.name)
+        case _:
+            assert_never(modifier.score)
+
+
+def magnitude(weight: Tensor) -> Score:
     """|w| (Han et al. 2015, arXiv:1506.02626).
 
     Args:
@@ -16,5 +48,45 @@ def magnitude(weight: Tensor) -> NDArray[np.float32]:
     Returns:
         (numel,) in C order.
     """
-    scores: NDArray[np.float32] = weight.detach().abs().float().cpu().numpy().reshape(-1)
+    scores: Score = weight.detach().abs().float().cpu().numpy().reshape(-1)
     return scores
+
+
+def scaled_magnitude(layer: Layer, *, folded: bool) -> Score:
+    """|w| as it is with its BatchNorm folded into it, or as it was before; the same where it has none, (numel,).
+
+    A filter whose BatchNorm multiplies by zero is all zeros once it is folded, and scores zero either way.
+    """
+    if layer.scale is None or folded == layer.folded:
+        return magnitude(layer.weight)
+    scale = layer.scale.abs().to(layer.weight).view(-1, 1, 1, 1)
+    if folded:
+        return magnitude(layer.weight * scale)
+    return magnitude(layer.weight / scale.where(scale > 0, 1.0))
+
+
+def wanda(weight: Tensor, input_norm: Tensor) -> Score:
+    """|w| times the norm of the inputs it meets (Sun et al. 2023, arXiv:2306.11695).
+
+    Args:
+        weight: (C_out, C_in / groups, kH, kW).
+        input_norm: (C_in,), root mean square of each input channel over calibration images.
+
+    Returns:
+        (numel,) in C order.
+    """
+    groups = input_norm.numel() // weight.shape[1]
+    met = input_norm.to(weight).view(groups, -1).repeat_interleave(weight.shape[0] // groups, dim=0)
+    return magnitude(weight * met[:, :, None, None])
+
+
+def random(count: int, seed: int, name: str) -> Score:
+    """Scores of chance, drawn from [0, 1); each layer has its own, whatever other layers there are.
+
+    Args:
+        count: how many.
+        seed: decides them, together with the name.
+        name: of the layer.
+    """
+    drawn = np.random.RandomState([seed, zlib.crc32(name.encode())])
+    return drawn.random_sample(count).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from compressor.recipe.targets import Role
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.convolutions import Convolution, convolutions_of
+from compressor.yolov5.fuse import batchnorm_scale
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,15 @@ class Layer:
     Attributes:
         convolution: its name, role and shape.
         weight: (C_out, C_in, kH, kW), detached; shares its memory with the model's parameter.
+        scale: (C_out,), by which folding its BatchNorm multiplies, or has multiplied, each filter; None where there is
+            none, or where the checkpoint came folded and it is not known.
+        folded: whether it has.
     """
 
     convolution: Convolution
     weight: Tensor
+    scale: Tensor | None = None
+    folded: bool = False
 
     @property
     def name(self) -> str:
@@ -39,9 +46,27 @@ class Layer:
         return int((self.weight == 0).sum())
 
 
-def convolutions(model: YOLOv5) -> tuple[Layer, ...]:
-    """Every Conv2d of the model, in the order of its modules."""
+def convolutions(model: YOLOv5, unfused: YOLOv5 | None = None) -> tuple[Layer, ...]:
+    """Every Conv2d of the model, in the order of its modules.
+
+    Args:
+        model: as a modifier takes it.
+        unfused: the model before its BatchNorm was folded, where that is another; the scales are taken from it.
+    """
     modules = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     found = convolutions_of(model.architecture)
     assert [convolution.name for convolution in found] == list(modules)  # tested on every stock architecture
-    return tuple(Layer(convolution, modules[convolution.name].weight.detach()) for convolution in found)
+    scales = {
+        name.removesuffix("bn") + "conv": batchnorm_scale(module).detach()
+        for name, module in (unfused or model).named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    }
+    return tuple(
+        Layer(convolution, modules[convolution.name].weight.detach(), scales.get(convolution.name), model.fused)
+        for convolution in found
+    )
+
+
+def without_raw_weights(layers: Iterable[Layer]) -> list[str]:
+    """Names of the layers that came folded, so that their weights as they were trained are not known."""
+    return [layer.name for layer in layers if layer.folded and layer.scale is None and layer.role != "detect"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from compressor.plan.targets import endless, matches, misfits, unmatched
 from compressor.recipe.load import Draft, in_file_order, read_draft
 from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override
-from compressor.recipe.schema import Modifier, Recipe
+from compressor.recipe.schema import Modifier, Recipe, Repair, is_budget
 from compressor.recipe.targets import GlobEntry, RegexEntry, entry_text, parse_entry
 from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
 from compressor.yolov5.convolutions import Convolution, convolutions_of
@@ -64,6 +65,9 @@ def _misfits(draft: Draft, convolutions: tuple[Convolution, ...], *, custom: boo
     for index, node in enumerate(nodes):
         modifier = _valid(node)
         twins = [i for i, other in earlier.items() if other == modifier]
+        if isinstance(modifier, Repair):
+            faults += _nothing_to_repair(nodes, index)
+            twins = [i for i in twins if i == index - 1]  # what is repaired again after another step may differ
         if modifier is not None and twins:
             message = f"modifiers[{index}] makes no difference: it is the same as modifiers[{twins[0]}]"
             faults.append(node.place.diagnostic("P205", message, "take one of the two out"))
@@ -76,6 +80,14 @@ def _misfits(draft: Draft, convolutions: tuple[Convolution, ...], *, custom: boo
         else:
             faults += misfits(convolutions, modifier, index, draft, suggest=suggest)
     return faults
+
+
+def _nothing_to_repair(nodes: list[Node], index: int) -> Iterator[Diagnostic]:
+    """P205 where every modifier before a repair is one too."""
+    kinds = [node.subtree(("type",)) for node in nodes[:index]]
+    if all(kind is not None and kind.value == "repair" for kind in kinds):
+        message = f"modifiers[{index}] makes no difference: nothing is pruned before it"
+        yield nodes[index].place.diagnostic("P205", message, "write it after the prune whose loss it is to repair")
 
 
 def _unmatched(entries: list[_Entry], convolutions: tuple[Convolution, ...], *, suggest: bool) -> list[Diagnostic]:
@@ -123,7 +135,7 @@ def _entries(node: Node) -> list[_Entry]:
         if entries and isinstance(entries.value, list):
             found += [(entry.plain(), entry.place) for entry in entries.value]
     sparsity = node.subtree(("sparsity",))
-    found += sparsity.keys.items() if sparsity else ()
+    found += sparsity.keys.items() if sparsity and not is_budget(sparsity.plain()) else ()
     return [_Entry(text, place) for value, place in found if (text := entry_text(value)) is not None]
 
 

@@ -9,7 +9,7 @@ from typing import Protocol, assert_never
 
 from compressor.errors import Diagnostic, PlanError, did_you_mean
 from compressor.recipe.nodes import Place, show
-from compressor.recipe.schema import Modifier, Prune
+from compressor.recipe.schema import Budget, Modifier, Prune, Repair
 from compressor.recipe.targets import (
     MODULE_TYPES,
     ROLES,
@@ -38,7 +38,7 @@ class Places(Protocol):
 
 @dataclass(frozen=True)
 class Group:
-    """Convolutions that share one sparsity; None where the pattern says how many weights go."""
+    """Convolutions that share one sparsity; None where a pattern or a budget says how many weights go."""
 
     convolutions: tuple[Convolution, ...]
     sparsity: float | None
@@ -71,7 +71,8 @@ def misfits(
 def sparsity_groups(convolutions: Sequence[Convolution], modifier: Prune) -> tuple[Group, ...]:
     """Targeted convolutions by the sparsity that counts for them; those no key of `sparsity` matches are left out."""
     if not isinstance(modifier.sparsity, dict):
-        return (Group(tuple(convolutions), modifier.sparsity),)
+        sparsity = None if isinstance(modifier.sparsity, Budget) else modifier.sparsity
+        return (Group(tuple(convolutions), sparsity),)
     owners = {c.name: _last_match(modifier.sparsity, c) for c in convolutions}
     groups = (
         Group(tuple(c for c in convolutions if owners[c.name] == key), sparsity)
@@ -152,7 +153,8 @@ class _Fit:
             return ()
 
     def _groups(self, modifier: Modifier) -> tuple[Group, ...]:
-        keys = modifier.sparsity if isinstance(modifier.sparsity, dict) else {}
+        sparsity = modifier.sparsity if isinstance(modifier, Prune) else None
+        keys = sparsity if isinstance(sparsity, dict) else {}
         self._unmatched(modifier.targets, "targets", told=frozenset(keys))
         self._unmatched(modifier.ignore, "ignore")
         self._unmatched_keys(keys)
@@ -165,6 +167,8 @@ class _Fit:
             self._fault("P203", message, "take an entry out of `ignore`", "ignore")
             return ()
         self._ignore_matters(modifier, chosen)
+        if isinstance(modifier, Repair):
+            return (Group(tuple(left), None),)
         self._keys_matter(keys, left)
         self._pattern(modifier, left)
         groups = sparsity_groups(left, modifier)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
@@ -17,7 +18,8 @@ from compressor.recipe.write import value_text
 YOUR_DATA = "YOUR_DATA.yaml"  # stands where a data set has to be named
 
 _WIDTH = 110  # of comments
-_WRITTEN = {"pattern": 'unstructured, or N:M such as "2:4"', "sparsity": "above 0 and below 1"}
+_WRITTEN = {"pattern": 'unstructured, or N:M such as "2:4"'}
+_BOUNDS = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
 
 
 def commented(recipe: Recipe, header: Sequence[str], notes: Mapping[str, str]) -> str:
@@ -26,9 +28,9 @@ def commented(recipe: Recipe, header: Sequence[str], notes: Mapping[str, str]) -
     Args:
         recipe: what to write.
         header: the first lines, comments all of them.
-        notes: what else there is to say of a key.
+        notes: what else there is to say of a key, where it stands first.
     """
-    text = "".join(f"{line}\n" for line in (*header, *_lines(recipe, notes)))
+    text = "".join(f"{line}\n" for line in (*header, *_lines(recipe, dict(notes))))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recipe.yaml"
         file.write_text(text, encoding="utf-8")
@@ -46,15 +48,16 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _lines(part: Part, notes: Mapping[str, str], indent: str = "") -> Iterator[str]:
+def _lines(part: Part, notes: dict[str, str], indent: str = "") -> Iterator[str]:
     for key, field in type(part).model_fields.items():
         value = getattr(part, key)
-        if value is None and key != "data":  # what a pattern says already
+        if value is None and (indent or key != "data"):  # what another key says already
             continue
         if not indent:
             yield ""
-        for text in (field.description, notes.get(key)):
-            yield from comment(text or "", indent)
+        meaning = field.description or (inspect.getdoc(value) if isinstance(value, Part) and indent else None)
+        for text in (meaning or "", notes.pop(key, "")):
+            yield from comment(text, indent)
         if isinstance(value, Part):
             yield f"{indent}{key}:"
             yield from _lines(value, notes, indent + "  ")
@@ -91,6 +94,16 @@ def _choices(key: str, field: FieldInfo) -> str | None:
     words = words_of(field.annotation)
     if len(words) > 1:
         return f"{', '.join(words[:-1])} or {words[-1]}"
-    bounds = field.metadata
-    low, high = (next((getattr(bound, end) for bound in bounds if hasattr(bound, end)), None) for end in ("ge", "le"))
-    return None if low == high else f"{low} to {high}"
+    bounds = _bounds(field.annotation, *field.metadata)
+    if bounds.keys() == {"ge", "le"}:
+        return None if bounds["ge"] == bounds["le"] else f"{bounds['ge']} to {bounds['le']}"
+    return " and ".join(text.format(bounds[end]) for end, text in _BOUNDS.items() if end in bounds) or None
+
+
+def _bounds(*parts: Any) -> dict[str, Any]:
+    """The bounds that an annotation and what stands beside it put on numbers, by their words in pydantic."""
+    found: dict[str, Any] = {}
+    for part in parts:
+        found |= {end: getattr(part, end) for end in _BOUNDS if hasattr(part, end)}
+        found |= _bounds(*get_args(part), *getattr(part, "metadata", ()))
+    return found

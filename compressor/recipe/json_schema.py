@@ -7,11 +7,24 @@ accepts too; only the engine knows whether files, layers and variables are there
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from compressor.recipe.schema import FILE_KEYS, Prune, Recipe
+from compressor.recipe.schema import (
+    ALLOCATIONS,
+    FILE_KEYS,
+    METHODS,
+    SCORES,
+    Budget,
+    Part,
+    Prune,
+    Recipe,
+    Repair,
+    Settings,
+    words_of,
+)
 from compressor.recipe.targets import MODULE_TYPES, N_OF_M, ROLES, Target
 
 Schema = dict[str, Any]
@@ -27,7 +40,7 @@ _TARGET_REF = {"$ref": "#/definitions/target"}
 _COMPUTED_REF = {"$ref": "#/definitions/computed"}
 _FILLED_IN_REF = {"$ref": "#/definitions/filled_in"}
 
-_NOT_WITH_N_OF_M = ("allocation", "sparsity")
+_NEEDED = ("allocation", "sparsity")  # where no N:M pattern says how many weights go
 
 _VARIABLES: Schema = {
     "type": "object",
@@ -41,7 +54,14 @@ def recipe_schema() -> Schema:
     """The schema of a recipe file, as a draft-07 document without an `$id`."""
     made = Recipe.model_json_schema()
     parts = made.pop("$defs")
-    _settle_what_the_pattern_needs(parts[Prune.__name__])
+    parts[Prune.__name__]["allOf"] = [
+        *_what_the_pattern_needs(),
+        *_where_it_counts(Prune, "score", SCORES),
+        *_where_it_counts(Prune, "allocation", ALLOCATIONS),
+        {"if": _is("allocation", "sensitivity"), "then": {"required": ["table"]}},
+    ]
+    parts[Repair.__name__]["allOf"] = [*_where_it_counts(Repair, "method", METHODS)]
+    _settle_what_a_budget_is(parts)
     recipe = _written(made, parts)
     keys = recipe.pop("properties")
     of_files = {
@@ -61,14 +81,47 @@ def recipe_schema() -> Schema:
     }
 
 
-def _settle_what_the_pattern_needs(prune: Schema) -> None:
-    """The rule that the models check in code: `unstructured` needs allocation and sparsity, N:M takes neither."""
+# Rules that the models check in code. What is made from variables may be any word, so it is held to none of them.
+
+
+def _what_the_pattern_needs() -> Iterator[Schema]:
+    """`unstructured` needs allocation and sparsity; N:M takes neither, nor what belongs to them."""
     unstructured = {"properties": {"pattern": {"const": "unstructured"}}}  # which holds without the key too
     n_of_m = {"properties": {"pattern": {"type": "string", "pattern": N_OF_M}}, "required": ["pattern"]}
-    prune["allOf"] = [
-        {"if": unstructured, "then": {"required": list(_NOT_WITH_N_OF_M)}},
-        {"if": n_of_m, "then": {"properties": dict.fromkeys(_NOT_WITH_N_OF_M, False)}},
-    ]
+    yield {"if": unstructured, "then": {"required": list(_NEEDED)}}
+    yield {"if": n_of_m, "then": _without(*_NEEDED, *ALLOCATIONS)}
+
+
+def _where_it_counts(part: type[Part], chooser: str, settings: Settings) -> Iterator[Schema]:
+    """Settings that only some choices of another key use: refused with its other choices."""
+    field = part.model_fields[chooser]
+    for owners in dict.fromkeys(tuple(owners) for _, *owners in settings.values()):
+        others = [word for word in words_of(field.annotation) if word not in owners]
+        rule: Schema = {"properties": {chooser: {"enum": others}}}  # which holds without the key too
+        if field.default in owners:
+            rule["required"] = [chooser]
+        yield {
+            "if": rule,
+            "then": _without(*(key for key, (_, *theirs) in settings.items() if tuple(theirs) == owners)),
+        }
+
+
+def _settle_what_a_budget_is(parts: dict[str, Schema]) -> None:
+    """It names one goal; and a sparsity for each target has none of its keys."""
+    budget = parts[Budget.__name__]
+    budget["anyOf"] = [{"required": ["ap_drop"]}, {"required": ["size"]}]
+    budget["allOf"] = [{"if": {"required": ["size"]}, "then": _without("ap_drop", "images")}]
+    union = parts[Prune.__name__]["properties"]["sparsity"]["anyOf"][0]["oneOf"]
+    by_target = next(member for member in union if "additionalProperties" in member)
+    by_target["propertyNames"] = {"not": {"enum": list(Budget.model_fields)}}
+
+
+def _is(key: str, word: str) -> Schema:
+    return {"properties": {key: {"const": word}}, "required": [key]}
+
+
+def _without(*keys: str) -> Schema:
+    return {"properties": dict.fromkeys(keys, False)}
 
 
 def _definitions(parts: dict[str, Schema]) -> Schema:
@@ -95,8 +148,9 @@ def _definitions(parts: dict[str, Schema]) -> Schema:
 
 def _written(node: Schema, parts: dict[str, Schema]) -> Schema:
     """One node of pydantic's schema as a file may write it; sections stand where they are used."""
-    if "$ref" in node:  # what stands beside it is the default of a whole section, which no editor should insert
-        return _written(parts[node["$ref"].rpartition("/")[2]], parts)
+    if "$ref" in node:  # what stands beside it may be the default of a whole section, which no editor should insert
+        section = _written(parts[node["$ref"].rpartition("/")[2]], parts)
+        return {**section, "description": node.get("description", section["description"])}
     if node == _TARGET:
         return _TARGET_REF
     head = {key: node[key] for key in _FIRST if key in node and _worth_keeping(key, node)}

@@ -11,7 +11,19 @@ from pydantic_core import ErrorDetails
 
 from compressor.errors import Diagnostic, did_you_mean
 from compressor.recipe.nodes import UNKNOWN, Location, Node, dotted, shortened, show
-from compressor.recipe.schema import FILE_KEYS, MODIFIERS, TAGS, Part, Recipe, models_in, of_type
+from compressor.recipe.schema import (
+    FILE_KEYS,
+    MODIFIERS,
+    NOTHING,
+    TAGS,
+    Budget,
+    Part,
+    Recipe,
+    models_in,
+    of_type,
+    words_of,
+)
+from compressor.recipe.sizes import SIZE, SIZE_HELP
 
 _RANGES = {
     "greater_than": ("above", "gt"),
@@ -31,6 +43,7 @@ _TYPES = {
     "dict_type": "a mapping of keys to values",
 }
 _MODIFIER = "{type: prune, allocation: lamp, sparsity: 0.3}"
+_SPARSITY = "write a number such as 0.3, one per target: {backbone: 0.3, neck: 0.2}, or a budget: {size: 2.5MB}"
 _TARGETS = ("targets", "ignore")
 _OTHER_WORDS = {
     "amount": "sparsity",
@@ -39,8 +52,19 @@ _OTHER_WORDS = {
     "modules": "targets",
     "exclude": "ignore",
     "skip": "ignore",
+    "criterion": "score",
+    "lr": "learning_rate",
+    "percdamp": "damping",
+    "iterations": "steps",
+    "samples": "images",
+    "imgsz": "image_size",
 }  # what other tools call a key
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
+_RANGE_HELP = {
+    "ap_drop": "ap_drop is a fraction of AP: 0.005 is half a point",
+    "damping": "damping is a share of the inputs' mean square, such as 0.01",
+    "learning_rate": "learning_rate is a share of the root mean square of a layer's weights, such as 0.003",
+}
 _FRACTION = re.compile(r"[0-9.]+ ?[-+*/] ?[0-9.]+")
 
 
@@ -59,7 +83,7 @@ def _of_one_modifier(finding: ErrorDetails) -> list[ErrorDetails]:
     the type is there and could not be read.
     """
     location = finding["loc"]
-    if location[0:1] != ("modifiers",) or len(MODIFIERS) == 1:
+    if location[0:1] != ("modifiers",):
         return [finding]
     if not finding["type"].startswith("union_tag"):
         return [{**finding, "loc": (*location[:2], *location[3:])}]  # the third names the type
@@ -129,6 +153,8 @@ def _follows(finding: ErrorDetails, implied: tuple[set[Location], set[Location]]
     location, _ = _location(finding)
     if finding["type"] in ("missing", "R102"):
         return location in misspelt or location[:-1] in strange
+    if finding["type"] == "R114":
+        return location[:-1] in strange
     is_type = location[-1:] in [(word,) for word in MODIFIERS]
     return finding["type"] == "extra_forbidden" and location[:-1] in strange and not is_type
 
@@ -138,6 +164,8 @@ def _diagnostic(finding: ErrorDetails, root: Node) -> Diagnostic:
     location, is_key = _location(finding)
     name = dotted(location) or "the recipe"
     place = root.find_key(location) if is_key else root.find(location)
+    if finding["input"] is NOTHING:
+        return place.diagnostic("R104", f"{name} has no value", "write one, or take the key out")
     if kind == "R102" and root.subtree(location):
         return place.diagnostic("R104", f"{name} has no value", "write one after it")
     if kind.startswith("R1"):  # a rule of the schema's own validators; the code is its type
@@ -146,8 +174,7 @@ def _diagnostic(finding: ErrorDetails, root: Node) -> Diagnostic:
         message = f"unknown key {shortened(str(location[-1]))!r} in {dotted(location[:-1]) or 'the recipe'}"
         return root.find_key(location).diagnostic("R101", message, _known_keys(location, root))
     if kind == "missing":
-        add = "write version: 1" if location == ("version",) else f"add the key {location[-1]!r}"
-        return place.diagnostic("R102", f"{name} is missing", add)
+        return place.diagnostic("R102", f"{name} is missing", _missing_help(location))
     code, fault, help_text = _of_value(finding, location, root)
     return place.diagnostic(code, f"{name} {fault}", help_text)
 
@@ -160,13 +187,14 @@ def _of_value(finding: ErrorDetails, location: Location, root: Node) -> tuple[st
     given = show(value) + (f" from {shortened(written.strip())}" if written else "")
     if kind in _RANGES:
         word, key = _RANGES[kind]
-        return "R103", f"must be {word} {context[key]:g}, got {given}", _range_help(location, value)
+        return "R103", f"must be {word} {context[key]:.12g}, got {given}", _range_help(location, value)
     if kind == "finite_number":
         return "R103", f"must be a finite number, got {given}", _range_help(location, value)
     if kind in ("too_short", "string_too_short"):
         return "R103", "must not be empty", _empty_help(location)
     if kind == "literal_error":
-        return "R105", f"must be {context['expected']}, got {given}", _near_choice(finding)
+        help_text = _near_choice(finding) or (_word_of_a_modifier(value) if location[-1] == "type" else None)
+        return "R105", f"must be {context['expected']}, got {given}", help_text
     if kind in _TYPES:
         in_text = written is not None and isinstance(value, str)
         help_text = "write ${...} alone, without text around it" if in_text else _type_help(kind, location, value, root)
@@ -182,18 +210,49 @@ def _location(finding: ErrorDetails) -> tuple[Location, bool]:
     return (location[:-1], True) if is_key else (location, False)
 
 
+def _missing_help(location: Location) -> str:
+    match location[-1]:
+        case "version":
+            return "write version: 1"
+        case "type":
+            return f"add {' or '.join(f'type: {word}' for word in MODIFIERS)}"
+        case key:
+            return f"add the key {key!r}"
+
+
 def _near_choice(finding: ErrorDetails) -> str | None:
     choices = finding.get("ctx", {})["expected"].replace(" or ", ", ").split(", ")
-    value = finding["input"]
-    return did_you_mean(value.lower(), [word.strip("'") for word in choices]) if isinstance(value, str) else None
+    words = [word.strip("'") for word in choices]
+    if not isinstance(finding["input"], str):
+        return None
+    written = finding["input"].lower()
+    part_of = (word for word in words if written in word.split("_"))
+    return did_you_mean(written, words) or next((f"did you mean {word!r}?" for word in part_of), None)
+
+
+def _word_of_a_modifier(word: Any) -> str | None:
+    """What a type that is none may be instead: a word that one of the other keys takes."""
+    for kind, part in MODIFIERS.items():
+        for key, field in part.model_fields.items():
+            if word in words_of(field.annotation):
+                return f"write it after the type: {{type: {kind}, {key}: {word}}}"
+    return None
+
+
+def _is_sparsity(location: Location) -> bool:
+    """Whether a fraction of weights is meant: a sparsity, or that of a target."""
+    return "sparsity" in location[-2:] and location[-1] not in Budget.model_fields
 
 
 def _range_help(location: Location, value: Any) -> str | None:
     if location == ("version",):
         return "write version: 1"
-    if "sparsity" not in location:
-        return None
-    if isinstance(value, int | float) and 1 < value < 100:
+    per_cent = isinstance(value, int | float) and 1 < value < 100
+    if location[-1] == "ap_drop" and per_cent:
+        return f"{_RANGE_HELP['ap_drop']}, {value / 100:g} is {value:g} points"
+    if not _is_sparsity(location):
+        return _RANGE_HELP.get(str(location[-1]))
+    if per_cent:
         return f"sparsity is a fraction; to zero {value:g} % of the weights write {value / 100:g}"
     return "sparsity is a fraction above 0 and below 1; to zero half of the weights write 0.5"
 
@@ -205,7 +264,7 @@ def _empty_help(location: Location) -> str | None:
         case "targets":
             return 'write ["*"] for every convolution'
         case "sparsity":
-            return "write a number such as 0.3, or one per target: {backbone: 0.3, neck: 0.2}"
+            return _SPARSITY
         case _:
             return "write a name, or take the key out"
 
@@ -222,6 +281,8 @@ def _type_help(kind: str, location: Location, value: Any, root: Node) -> str | N
             return f'write it in brackets: ["{shortened(value)}"]'
         case "tuple_type":
             return "write a list in brackets, or with a dash before each entry"
+        case "string_type" if key == "size":
+            return SIZE_HELP
         case "string_type" if key in _TARGETS:
             return "write a role such as backbone, a type such as C3, kernel: 3x3, or the name of a layer"
         case "string_type":
@@ -231,6 +292,8 @@ def _type_help(kind: str, location: Location, value: Any, root: Node) -> str | N
             return f"write it without quotes: {str(value).lower()}"
         case "float_type" | "int_type" | "int_from_float":
             return _number_help(location, value)
+        case "model_type" if key == "calibration" and type(value) in (int, str):
+            return f"write calibration: {{{'data' if isinstance(value, str) else 'images'}: {shortened(str(value))}}}"
         case "model_type" | "model_attributes_type":
             return f"write its keys below it: {', '.join(_keys_at(location, root))}"
         case _:
@@ -247,10 +310,12 @@ def _number_help(location: Location, value: Any) -> str | None:
         return f"write the fraction: {float(text.rstrip('% ')) / 100:g}"
     if _FRACTION.fullmatch(text):
         return f"write arithmetic as ${{{text}}}"
-    if "sparsity" in location[-2:]:
-        return "write a number such as 0.3" + (
-            ", or one per target: {backbone: 0.3, neck: 0.2}" if location[-1] == "sparsity" else ""
-        )
+    if location[-1] == "sparsity":
+        return f"write a budget: {{size: {text}}}" if re.fullmatch(SIZE, text) else _SPARSITY
+    if _is_sparsity(location):
+        return "write a number such as 0.3"
+    if location[-1] in _RANGE_HELP:
+        return _RANGE_HELP[str(location[-1])]
     if isinstance(value, float) and value.is_integer():
         return f"write {value:.0f}"
     return None
@@ -264,8 +329,13 @@ def _known_keys(location: Location, root: Node) -> str:
     meant = _meant(location, root)
     if meant:
         return f"did you mean {meant!r}?"
-    home = _home(key)
-    return f"it is a key of {home}" if home else f"known keys: {', '.join(_keys_at(location[:-1], root))}"
+    homes = _homes(location, root)
+    if homes:
+        return f"it is a key of {' or '.join(homes)}"
+    keys = ", ".join(_keys_at(location[:-1], root))
+    if "sparsity" in location[:-1]:
+        return f"known keys of a budget: {keys}; which layers it is for, `targets` and `ignore` say"
+    return f"known keys: {keys}"
 
 
 def _meant(location: Location, root: Node) -> str | None:
@@ -273,7 +343,7 @@ def _meant(location: Location, root: Node) -> str | None:
     key, known = str(location[-1]), _keys_at(location[:-1], root)
     if _OTHER_WORDS.get(key) in known:
         return _OTHER_WORDS[key]
-    return None if _home(key) else _near(key.lower(), known)
+    return None if _homes(location, root) else _near(key.lower(), known)
 
 
 def _near(word: str, known: Iterable[str]) -> str | None:
@@ -281,15 +351,25 @@ def _near(word: str, known: Iterable[str]) -> str | None:
     return next((each for each in known if help_text == f"did you mean {each!r}?"), None)
 
 
-def _home(key: str) -> str | None:
-    """Where in a recipe a key belongs."""
+def _homes(location: Location, root: Node) -> list[str]:
+    """Where in a recipe an unknown key belongs, the nearest places only."""
+    key = str(location[-1])
+    beside = _sections_with(key, _parts_at(location[:-1], root))
     if key in Recipe.model_fields or key in FILE_KEYS:
-        return "the recipe itself, without indentation"
+        return [*beside, "the recipe itself, without indentation"]
+    if beside:
+        return beside
     types = [word for word, part in MODIFIERS.items() if key in part.model_fields]
-    if types:
-        return "a modifier" if len(types) == len(MODIFIERS) else f"a modifier of type {' or '.join(types)}"
-    sections = {name: models_in(field.annotation) for name, field in Recipe.model_fields.items()}
-    return next((name for name, parts in sections.items() if any(key in part.model_fields for part in parts)), None)
+    homes = ["a modifier" if len(types) == len(MODIFIERS) else f"a modifier of type {' or '.join(types)}"][: len(types)]
+    within = _sections_with(key, MODIFIERS.values())
+    return [*homes, *_sections_with(key, [Recipe]), *(f"a modifier's {name}" for name in within)]
+
+
+def _sections_with(key: str, parts: Iterable[type[Part]]) -> list[str]:
+    """The keys of some parts below which a key may stand."""
+    fields = [field for part in parts for field in part.model_fields.items() if field[0] != "modifiers"]
+    found = (name for name, field in fields if any(key in model.model_fields for model in models_in(field.annotation)))
+    return list(dict.fromkeys(found))
 
 
 def _keys_at(location: Location, root: Node) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -17,14 +17,16 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from compressor.errors import did_you_mean
+from compressor.recipe.sizes import SIZE, SIZE_HELP, parse_size
 from compressor.recipe.targets import N_OF_M, Target, entry_text
 
 FILE_KEYS = {
@@ -32,7 +34,12 @@ FILE_KEYS = {
     "variables": "numbers or text by name, filled in wherever ${name} or ${2 * name} is written",
 }  # of the file rather than of the recipe: resolved before it is checked
 
-TAGS = ("\uffffnumber", "\uffffmapping")  # of a union's members in pydantic's locations; no key can be written so
+
+NOTHING = object()  # what a key holds that is written without a value: something that no type takes
+
+Settings = dict[str, tuple[Any, ...]]  # by key: its default, and the choices of another key that use it
+
+TAGS = ("\uffffnumber", "\uffffmapping", "\uffffbudget")  # of a union's members in pydantic's locations; no key is so
 
 
 def _known_pattern(text: str) -> str:
@@ -49,14 +56,59 @@ def _n_of_m(text: str) -> tuple[int, int] | None:
     return (int(n), int(m)) if re.fullmatch(N_OF_M, text) else None
 
 
+def _known_size(text: str) -> str:
+    try:
+        parse_size(text)
+    except ValueError:
+        details = {"text": text, "help": SIZE_HELP}
+        raise PydanticCustomError("R105", "must be a size, got the text '{text}'", details) from None
+    return text
+
+
 def _named(name: Any) -> Any:
-    if name is None:  # written out; what is left out is not asked
-        raise PydanticCustomError("R104", "has no value", {"help": "write one, or take the key out"})
     if isinstance(name, str) and not name.strip():
         raise PydanticCustomError("R103", "must not be empty", {"help": "write a name, or take the key out"})
     return name
 
 
+def is_budget(value: Any) -> bool:
+    """Whether a sparsity as it is written asks for a budget, rightly or not; no layer is called like its keys."""
+    if isinstance(value, dict):
+        return any(did_you_mean(str(key).lower(), Budget.model_fields) for key in value)
+    return isinstance(value, Budget)
+
+
+def _kind_of_sparsity(value: Any) -> str:
+    if is_budget(value):
+        return TAGS[2]
+    return TAGS[1] if isinstance(value, dict) else TAGS[0]
+
+
+def _check_no_pattern(info: ValidationInfo) -> None:
+    """Refuse what says how many weights go where an N:M pattern does so already."""
+    pattern = info.data.get("pattern", "unstructured")
+    if pattern != "unstructured":
+        message = "contradicts the pattern {pattern}, which says by itself how many weights go"
+        raise PydanticCustomError("R114", message, {"pattern": pattern, "help": "take one of the two out"})
+
+
+def _where_it_counts(value: Any, info: ValidationInfo, chooser: str, settings: Settings) -> Any:
+    """A setting that only some choices of another key use: its default there, refused elsewhere."""
+    default, *owners = settings[str(info.field_name)]
+    if chooser not in info.data:  # which is at fault itself
+        return value
+    choice = info.data[chooser]
+    if choice in owners:
+        return default if value is None else value
+    if value is not None:
+        message = "means nothing with {chooser}: {choice}"
+        help_text = f"take it out, or write {chooser}: {' or '.join(owners)}"
+        raise PydanticCustomError("R114", message, {"chooser": chooser, "choice": choice, "help": help_text})
+    return None
+
+
+AP_IMAGES = 128  # to search on, unless told otherwise
+_SIZE_SCHEMA = {"type": "string", "pattern": f"^{SIZE}$"}
 _PATTERN_SCHEMA = {"anyOf": [{"const": "unstructured"}, {"type": "string", "pattern": N_OF_M}]}
 
 Pattern = Annotated[str, AfterValidator(_known_pattern), WithJsonSchema(_PATTERN_SCHEMA)]
@@ -72,6 +124,15 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_no_value(cls, values: Any) -> Any:
+        """What may be left out may not be there with nothing after it."""
+        if not isinstance(values, dict):
+            return values
+        optional = {key for key, field in cls.model_fields.items() if field.default is None}
+        return {key: NOTHING if value is None and key in optional else value for key, value in values.items()}
+
 
 class Model(Part):
     """Which model to compress."""
@@ -80,6 +141,57 @@ class Model(Part):
     fuse: Literal["before", "after", "never"] = Field(
         "before", description="fold BatchNorm into the convolutions before the modifiers, after them, or never"
     )
+
+
+class Calibration(Part):
+    """Which unlabelled images show what the layers are given."""
+
+    images: int = Field(32, ge=1, le=100_000, description="how many, drawn at random; all where there are fewer")
+    data: Name = Field(None, min_length=1, description="a folder of images, or a data set other than the recipe's")
+    split: Literal["train", "val", "test"] = Field("train", description="which split of the data set to draw from")
+    image_size: int = Field(640, ge=32, le=8192, description="side in pixels of the square they are fitted into")
+    seed: int = Field(0, ge=0, lt=2**32, description="decides which images are drawn, and all else that is random")
+    judged: bool = Field(False, description="let images be drawn that the evaluation judges on; figures then flatter")
+
+
+class Budget(Part):
+    """How much AP may be lost, or how large the file may be; the run finds the sparsity. One of the two is given."""
+
+    ap_drop: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = Field(
+        None, description="the highest sparsity whose AP is at most this below the model's before, as in 0.005"
+    )
+    size: Annotated[str, AfterValidator(_known_size), WithJsonSchema(_SIZE_SCHEMA)] | None = Field(
+        None, description="the lowest sparsity whose file is at most this large: 2.5MB, or 60% of the dense file"
+    )
+    images: int | None = Field(
+        None,
+        ge=1,
+        validate_default=True,
+        description="images to search on with `ap_drop`, the first of the split; what is found is confirmed on all. "
+        "Default 128",
+    )
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> Self:
+        if (self.ap_drop is None) == (self.size is None):
+            message = "must name one of ap_drop and size"
+            help_text = "take one of the two out" if self.size else "write {ap_drop: 0.005} or {size: 2.5MB}"
+            raise PydanticCustomError("R114", message, {"help": help_text})
+        return self
+
+    @field_validator("images")
+    @classmethod
+    def _suits_the_goal(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if info.data.get("size") is None:
+            return AP_IMAGES if value is None else value
+        if value is not None:
+            message = "means nothing with size, which is searched for without images"
+            raise PydanticCustomError("R114", message, {"help": "take it out"})
+        return None
+
+
+SCORES: Settings = {"seed": (0, "random"), "calibration": (Calibration(), "wanda")}
+ALLOCATIONS: Settings = {"table": (None, "sensitivity")}
 
 
 class Prune(Part):
@@ -96,24 +208,40 @@ class Prune(Part):
         "unstructured",
         description='which weights may go together: any, or all but N of every M along the input channels, as in "2:4"',
     )
-    score: Literal["magnitude"] = Field("magnitude", description="what makes a weight important")
-    allocation: Literal["uniform", "global", "lamp", "erk"] | None = Field(
+    score: Literal["magnitude", "raw_magnitude", "folded_magnitude", "wanda", "random"] = Field(
+        "magnitude",
+        description="what makes a weight important: its magnitude as the step finds it, before or after folding its "
+        "BatchNorm whatever `fuse` says, its magnitude times the size of its inputs, or nothing but chance",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = Field(
+        None, validate_default=True, description="of score: random; default 0"
+    )
+    calibration: Calibration | None = Field(
+        None, validate_default=True, description="images for score: wanda", json_schema_extra={"default": None}
+    )
+    allocation: Literal["uniform", "global", "lamp", "erk", "sensitivity"] | None = Field(
         None,
         validate_default=True,
         description="how the sparsity is shared out: the same in every layer, by one threshold over all layers, "
-        "by LAMP scores, or by Erdos-Renyi-Kernel densities; not with an N:M pattern",
+        "by LAMP scores, by Erdos-Renyi-Kernel densities, or by a measured table; not with an N:M pattern",
+    )
+    table: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        validate_default=True,
+        description="of allocation: sensitivity: the file that `compressor sensitivity` wrote, named from the folder "
+        "of the recipe",
     )
     sparsity: (
         Annotated[
-            Annotated[Sparsity, Tag(TAGS[0])] | Annotated[Sparsities, Tag(TAGS[1])],
-            Discriminator(lambda value: TAGS[1] if isinstance(value, dict) else TAGS[0]),
+            Annotated[Sparsity, Tag(TAGS[0])] | Annotated[Sparsities, Tag(TAGS[1])] | Annotated[Budget, Tag(TAGS[2])],
+            Discriminator(_kind_of_sparsity),
         ]
         | None
     ) = Field(
         None,
         validate_default=True,
         description="fraction of the targeted weights to set to zero; or one per target, where the last matching "
-        "key counts; not with an N:M pattern",
+        "key counts; or a budget; not with an N:M pattern",
     )
 
     @property
@@ -121,11 +249,33 @@ class Prune(Part):
         """(2, 4) for the pattern "2:4": of every 4 weights 2 stay; None where any weight may go."""
         return _n_of_m(self.pattern)
 
+    @property
+    def budget(self) -> Budget | None:
+        """What the sparsity is to be found from; None where it is given."""
+        return self.sparsity if isinstance(self.sparsity, Budget) else None
+
+    @field_validator("seed", "calibration")
+    @classmethod
+    def _suits_the_score(cls, value: Any, info: ValidationInfo) -> Any:
+        return _where_it_counts(value, info, "score", SCORES)
+
+    @field_validator("table")
+    @classmethod
+    def _suits_the_allocation(cls, value: str | None, info: ValidationInfo) -> Any:
+        if value is None and info.data.get("allocation") == "sensitivity":
+            help_text = "add the key 'table' with the file that `compressor sensitivity` wrote"
+            raise PydanticCustomError("R102", "is missing", {"help": help_text})
+        if value is not None:
+            _check_no_pattern(info)
+        return _where_it_counts(value, info, "allocation", ALLOCATIONS)
+
     @model_validator(mode="before")
     @classmethod
     def _sparsities_name_the_targets(cls, values: Any) -> Any:
         sparsities = values.get("sparsity") if isinstance(values, dict) else None
-        if isinstance(sparsities, dict) and "targets" not in values and all(map(entry_text, sparsities)):
+        if not isinstance(sparsities, dict) or is_budget(sparsities):
+            return values
+        if "targets" not in values and all(map(entry_text, sparsities)):
             return {**values, "targets": list(sparsities) or ["*"]}
         return values
 
@@ -137,13 +287,69 @@ class Prune(Part):
             return value
         if pattern == "unstructured" and value is None:
             raise PydanticCustomError("R102", "is missing", {"help": f"add the key {info.field_name!r}"})
-        if pattern != "unstructured" and value is not None:
-            message = "contradicts the pattern {pattern}, which says by itself how many weights go"
-            raise PydanticCustomError("R114", message, {"pattern": pattern, "help": "take one of the two out"})
+        if value is not None:
+            _check_no_pattern(info)
         return value
 
 
-Modifier = Prune
+METHODS: Settings = {
+    "damping": (0.03, "least_squares", "obs"),
+    "crops": (2, "least_squares", "obs"),
+    "crop": (384, "least_squares", "obs", "distill"),
+    "steps": (400, "distill"),
+    "batch_size": (8, "distill"),
+    "learning_rate": (0.0005, "distill"),
+}
+
+
+class Repair(Part):
+    """Bring the layers' outputs back towards the dense model's on unlabelled images; no zero is lost."""
+
+    type: Literal["repair"]
+    targets: Annotated[Targets, Field(min_length=1)] = Field(
+        ("*",), description="which convolutions to repair, written as those of prune; the others stay as they are"
+    )
+    ignore: Targets = Field((), description="what to leave out of the targets, written the same way")
+    method: Literal["bias", "moments", "least_squares", "obs", "distill", "batchnorm"] = Field(
+        "least_squares",
+        description="match every channel's mean; its mean and variance; solve the kept weights again layer by layer; "
+        "choose the zeros again by second-order scores and solve; train the kept weights towards the dense model; "
+        "or measure the statistics of BatchNorm again",
+    )
+    calibration: Calibration = Calibration()
+    damping: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = Field(
+        None,
+        validate_default=True,
+        description="of least_squares and obs: pull towards the weights as they were, as a share of the inputs' mean "
+        "square; default 0.03",
+    )
+    crops: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None, validate_default=True, description="of least_squares and obs: random crops of each image; default 2"
+    )
+    crop: Annotated[int, Field(ge=32, le=8192)] | None = Field(
+        None,
+        validate_default=True,
+        description="of least_squares, obs and distill: side in pixels of the random crops; default 384",
+    )
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, validate_default=True, description="of distill: steps of gradient descent; default 400"
+    )
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None, validate_default=True, description="of distill: crops per step; default 8"
+    )
+    learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
+        None,
+        validate_default=True,
+        description="of distill: step size as a share of the root mean square of a layer's weights; default 0.0005",
+    )
+
+    @field_validator(*METHODS)
+    @classmethod
+    def _suits_the_method(cls, value: Any, info: ValidationInfo) -> Any:
+        return _where_it_counts(value, info, "method", METHODS)
+
+
+Modifier = Annotated[Prune | Repair, Field(discriminator="type")]
 
 
 class Evaluation(Part):
@@ -182,6 +388,22 @@ class Recipe(Part):
     )
     evaluation: Evaluation = Evaluation()
     artifact: Artifact = Artifact()
+
+    @field_validator("modifiers")
+    @classmethod
+    def _one_budget(cls, modifiers: tuple[Modifier, ...]) -> tuple[Modifier, ...]:
+        asking = [(i, each) for i, each in enumerate(modifiers) if isinstance(each, Prune) and each.budget is not None]
+        fault = PydanticCustomError(
+            "R114",
+            "asks for a second budget; only one can be settled by a run",
+            {"help": "write a number there: settle one budget, then the other with the sparsity that was found"},
+        )
+        if asking[1:]:
+            details = [
+                InitErrorDetails(type=fault, loc=(i, each.type, "sparsity"), input=None) for i, each in asking[1:]
+            ]
+            raise ValidationError.from_exception_data("modifiers", details)
+        return modifiers
 
 
 def models_in(annotation: Any) -> list[type[Part]]:

@@ -35,25 +35,25 @@ def value_text(value: Any) -> str:
     return text.partition("\n")[0]  # below a text without quotes PyYAML ends the document
 
 
-def check_recipe_place(output: Path, *, force: bool) -> None:
+def check_recipe_place(output: Path, *, force: bool, option: str = "--output") -> None:
     """Refuse to write over a recipe unless asked to, and over anything else in any case.
 
     Raises:
         OutputError: O601 a recipe is there; O603 something else is.
     """
-    check_place(output, "recipe", "file", _is_recipe, force=force)
+    check_place(output, "recipe", "file", _is_recipe, force=force, option=option)
 
 
-def write_recipe(text: str, output: Path, *, force: bool) -> None:
+def write_recipe(text: str, output: Path, *, force: bool, option: str = "--output") -> None:
     """Write a recipe aside, then put it in place whole.
 
     Raises:
         OutputError: O602 the place cannot be written to; O601 or O603 something has come there meanwhile.
     """
-    with staged(output) as folder:
+    with staged(output, option) as folder:
         file = folder / output.name
         file.write_text(text, encoding="utf-8")
-        check_recipe_place(output, force=force)
+        check_recipe_place(output, force=force, option=option)
         file.replace(output)
 
 

@@ -26,6 +26,8 @@ def render_report(run: RunRecord) -> str:
         "layers": tables.layer_table(run.layers),
         "sizes": tables.size_table(run.sizes, dtype),
     }
+    if run.search:
+        rendered["search"] = tables.search_table(run.search)
     if run.compressed:
         before, after = run.baseline, run.compressed
         rendered["coco"] = tables.coco_table(before, after)

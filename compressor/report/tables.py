@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
+from compressor.outlook import Plan, StageTime
 from compressor.results import (
     GZIP_LEVEL,
     Change,
@@ -15,10 +16,9 @@ from compressor.results import (
     Evaluation,
     LayerSparsity,
     ModelSummary,
-    Plan,
+    Search,
     Sizes,
     SparsitySummary,
-    StageTime,
 )
 
 
@@ -178,6 +178,20 @@ def layer_table(layers: Sequence[LayerSparsity]) -> Table:
         for layer in layers
     )
     return Table(("layer", "role", "shape", "weights", "zeros", "sparsity"), rows, text_columns=3)
+
+
+def search_table(search: Search) -> Table:
+    """Every sparsity that a search tried, in its order."""
+    rows = tuple(
+        (
+            "before the modifiers" if each.sparsity is None else percent(each.sparsity),
+            "-" if each.images is None else f"{each.images:,}",
+            "-" if each.AP is None else f"{each.AP:.4f}",
+            "-" if each.size_bytes is None else f"{each.size_bytes:,}",
+        )
+        for each in search.tries
+    )
+    return Table(("sparsity", "images", "AP", "bytes"), rows)
 
 
 def plan_table(plan: Plan, change: Change) -> Table:

@@ -21,10 +21,16 @@ def fused_weight_and_bias(weight: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, T
     Returns:
         Weight of the same shape and bias (C_out,).
     """
-    assert bn.running_mean is not None and bn.running_var is not None
-    scale = bn.weight / torch.sqrt(bn.eps + bn.running_var)
+    assert bn.running_mean is not None and bn.running_var is not None  # as every BatchNorm of YOLOv5 keeps them
+    scale = batchnorm_scale(bn)
     bias = bn.bias - bn.weight * bn.running_mean / torch.sqrt(bn.running_var + bn.eps)
     return weight * scale.view(-1, 1, 1, 1), bias
+
+
+def batchnorm_scale(bn: nn.BatchNorm2d) -> Tensor:
+    """By what folding multiplies each filter: gamma / sqrt(var + eps), (C_out,)."""
+    assert bn.running_var is not None
+    return bn.weight / torch.sqrt(bn.eps + bn.running_var)
 
 
 def fuse(model: YOLOv5) -> YOLOv5:

@@ -19,7 +19,7 @@ from compressor.artifact.save import (
     unfolded_storage,
 )
 from compressor.errors import ArtifactError, CheckpointError
-from compressor.modifiers import apply_modifier
+from compressor.modifiers.prune import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.schema import Prune
 from compressor.yolov5.architecture import architecture_to_yaml
@@ -32,7 +32,7 @@ FROM = Provenance({"version": 1}, "tiny.pt", "ab" * 32)
 
 def pruned(*, fused: bool = True, sparsity: float = 0.6) -> YOLOv5:
     model = tiny_model(fused=fused)
-    apply_modifier(convolutions(model), Prune(type="prune", allocation="global", sparsity=sparsity))
+    prune(convolutions(model), Prune(type="prune", allocation="global", sparsity=sparsity))
     return model
 
 
@@ -137,7 +137,7 @@ def test_zeros_in_a_folded_model_are_stored_without_rounding(tmp_path: Path) -> 
     raw = tiny_model()
     round_to_dtype(raw, "float16")  # as a checkpoint's weights are
     model = fuse(copy.deepcopy(raw))
-    apply_modifier(convolutions(model), Prune(type="prune", allocation="global", sparsity=0.6))
+    prune(convolutions(model), Prune(type="prune", allocation="global", sparsity=0.6))
     stored = unfolded_storage(model, raw, "float16")
     assert stored is not None
     (tmp_path / "m.safetensors").write_bytes(encode_model(stored, Form("float16", "bitmask", fold_on_load=True), FROM))

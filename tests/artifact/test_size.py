@@ -11,7 +11,7 @@ from safetensors.torch import save as to_bytes
 from compressor.artifact import save
 from compressor.artifact.save import Dtype, Form, Layout, Provenance, encode_model, round_to_dtype, unfolded_storage
 from compressor.artifact.size import folds_on_load, predicted_size, safetensors_size
-from compressor.modifiers import apply_modifier
+from compressor.modifiers.prune import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.schema import Prune
 from compressor.yolov5.build import YOLOv5
@@ -126,7 +126,7 @@ def test_folds_on_load_says_what_the_run_finds(when: str, representable: bool) -
     model = copy.deepcopy(source)
     if when == "before":
         fuse(model)
-    apply_modifier(convolutions(model), Prune(type="prune", allocation="uniform", sparsity=0.4))
+    prune(convolutions(model), Prune(type="prune", allocation="uniform", sparsity=0.4))
     fuse(model)
     dtypes: tuple[Dtype, ...] = get_args(Dtype)
     for dtype in dtypes:

@@ -10,7 +10,7 @@ from compressor.artifact.load import load_model
 from compressor.data.dataset import Split, load_dataset, read_split
 from compressor.evaluation.coco import COCO_NAMES
 from compressor.evaluation.judge import make_judge
-from compressor.modifiers import apply_modifier
+from compressor.modifiers.prune import prune
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation, Prune
@@ -59,7 +59,7 @@ def test_pruned_model_equals_upstream_at_batch_8(shared: Path, tmp_path: Path) -
     records = json.loads((shared / "data" / "reference_metrics.json").read_text())["coco128"]
     reference = next(r for r in records if (r["amount"], r["order"]) == (0.3, "after fusing BatchNorm"))
     model = fuse(load_model(shared / "data" / "weights" / "yolov5n_coco.pt").model)
-    apply_modifier(convolutions(model), Prune(type="prune", allocation="uniform", sparsity=0.3))
+    prune(convolutions(model), Prune(type="prune", allocation="uniform", sparsity=0.3))
     split = read_split(load_dataset(str(write_yaml(tmp_path, shared / "data" / "coco128"))), "val")
     metrics = evaluate(model, split, batch_size=8)
     assert max(differences(metrics.coco, reference["pycocotools"]).values()) < 0.003

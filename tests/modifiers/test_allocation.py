@@ -1,11 +1,14 @@
+import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor.modifiers.allocation import across_layers, erdos_renyi_kernel, lamp, lamp_scores, uniform
+from compressor.modifiers.allocation import across_layers, by_losses, erdos_renyi_kernel, lamp, lamp_scores, uniform
+from compressor.sensitivity_table import LayerLosses
 
 SHAPES = st.lists(
     st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3, 6]), st.sampled_from([1, 3, 6])),
@@ -60,3 +63,81 @@ def test_lamp_never_empties_a_layer_that_global_empties() -> None:
 
 def test_uniform_rounds_in_every_layer() -> None:
     assert uniform([10, 5, 1], 0.3) == [3, 2, 0]
+
+
+def curve(weights: int, *points: tuple[float, float]) -> LayerLosses:
+    return LayerLosses("x", "neck", weights, points)
+
+
+CURVES = st.lists(
+    st.builds(
+        lambda weights, losses: curve(weights, *(((i + 1) / (len(losses) + 1), y) for i, y in enumerate(losses))),
+        st.integers(1, 500),
+        st.lists(st.floats(-1, 10), min_size=1, max_size=6),
+    ),
+    min_size=1,
+    max_size=7,
+)
+
+
+@given(CURVES, SPARSITIES)
+def test_losses_drop_exactly_the_total_and_never_more_than_a_layer_holds(
+    curves: list[LayerLosses], sparsity: float
+) -> None:
+    counts = by_losses(curves, sparsity)
+    assert sum(counts) == round(sparsity * sum(each.weights for each in curves))
+    assert all(0 <= count <= each.weights for count, each in zip(counts, curves, strict=True))
+
+
+@given(CURVES, SPARSITIES, SPARSITIES)
+def test_a_higher_sparsity_takes_no_less_of_any_layer(curves: list[LayerLosses], one: float, other: float) -> None:
+    less, more = (by_losses(curves, sparsity) for sparsity in sorted((one, other)))
+    assert all(a <= b + 1 for a, b in zip(less, more, strict=True))  # rounding to the total may move one
+
+
+@given(st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=4), min_size=1, max_size=3), st.data())
+def test_losses_of_convex_curves_sum_to_the_least(steps: list[list[int]], data: st.DataObject) -> None:
+    """`steps` are what each further weight of a layer costs; all combinations are tried."""
+    losses = [[0, *itertools.accumulate(sorted(layer))] for layer in steps]
+    curves = [curve(len(layer), *((i / len(layer), float(layer[i])) for i in range(1, len(layer)))) for layer in losses]
+    weights = sum(each.weights for each in curves)
+    total = data.draw(st.integers(0, sum(len(layer) - 1 for layer in losses)))
+    found = by_losses(curves, total / weights)
+
+    def loss(counts: Sequence[int]) -> int:
+        return sum(layer[count] for layer, count in zip(losses, counts, strict=True))
+
+    ranges = (range(len(layer)) for layer in losses)
+    assert sum(found) == total
+    assert loss(found) == min(loss(counts) for counts in itertools.product(*ranges) if sum(counts) == total)
+
+
+@given(st.integers(2, 6), st.integers(1, 300), st.lists(st.floats(-1, 9), min_size=1, max_size=5), SPARSITIES)
+def test_layers_of_equal_losses_get_equal_sparsities(n: int, weights: int, losses: list[float], amount: float) -> None:
+    points = [((i + 1) / (len(losses) + 1), loss) for i, loss in enumerate(losses)]
+    counts = by_losses([curve(weights, *points)] * n, amount)
+    assert max(counts) - min(counts) <= 1
+
+
+def test_the_sensitive_layer_keeps_more() -> None:
+    dear, cheap = curve(100, (0.5, 4.0), (0.9, 16.0)), curve(100, (0.5, 1.0), (0.9, 4.0))
+    assert by_losses([dear, cheap], 0.25) == [0, 50]
+    assert by_losses([dear, cheap], 0.45) == [0, 90]
+    assert by_losses([dear, cheap], 0.6) == [30, 90]
+
+
+def test_a_loss_is_told_per_weight() -> None:
+    assert by_losses([curve(10, (0.5, 1.0)), curve(1000, (0.5, 2.0))], 0.4) == [0, 404]
+
+
+def test_a_hump_in_a_curve_is_bridged() -> None:
+    humped, straight = curve(100, (0.3, 6.0), (0.6, 1.2)), curve(100, (0.9, 9.0))
+    assert by_losses([humped, straight], 0.1) == [20, 0]
+    assert by_losses([humped, straight], 0.4) == [60, 20]
+
+
+def test_past_the_last_measured_sparsity_every_layer_loses_the_same_share_of_the_rest() -> None:
+    curves = [curve(100, (0.5, 1.0)), curve(100, (0.8, 9.0)), curve(200, (0.6, 2.0))]
+    assert by_losses(curves, 0.625) == [50, 80, 120]
+    assert by_losses(curves, 0.8125) == [75, 90, 160]
+    assert all(count < each.weights for count, each in zip(by_losses(curves, 0.95), curves, strict=True))

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from compressor.modifiers import apply_modifier
-from compressor.modifiers.prune import keep_masks
+from compressor.errors import RunError
+from compressor.modifiers.allocation import by_losses
+from compressor.modifiers.prune import Evidence, keep_masks, prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.schema import Prune
+from compressor.sensitivity_table import LayerLosses, SensitivityTable
 from compressor.yolov5.architecture import Generation, stock_architecture
 from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.describe import sparsity
@@ -45,7 +47,7 @@ def test_masks_equal_the_reference(golden: Path, generation: Generation, size: s
                 continue  # equal weights at the threshold: the reference takes either
             assert int(mask.sum()) == expected["kept"]
             assert zlib.crc32(np.packbits(mask).tobytes()) == expected["crc32"], layer.name
-    apply_modifier(layers, modifier)
+    prune(layers, modifier)
     assert sum(layer.zeros for layer in layers) == case["zeros"]
     assert sparsity(model) == pytest.approx(case["sparsity"], abs=1e-6)
 
@@ -53,7 +55,7 @@ def test_masks_equal_the_reference(golden: Path, generation: Generation, size: s
 @pytest.mark.parametrize("allocation", ["uniform", "global", "lamp", "erk"])
 def test_counts_are_exact(allocation: Allocation) -> None:
     layers = convolutions(filled("v6", "n", fused=False))
-    change = apply_modifier(layers, Prune(type="prune", allocation=allocation, sparsity=0.37))
+    change = prune(layers, Prune(type="prune", allocation=allocation, sparsity=0.37))
     weights = [layer.weight.numel() for layer in layers]
     exact = sum(round(0.37 * n) for n in weights) if allocation == "uniform" else round(0.37 * sum(weights))
     assert change.pruned == exact == sum(layer.zeros for layer in layers)
@@ -63,7 +65,7 @@ def test_counts_are_exact(allocation: Allocation) -> None:
 def test_every_target_gets_the_sparsity_of_the_last_key_that_matches(allocation: Allocation) -> None:
     layers = convolutions(tiny_model())
     shares = {"*": 0.2, "backbone": 0.6, "model.4.*": 0.4}
-    change = apply_modifier(layers, Prune(type="prune", allocation=allocation, sparsity=shares))
+    change = prune(layers, Prune(type="prune", allocation=allocation, sparsity=shares))
     stage = [layer for layer in change.layers if layer.name.startswith("model.4.")]
     backbone = [layer for layer in change.layers if layer.role == "backbone" and layer not in stage]
     rest = [layer for layer in change.layers if layer.role != "backbone"]
@@ -78,7 +80,7 @@ def test_n_of_m_holds_in_every_group_of_input_channels(pattern: str) -> None:
     layers = convolutions(tiny_model())[1:]
     dense = [layer.weight.clone() for layer in layers]
     n, m = map(int, pattern.split(":"))
-    change = apply_modifier(layers, Prune(type="prune", pattern=pattern))
+    change = prune(layers, Prune(type="prune", pattern=pattern))
     for layer, before in zip(layers, dense, strict=True):
         for start in range(0, before.shape[1], m):
             kept, group = layer.weight[:, start : start + m] != 0, before[:, start : start + m].abs()
@@ -93,7 +95,7 @@ def test_weights_that_were_zero_count_among_the_pruned() -> None:
     model = build(stock_architecture("v6", "n", nc=3)).requires_grad_(False)
     layer = convolutions(model)[5]
     layer.weight.view(-1)[-10:] = 0.0
-    change = apply_modifier((layer,), Prune(type="prune", allocation="uniform", sparsity=0.5))
+    change = prune((layer,), Prune(type="prune", allocation="uniform", sparsity=0.5))
     assert (change.layers[0].zeros_before, change.pruned) == (10, round(0.5 * layer.weight.numel()))
     assert change.zeros == change.pruned
 
@@ -103,7 +105,55 @@ def test_equal_weights_go_in_the_order_of_their_positions() -> None:
     first, second = convolutions(model)[:2]
     for layer in (first, second):
         layer.weight.fill_(0.5)
-    apply_modifier((first, second), Prune(type="prune", allocation="global", sparsity=0.1))
+    prune((first, second), Prune(type="prune", allocation="global", sparsity=0.1))
     total = first.weight.numel() + second.weight.numel()
     flat = torch.cat([first.weight.reshape(-1), second.weight.reshape(-1)])
     assert torch.equal(flat == 0, torch.arange(total) < round(0.1 * total))
+
+
+def table(names: list[str]) -> SensitivityTable:
+    """What matters less and less from layer to layer, by name."""
+    known = {layer.name: layer.weight.numel() for layer in convolutions(tiny_model())}
+    losses = tuple(
+        LayerLosses(name, "neck", known[name], ((0.2, 1 / (i + 1)), (0.7, 9 / (i + 1)))) for i, name in enumerate(names)
+    )
+    return SensitivityTable("w", "0", "never", "magnitude", "output", False, "d", 1, 64, "val", losses)
+
+
+def test_a_table_of_losses_shares_out_the_sparsity_by_name() -> None:
+    layers = convolutions(tiny_model())[4:20]
+    losses = table([layer.name for layer in reversed(layers)])
+    modifier = Prune(type="prune", allocation="sensitivity", table="t.json", sparsity=0.4)
+    change = prune(layers, modifier, Evidence(table=losses))
+    expected = by_losses([losses.of(layer.name) for layer in layers], 0.4)
+    assert [layer.pruned for layer in change.layers] == expected == [layer.zeros for layer in layers]
+    assert len(set(expected)) > 2 and "sensitivity" in change.summary
+
+
+def test_a_table_counts_within_every_key_of_the_sparsity() -> None:
+    layers = convolutions(tiny_model())
+    losses = table([layer.name for layer in layers])
+    shares = {"*": 0.2, "neck": 0.6}
+    modifier = Prune(type="prune", allocation="sensitivity", table="t.json", sparsity=shares)
+    change = prune(layers, modifier, Evidence(table=losses))
+    for is_neck in (True, False):
+        group = [layer for layer in change.layers if (layer.role == "neck") == is_neck]
+        share = 0.6 if is_neck else 0.2
+        assert sum(layer.pruned for layer in group) == round(share * sum(layer.weights for layer in group))
+
+
+def test_wanda_takes_the_norms_of_its_own_layer() -> None:
+    layers = convolutions(tiny_model())[1:4]
+    norms = {layer.name: torch.arange(layer.weight.shape[1]).float() + 1 for layer in layers}
+    before = [layer.weight.clone() for layer in layers]
+    modifier = Prune(type="prune", allocation="uniform", sparsity=0.5, score="wanda")
+    prune(layers, modifier, Evidence(norms))
+    for layer, old in zip(layers, before, strict=True):
+        scores = (old * norms[layer.name].view(1, -1, 1, 1)).abs()
+        assert float(scores[layer.weight == 0].max()) <= float(scores[layer.weight != 0].min())
+
+
+def test_zeros_that_come_to_life_while_pruning_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "masked_fill_", lambda self, *_: self)
+    with pytest.raises(RunError, match="planned were"):
+        prune(convolutions(tiny_model()), Prune(type="prune", allocation="uniform", sparsity=0.5))

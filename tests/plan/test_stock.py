@@ -63,3 +63,51 @@ def test_equal_modifiers_need_no_weights_to_be_told(tmp_path: Path) -> None:
     step = f"  - {{type: prune, {FINE}}}\n"
     path.write_text(f"version: 1\nmodifiers:\n{step}  - {{type: prune, targets: [neck], {FINE}}}\n{step}")
     assert [(fault.code, fault.line) for fault in stock_misfits(read_draft(path))] == [("P205", 5)]
+
+
+def faults_of(folder: Path, *steps: str) -> list[tuple[str, int | None]]:
+    path = folder / "r.yaml"
+    path.write_text("".join(["version: 1\nmodifiers:\n", *(f"  - {{{step}}}\n" for step in steps)]))
+    return [(fault.code, fault.line) for fault in stock_misfits(read_draft(path))]
+
+
+PRUNE = f"type: prune, {FINE}"
+BIAS, OBS = "type: repair, method: bias", "type: repair, method: obs"
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([PRUNE, BIAS], []),
+        ([BIAS, PRUNE], [("P205", 3)]),
+        ([BIAS, OBS, PRUNE, BIAS], [("P205", 3), ("P205", 4)]),
+        (["type: prune", BIAS], []),  # at fault itself, and a prune
+        (["type: prun", BIAS], []),  # which may be one
+        ([FINE, BIAS], []),
+        (["type: repair, method: bais", OBS], [("P205", 4)]),
+        ([PRUNE, BIAS, BIAS], [("P205", 5)]),
+        ([PRUNE, BIAS, BIAS, BIAS], [("P205", 5), ("P205", 6)]),
+        ([PRUNE, BIAS, OBS, BIAS], []),
+        ([PRUNE, BIAS, f"{PRUNE}, targets: [neck]", BIAS], []),
+        ([PRUNE, BIAS, PRUNE], [("P205", 5)]),
+        ([PRUNE, f"{BIAS}, targets: [bakbone]"], [("P201", 4)]),
+        ([PRUNE, f"{BIAS}, targets: [neck], ignore: [detect]"], [("P207", 4)]),
+    ],
+)
+def test_repairs_need_something_to_repair(tmp_path: Path, steps: list[str], expected: list[tuple[str, int]]) -> None:
+    assert faults_of(tmp_path, *steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "expected"),
+    [
+        ("{ap_drop: 0.005}", []),
+        ("{size: 2.5MB}", []),
+        ("{ap_drop: 5}", []),  # told by the schema; its keys are no targets
+        ("{ap_drop: 0.005, neck: 0.3}", []),
+        ("{sise: 2.5MB}", []),
+        ("{nek: 0.3}", [("P201", 3)]),
+    ],
+)
+def test_keys_of_a_budget_are_no_targets(tmp_path: Path, sparsity: str, expected: list[tuple[str, int]]) -> None:
+    assert faults_of(tmp_path, f"type: prune, allocation: lamp, sparsity: {sparsity}") == expected

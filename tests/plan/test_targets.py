@@ -5,6 +5,7 @@ import pytest
 from compressor.errors import PlanError
 from compressor.plan.targets import exact_count, misfits, sparsity_groups, targeted
 from compressor.recipe.load import RecipeFile, load_recipe
+from compressor.recipe.schema import Prune
 from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
 from compressor.yolov5.convolutions import convolutions_of
 
@@ -55,6 +56,7 @@ def test_roles_types_kernels_globs_and_patterns(tmp_path: Path) -> None:
 def test_sparsities_name_the_targets_and_the_last_match_counts(tmp_path: Path) -> None:
     keys = 'allocation: lamp, sparsity: {backbone: 0.5, "kernel: 3x3": 0.3, model.1.conv: 0.1}'
     modifier = recipe(tmp_path, keys).recipe.modifiers[0]
+    assert isinstance(modifier, Prune)
     groups = targeted(STOCK, modifier, 0, recipe(tmp_path, keys))
     sparsities = {c.name: group.sparsity for group in groups for c in group.convolutions}
     assert (sparsities["model.1.conv"], sparsities["model.3.conv"], sparsities["model.2.cv1.conv"]) == (0.1, 0.3, 0.5)

@@ -61,7 +61,7 @@ def told(monkeypatch: pytest.MonkeyPatch, modifier: str) -> list[str]:
         ),
         ("{type: 3, width: 4}", ["3:12 R105 modifiers[0].type must be 'prune' or 'shrink', got 3; None"]),
         ("{typ: shrink, width: 3}", ["3:6 R101 unknown key 'typ' in modifiers[0]; did you mean 'type'?"]),
-        ("{width: 3}", ["3:5 R102 modifiers[0].type is missing; add the key 'type'"]),
+        ("{width: 3}", ["3:5 R102 modifiers[0].type is missing; add type: prune or type: shrink"]),
         (
             "{shrink: {width: 3}}",
             [

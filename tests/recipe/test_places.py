@@ -118,7 +118,7 @@ def test_fault_names_the_file_its_cause_stands_in(tmp_path: Path, text: str, exp
         (
             "modifiers.0={type: prun, sparsity: 30, allocation: lamp}",
             [
-                "FLAG: R105 modifiers[0].type must be 'prune', got the text 'prun'",
+                "FLAG: R105 modifiers[0].type must be 'prune' or 'repair', got the text 'prun'",
                 "FLAG: R103 modifiers[0].sparsity must be below 1, got 30",
             ],
         ),

@@ -22,6 +22,7 @@ from compressor.recipe.arithmetic import Value, evaluate
 from compressor.recipe.load import load_recipe, read_draft
 from compressor.recipe.nodes import parse
 from compressor.recipe.overrides import Override, parse_set
+from compressor.recipe.write import resolved_text
 from compressor.rules.catalogue import rules
 
 CODES = {rule.code for rule in rules()}
@@ -40,6 +41,7 @@ description: "prune ${100 * share} %, $${literally}"
 variables:
   share: 0.3
   more: ${share * 1.5}
+  spare: 2
 model:
   weights: yolov5s.pt
   fuse: before
@@ -57,6 +59,18 @@ modifiers:
       "*": ${more}
       detect: 0.05
   - {type: prune, pattern: "2:4", ignore: [stem], targets: &where ["*"]}
+  - type: repair
+    targets: [backbone, neck]
+    damping: ${share / 10}
+    calibration:
+      images: ${spare * 32}
+      data: images
+      split: val
+      seed: 3
+      judged: true
+  - {type: prune, allocation: lamp, score: wanda, sparsity: {ap_drop: 0.005, images: 64}, calibration: {images: 8}}
+  - {type: prune, targets: [detect], allocation: sensitivity, table: table.json, score: random, seed: 7, sparsity: .4}
+  - {type: repair, method: distill, steps: 20, batch_size: 4, crop: 64, learning_rate: 0.01}
 evaluation: {baseline: true, split: val, image_size: 640, conf_thres: 1.0e-3, iou_thres: .65, resize: ceil}
 artifact: {dtype: float16, layout: bitmask}
 """
@@ -117,6 +131,12 @@ NASTY = [
     "kernel: 3",
     "kernel: 3x3",
     "30%",
+    "2.5MB",
+    "{ap_drop: 5}",
+    "{size: 60%, images: 3}",
+    "{images: ~}",
+    "distill",
+    "repair",
     "r.yaml",
     "base.yaml",
     "..",
@@ -238,6 +258,7 @@ def test_any_bytes_are_valid_or_refused(data: bytes) -> None:
 
 
 KEYS = ["modifiers", "0", "1", "-1", "sparsity", "model", "weights", "evaluation", "image_size", "version", "variables"]
+KEYS += ["4", "5", "calibration", "images", "seed", "method", "damping", "type", "ap_drop", "size", "score", "table"]
 KEYS += ["share", "extends", "data", "targets", "ignore", "*", "detect", "", " ", "²", "9" * 30, "x", "\ud800"]
 PATHS = st.lists(st.sampled_from(KEYS) | st.text(max_size=5), min_size=1, max_size=5).map(".".join)
 VALUES = st.sampled_from(NASTY) | st.text(max_size=20) | st.floats().map(str) | st.integers().map(str)
@@ -304,18 +325,66 @@ LISTS = st.lists(TARGETS, max_size=4)
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn"]), min_size=1, max_size=30)
 
 
+COUNTS = st.integers(1, 4096)
+SEEDS = st.integers(0, 2**32 - 1)
+CALIBRATIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "images": COUNTS,
+        "data": TEXTS.filter(str.strip),
+        "split": st.sampled_from(["train", "val", "test"]),
+        "image_size": st.integers(32, 8192),
+        "seed": SEEDS,
+        "judged": st.booleans(),
+    },
+)
+BUDGETS = st.fixed_dictionaries({"ap_drop": FRACTIONS}, optional={"images": COUNTS}) | st.fixed_dictionaries(
+    {"size": st.sampled_from(["2.5MB", "60%", "12 kB", "0.5gb"])}
+)
+SOLVED = st.fixed_dictionaries(
+    {"method": st.sampled_from(["least_squares", "obs"])},
+    optional={"damping": FRACTIONS, "crops": st.integers(1, 1000), "crop": st.integers(32, 8192)},
+)
+DISTILLED = st.fixed_dictionaries(
+    {"method": st.just("distill")},
+    optional={"steps": COUNTS, "batch_size": COUNTS, "crop": st.integers(32, 8192), "learning_rate": FRACTIONS},
+)
+MATCHED = st.fixed_dictionaries({"method": st.sampled_from(["bias", "moments", "batchnorm"])})
+
+
 @st.composite
-def modifiers(draw: st.DrawFn) -> dict[str, object]:
+def prunes(draw: st.DrawFn) -> dict[str, object]:
     values: dict[str, object] = {"type": "prune", "ignore": draw(LISTS)}
+    values["score"] = score = draw(st.sampled_from(["magnitude", "raw_magnitude", "wanda", "random"]))
+    if score in ("wanda", "random") and draw(st.booleans()):
+        values |= {"calibration": draw(CALIBRATIONS)} if score == "wanda" else {"seed": draw(SEEDS)}
     if draw(st.booleans()):
         return {**values, "pattern": draw(st.sampled_from(["2:4", "1:2", "15:16"])), "targets": ["*"]}
-    values["allocation"] = draw(st.sampled_from(["uniform", "global", "lamp", "erk"]))
+    values["allocation"] = allocation = draw(st.sampled_from(["uniform", "global", "lamp", "erk", "sensitivity"]))
+    if allocation == "sensitivity":
+        values["table"] = draw(TEXTS)
     values["sparsity"] = draw(FRACTIONS | st.dictionaries(TARGETS, FRACTIONS, min_size=1, max_size=3))
     return values
 
 
+@st.composite
+def repairs(draw: st.DrawFn) -> dict[str, object]:
+    values: dict[str, object] = {"type": "repair", "ignore": draw(LISTS), **draw(SOLVED | DISTILLED | MATCHED)}
+    return {**values, "calibration": draw(CALIBRATIONS)} if draw(st.booleans()) else values
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> list[dict[str, object]]:
+    """Some modifiers, of which one at most asks for a budget."""
+    found = draw(st.lists(prunes() | repairs(), min_size=1, max_size=3))
+    asked = draw(st.integers(0, 2 * len(found)))
+    if asked < len(found) and "sparsity" in found[asked]:
+        found[asked]["sparsity"] = draw(BUDGETS)
+    return found
+
+
 RECIPES = st.fixed_dictionaries(
-    {"version": st.just(1), "modifiers": st.lists(modifiers(), min_size=1, max_size=3)},
+    {"version": st.just(1), "modifiers": steps()},
     optional={
         "description": TEXTS,
         "data": TEXTS,
@@ -361,6 +430,34 @@ def test_resolved_recipe_resolves_to_itself(values: dict[str, object]) -> None:
         again = load_recipe(path).recipe
     assert again == recipe
     assert again.model_dump() == recipe.model_dump()
+
+
+@given(steps())
+@settings(max_examples=150)
+def test_checked_recipe_is_printed_as_one_that_checks_to_itself(modifiers: list[dict[str, object]]) -> None:
+    with recipe_of(dumped({"version": 1, "modifiers": modifiers}).encode()) as path:
+        recipe = load_recipe(path).recipe
+    text = resolved_text(recipe)
+    with recipe_of(text.encode()) as path:
+        assert load_recipe(path).recipe == recipe
+    assert resolved_text(recipe) == text
+
+
+@given(steps(), st.data())
+@settings(max_examples=150)
+def test_override_of_any_key_is_as_if_it_were_written(modifiers: list[dict[str, object]], data: st.DataObject) -> None:
+    """Whether right or wrong: the same recipe, or faults of the same codes."""
+    index = data.draw(st.integers(0, len(modifiers) - 1))
+    key = data.draw(st.sampled_from(["score", "method", "sparsity", "damping", "calibration", "seed", "steps", "type"]))
+    value = data.draw(st.sampled_from(["wanda", "distill", 0.25, 7, {"size": "60%"}, {"images": 16}, "repair"]))
+    flag = f"modifiers.{index}.{key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}"
+    with recipe_of(dumped({"version": 1, "modifiers": modifiers}).encode()) as path:
+        set_so = read_draft(path, (parse_set(flag),))
+    modifiers[index][key] = value
+    with recipe_of(dumped({"version": 1, "modifiers": modifiers}).encode()) as path:
+        written_so = read_draft(path)
+    assert set_so.recipe == written_so.recipe
+    assert sorted(fault.message for fault in set_so.faults) == sorted(fault.message for fault in written_so.faults)
 
 
 def test_every_scalar_that_is_read_is_one_python_would_write() -> None:

@@ -1,9 +1,24 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from compressor.recipe.schema import Artifact, Evaluation, Model, Part, Prune, Recipe, models_in, of_type, words_of
+from compressor.recipe.schema import (
+    Artifact,
+    Budget,
+    Calibration,
+    Evaluation,
+    Model,
+    Part,
+    Prune,
+    Recipe,
+    Repair,
+    is_budget,
+    models_in,
+    of_type,
+    words_of,
+)
+from compressor.recipe.targets import MODULE_TYPES, ROLES
 
 
 class Shrink(Part):
@@ -15,9 +30,10 @@ class Shrink(Part):
 @pytest.mark.parametrize(
     ("annotation", "models", "words"),
     [
-        (Recipe.model_fields["modifiers"].annotation, [Prune], []),
-        (Prune.model_fields["allocation"].annotation, [], ["uniform", "global", "lamp", "erk"]),
-        (Prune.model_fields["sparsity"].annotation, [], []),
+        (Recipe.model_fields["modifiers"].annotation, [Prune, Repair], []),
+        (Prune.model_fields["allocation"].annotation, [], ["uniform", "global", "lamp", "erk", "sensitivity"]),
+        (Prune.model_fields["sparsity"].annotation, [Budget], []),
+        (Prune.model_fields["calibration"].annotation, [Calibration], []),
         (bool | None, [], ["true", "false"]),
         (Literal["bool", 2], [], ["bool", "2"]),
         (tuple[Annotated[Prune | Shrink, Field(discriminator="type")], ...], [Prune, Shrink], []),
@@ -33,3 +49,52 @@ def test_modifier_is_known_by_its_type() -> None:
     assert [of_type(both, word) for word in ("prune", "squeeze")] == [[Prune], [Shrink]]
     assert [of_type(both, word) for word in ("prun", None, ["prune"], 3)] == [both] * 4
     assert of_type([Evaluation, Artifact], "prune") == [Evaluation, Artifact]
+
+
+def test_no_target_is_taken_for_a_budget() -> None:
+    entries = [*ROLES, *MODULE_TYPES, "*", "kernel: 3x3", "re:model[.]2.*", "model.2.cv1.conv", "model.*.m.*"]
+    assert [entry for entry in entries if is_budget({entry: 0.3})] == []
+    assert all(is_budget({key: 1}) for key in (*Budget.model_fields, "ap_dorp", "Size", "image", "ap-drop"))
+    others: list[object] = [{}, 0.3, None, "size", ["size"]]
+    assert not any(map(is_budget, others))
+
+
+SETTINGS = {
+    **dict.fromkeys(("damping", "crops"), ("least_squares", "obs")),
+    "crop": ("least_squares", "obs", "distill"),
+    **dict.fromkeys(("steps", "batch_size", "learning_rate"), ("distill",)),
+}
+
+
+@pytest.mark.parametrize("method", words_of(Repair.model_fields["method"].annotation))
+def test_repair_holds_the_settings_of_its_method_alone(method: str) -> None:
+    repair = Repair.model_validate({"type": "repair", "method": method})
+    held = {key for key in SETTINGS if getattr(repair, key) is not None}
+    assert held == {key for key, owners in SETTINGS.items() if method in owners}
+    assert repair.calibration == Calibration()
+
+
+@pytest.mark.parametrize("score", words_of(Prune.model_fields["score"].annotation))
+def test_prune_holds_the_settings_of_its_score_alone(score: str) -> None:
+    values = {"type": "prune", "allocation": "lamp", "sparsity": 0.5, "score": score}
+    prune = Prune.model_validate(values)
+    assert (prune.seed, prune.calibration) == (
+        0 if score == "random" else None,
+        Calibration() if score == "wanda" else None,
+    )
+
+
+def test_budget_is_found_in_a_modifier() -> None:
+    values = {"type": "prune", "allocation": "lamp", "sparsity": {"ap_drop": 0.005}}
+    assert Prune.model_validate(values).budget == Budget(ap_drop=0.005, images=128)
+    assert Prune.model_validate({**values, "sparsity": {"size": "60%"}}).budget == Budget(size="60%")
+    assert Prune.model_validate({**values, "sparsity": {"neck": 0.3}}).budget is None
+
+
+def test_every_budget_but_the_first_is_refused_at_its_place() -> None:
+    asking = {"type": "prune", "allocation": "lamp", "sparsity": {"size": "60%"}}
+    steps = [{**asking, "targets": [role]} for role in ROLES]
+    with pytest.raises(ValidationError) as caught:
+        Recipe.model_validate({"version": 1, "modifiers": [{"type": "repair"}, *steps]})
+    places = [(fault["type"], fault["loc"]) for fault in caught.value.errors()]
+    assert places == [("R114", ("modifiers", index, "prune", "sparsity")) for index in (2, 3, 4)]

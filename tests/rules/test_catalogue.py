@@ -184,6 +184,28 @@ def test_no_data_is_told_of_a_recipe_that_names_none(place: Path) -> None:
     assert "R112 no data set is named" in done.stderr
 
 
+def test_budget_of_ap_is_not_settled_without_judging(place: Path) -> None:
+    rule = find_rule("R120")
+    text = (place / "recipes" / "demo.yaml").read_text(encoding="utf-8")
+    asking = re.sub(r"sparsity: [0-9.]+", "sparsity: {ap_drop: 0.005}", text)
+    assert asking != text
+    (place / "my_recipe.yaml").write_text(asking, encoding="utf-8")
+    refused = run_example(rule.wrong, place)
+    assert refused.returncode == 2
+    assert "R120 a budget of AP is settled by judging" in refused.stderr
+    done = run_example(rule.right, place)
+    assert done.returncode == 0, done.stderr
+
+
+def test_table_that_is_not_there_is_told(place: Path) -> None:
+    text = (place / "recipes" / "demo.yaml").read_text(encoding="utf-8")
+    measured = re.sub(r"allocation: \w+", "allocation: sensitivity\n    table: t.json", text)
+    (place / "my_recipe.yaml").write_text(measured, encoding="utf-8")
+    refused = run_example(find_rule("U907").wrong, place)
+    assert refused.returncode == 2
+    assert "best.sensitivty.json: U907 no sensitivity table here" in refused.stderr
+
+
 def test_rule_is_found_in_upper_and_lower_case() -> None:
     assert find_rule("r103") is find_rule("R103")
     assert find_rule("R103").title == "Value out of range"

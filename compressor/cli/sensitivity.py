@@ -1,0 +1,264 @@
+"""`compressor sensitivity`: what pruning each layer alone costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from compressor.cli.completion import complete_file
+from compressor.cli.console import Console, console_options
+from compressor.cli.interrupts import INTERRUPTED, unwind
+from compressor.output import check_place, staged
+from compressor.recipe.commented import YOUR_DATA, comment, commented, printable
+from compressor.recipe.schema import Recipe
+from compressor.recipe.write import check_recipe_place, write_recipe
+from compressor.report.plots import is_sensitivity_plot, measured, sensitivity_png
+from compressor.report.tables import Table, fraction
+from compressor.sensitivity_table import SENSITIVITY_SCHEMA, SensitivityTable, table_text
+
+if TYPE_CHECKING:
+    from compressor.sensitivity import By, Fuse, Score, SplitName
+
+_ENDING = ".sensitivity.json"
+_SPARSITY = 0.5  # of a recipe, unless told otherwise
+# by what is measured: images, their size, split
+_USUAL: dict[str, tuple[int, int, SplitName]] = {"output": (16, 320, "train"), "ap": (100, 640, "val")}
+
+
+def _grid(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:
+    """`0.3,0.5` as numbers."""
+    words = [word.strip() for word in text.split(",")]
+    try:
+        sparsities = tuple(float(word) for word in words)
+    except ValueError as fault:
+        raise click.BadParameter(f"{text!r} is not a list of numbers; write 0.3,0.5,0.7,0.9") from fault
+    for word, sparsity in zip(words, sparsities, strict=True):
+        if not 0 < sparsity < 1:
+            raise click.BadParameter(f"{word} is not above 0 and below 1; to zero half the weights write 0.5")
+    if len(set(sparsities)) < len(sparsities):
+        raise click.BadParameter(f"{text!r} names a sparsity twice")
+    if list(sparsities) != sorted(sparsities):
+        raise click.BadParameter(f"{text!r} is not in ascending order")
+    return sparsities
+
+
+def _utf8(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    """A name that a table can hold."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python reads a name that is not UTF-8
+        raise click.BadParameter("the name is not UTF-8 text, and a table is; rename the file")
+    return text
+
+
+@click.command(short_help="Measure what pruning each layer alone costs.")
+@console_options
+@click.argument("weights", shell_complete=complete_file, callback=_utf8)
+@click.option(
+    "--data",
+    required=True,
+    metavar="DATA",
+    shell_complete=complete_file,
+    callback=_utf8,
+    help="Folder of images, or a data set; with --by ap a data set.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["output", "ap"]),
+    default="output",
+    show_default=True,
+    help="Measure the change of the outputs, which is fast and needs no labels, or the AP lost.",
+)
+@click.option(
+    "--images", type=click.IntRange(1, 100_000), metavar="N", help="How many images: 16, or with --by ap the first 100."
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(32, 8192),
+    metavar="PIXELS",
+    help="Size of the images: 320, or with --by ap 640.",
+)
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), help="Of the data set: train, or with --by ap val."
+)
+@click.option(
+    "--sparsities",
+    default="0.2,0.4,0.6,0.75,0.85,0.93",
+    show_default=True,
+    callback=_grid,
+    help="At which to prune, ascending.",
+)
+@click.option(
+    "--score",
+    type=click.Choice(["magnitude", "raw_magnitude", "folded_magnitude"]),
+    default="magnitude",
+    show_default=True,
+    help="What makes a weight important, as in a recipe.",
+)
+@click.option(
+    "--fuse",
+    type=click.Choice(["before", "after", "never"]),
+    default="before",
+    show_default=True,
+    help="Fold BatchNorm before pruning or not, as in a recipe.",
+)
+@click.option(
+    "--repaired/--no-repaired",
+    default=None,
+    help="Solve a layer's other weights again before measuring, as a repair does; by outputs so unless told otherwise.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"Write the table here, and the plot beside it, instead of to WEIGHTS{_ENDING}.",
+)
+@click.option("--emit", type=click.Path(path_type=Path), metavar="RECIPE", help="Write a recipe that uses the table.")
+@click.option("--sparsity", type=float, metavar="FRACTION", help=f"Of the recipe; {_SPARSITY} when not given.")
+@click.option("--force", is_flag=True, help="Replace an existing table, plot and recipe.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON document.")
+def sensitivity(
+    *,
+    weights: str,
+    data: str,
+    by: By,
+    images: int | None,
+    image_size: int | None,
+    split: SplitName | None,
+    sparsities: tuple[float, ...],
+    score: Score,
+    fuse: Fuse,
+    repaired: bool | None,
+    output: Path | None,
+    emit: Path | None,
+    sparsity: float | None,
+    force: bool,
+    device: str,
+    as_json: bool,
+    console: Console,
+) -> None:
+    """Prune every convolution alone at several sparsities, and measure what each costs: a table, a plot, and with
+    --emit a recipe that takes most where it costs least. Interrupted, the same command goes on where it was.
+
+    \b
+    Example:
+      compressor sensitivity best.pt --data my_images --emit my_recipe.yaml --sparsity 0.5
+    """  # noqa: D205  # click shows the first sentence whole
+    if sparsity is not None and emit is None:
+        raise click.UsageError("--sparsity is the recipe's: name the recipe with --emit; the grid is --sparsities")
+    if by == "ap" and Path(data).is_dir():
+        raise click.UsageError("--by ap needs labels: --data names a folder of images, and must name a data set")
+    if split is not None and Path(data).is_dir():
+        raise click.UsageError("--split is of a data set, and --data names a folder of images")
+    if repaired and by == "ap":
+        raise click.UsageError("--repaired would solve by the images that are judged on: measure --by output")
+    output = output or Path(f"{Path(weights).stem}{_ENDING}")
+    _check_places(output, force=force)
+    if emit is not None:
+        check_recipe_place(emit, force=force, option="--emit")
+    notebook = output.with_name(f"{output.name}.partial.jsonl")
+    from compressor.sensitivity import Question, measure, open_subject, recipe_for
+
+    unwind()
+    usual_images, usual_size, usual_split = _USUAL[by]
+    question = Question(
+        weights=weights,
+        data=data,
+        by=by,
+        images=images or usual_images,
+        image_size=image_size or usual_size,
+        split=split or usual_split,
+        sparsities=sparsities,
+        score=score,
+        fuse=fuse,
+        repaired=by == "output" if repaired is None else repaired,
+    )
+    try:
+        subject = open_subject(question, device, console)
+        recipe = None
+        if emit is not None:
+            named = _seen_from(emit, output)
+            recipe = recipe_for(subject, named, _SPARSITY if sparsity is None else sparsity)
+        table = measure(subject, notebook, console)
+        _write(table, output, force=force)
+        if emit is not None and recipe is not None:
+            write_recipe(_recipe_text(recipe, table, emit), emit, force=force, option="--emit")
+    except KeyboardInterrupt:
+        kept = f"the same command goes on: {notebook} holds what was measured"
+        click.echo(f"\ninterrupted; {kept if notebook.exists() else 'nothing was written'}", err=True)
+        sys.exit(INTERRUPTED)
+    notebook.unlink()
+    if as_json:
+        console.result(table_text(table).rstrip())
+        return
+    console.heading(measured(table))
+    console.result(_losses(table).text())
+    console.result(f"\n{output}: the table; {_plot(output).name} beside it shows it")
+    if recipe is not None:
+        console.result(f"{emit}: {recipe.description}")
+
+
+def _plot(output: Path) -> Path:
+    """Where the plot of a table goes."""
+    return output.with_name(f"{output.name.removesuffix('.json')}.png")
+
+
+def _check_places(output: Path, *, force: bool) -> None:
+    check_place(output, "sensitivity table", "file", _is_table, force=force)
+    check_place(_plot(output), "sensitivity plot", "file", is_sensitivity_plot, force=force)
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("schema") == SENSITIVITY_SCHEMA
+
+
+def _write(table: SensitivityTable, output: Path, *, force: bool) -> None:
+    """Write table and plot aside, then put both in place."""
+    with staged(output) as folder:
+        text, picture = folder / "table", folder / "plot"
+        text.write_text(table_text(table), encoding="utf-8")
+        picture.write_bytes(sensitivity_png(table))
+        _check_places(output, force=force)
+        text.replace(output)
+        picture.replace(_plot(output))
+
+
+def _seen_from(recipe: Path, table: Path) -> str:
+    """The table as the recipe names it: from the recipe's folder."""
+    return Path(os.path.relpath(table.absolute(), recipe.absolute().parent)).as_posix()
+
+
+def _recipe_text(recipe: Recipe, table: SensitivityTable, file: Path) -> str:
+    name = printable(shlex.quote(str(file)))
+    data = "" if recipe.data else f" --data {YOUR_DATA}"
+    header = [
+        *comment(f"Takes weights where the table says that they matter least: {measured(table)}"),
+        "#",
+        f"# What it would do:  compressor plan {name}",
+        f"# To run it:         compressor apply {name}{data}",
+    ]
+    return commented(recipe, header, {})
+
+
+def _losses(table: SensitivityTable) -> Table:
+    """A row per layer, a column per sparsity."""
+    rows = tuple(
+        (layer.name, layer.role, f"{layer.weights:,}", *(_loss(table.by, loss) for _, loss in layer.points))
+        for layer in table.layers
+    )
+    shares = tuple(f"{100 * sparsity:g} %" for sparsity, _ in table.layers[0].points)
+    return Table(("layer", "role", "weights", *shares), rows, text_columns=2)
+
+
+def _loss(by: str, loss: float) -> str:
+    """AP as everywhere; a change of the outputs runs over many powers of ten."""
+    return fraction(loss) if by == "ap" else f"{loss:.2e}"

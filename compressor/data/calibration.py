@@ -1,0 +1,92 @@
+"""Images without labels, by which a repair sees what a network's layers are given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compressor.data.dataset import load_dataset, split_images
+from compressor.data.image_file import decode
+from compressor.data.letterbox import letterbox, resize_to_fit
+from compressor.data.sources import find_images
+from compressor.errors import DatasetError, Diagnostic
+
+
+def find_calibration_images(source: str, split: str) -> list[Path]:
+    """The images a repair may draw from, sorted by path.
+
+    Args:
+        source: a folder of images, or whatever `load_dataset` takes.
+        split: of the data set.
+
+    Raises:
+        DatasetError: D402, D403 as `read_split`; D404 there is no image.
+    """
+    folder = Path(source)
+    files = find_images((folder,))[0] if folder.is_dir() else split_images(load_dataset(source), split)
+    if not files:
+        help_text = "name a folder of images, or a data set with a split of them"
+        raise DatasetError(Diagnostic("D404", "there is no image to calibrate with", source, help=help_text))
+    return files
+
+
+def draw(files: Sequence[Path], count: int, seed: int) -> list[Path]:
+    """Some of the files, the same for the same seed on every machine; all where there are fewer."""
+    order = np.random.RandomState(seed).permutation(len(files))
+    return [files[i] for i in order[:count]]
+
+
+def load_images(files: Sequence[Path], image_size: int) -> Tensor:
+    """Images scaled to fit and centred on a grey square, as the network sees them.
+
+    Args:
+        files: their paths.
+        image_size: pixels; a multiple of the network's stride.
+
+    Returns:
+        (N, 3, image_size, image_size) float32 in [0, 1], RGB.
+
+    Raises:
+        DatasetError: D405 an image cannot be read.
+    """
+    images = np.empty((len(files), 3, image_size, image_size), np.uint8)
+    for out, file in zip(images, files, strict=True):
+        try:
+            image = decode(file.read_bytes())
+        except OSError as fault:
+            message = f"cannot read this image: {fault.strerror or fault}"
+            raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it")) from fault
+        if image is None:
+            message = "this image cannot be decoded"
+            raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it"))
+        square, _, _ = letterbox(resize_to_fit(image, image_size, "ceil"), (image_size, image_size))
+        out[...] = square[:, :, ::-1].transpose(2, 0, 1)
+    return torch.from_numpy(images).float() / 255
+
+
+def random_crops(images: Tensor, size: int, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless batches of square crops, mirrored half of the time; the same for the same state of the generator.
+
+    Args:
+        images: (N, 3, H, W).
+        size: pixels; the whole image where that is smaller.
+        count: crops at a time, as even a share of each image as can be.
+        generator: of the CPU; decides which.
+    """
+    images_known, _, height, width = images.shape
+    size = min(size, height, width)
+    while True:
+        rounds = math.ceil(count / images_known)
+        order = torch.cat([torch.randperm(images_known, generator=generator) for _ in range(rounds)])
+        crops = []
+        for i in order[:count].tolist():
+            top = int(torch.randint(height - size + 1, (1,), generator=generator))
+            left = int(torch.randint(width - size + 1, (1,), generator=generator))
+            crop = images[i, :, top : top + size, left : left + size]
+            crops.append(crop.flip(2) if torch.rand(1, generator=generator) < 0.5 else crop)
+        yield torch.stack(crops)

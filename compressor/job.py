@@ -1,0 +1,200 @@
+"""A recipe with its weights, the steps it compiles to, and all that these need; carried out, and made ready to save."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from compressor.artifact.load import LoadedModel, fetch_and_load
+from compressor.artifact.save import round_to_dtype, unfolded_storage
+from compressor.data.batches import fit_image_size
+from compressor.data.calibration import draw, find_calibration_images, load_images
+from compressor.errors import DatasetError, Diagnostic, RecipeError, RunError
+from compressor.modifiers import Materials, apply_steps, foresee_steps
+from compressor.modifiers.order import Step, Tables, steps_of
+from compressor.plan.layers import convolutions
+from compressor.progress import Progress
+from compressor.recipe.load import RecipeFile
+from compressor.recipe.schema import Calibration, Prune, Recipe
+from compressor.results import Change
+from compressor.sensitivity_table import load_table
+from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.fuse import fuse
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a recipe is about to be done to.
+
+    Attributes:
+        recipe_file: the recipe.
+        path: the source weights.
+        model: as the modifiers take it.
+        unfused: the model as it was loaded; may hold the result without rounding, see `storage`.
+        steps: every modifier with the layers of `model` that it touches.
+        tables: sensitivity tables that modifiers name.
+    """
+
+    recipe_file: RecipeFile
+    path: Path
+    model: YOLOv5
+    unfused: YOLOv5
+    steps: list[Step]
+    tables: Tables
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return self.recipe_file.recipe
+
+
+def open_job(recipe_file: RecipeFile, progress: Progress) -> Job:
+    """Load the recipe's weights and check every step on them: what does not fit is told at once.
+
+    Raises:
+        RecipeError: R111 the recipe names no weights.
+        CheckpointError, DownloadError: see `fetch_and_load`.
+        InputError: see `load_table`.
+        PlanError: see `steps_of`.
+    """
+    path, source = _load_source(recipe_file, progress)
+    folder = recipe_file.path.parent
+    names = {step.table for step in recipe_file.recipe.modifiers if isinstance(step, Prune) and step.table}
+    return _job(recipe_file, path, source.model, {name: load_table(folder / name) for name in sorted(names)})
+
+
+def with_sparsity(job: Job, index: int, sparsity: float) -> Job:
+    """The same job from the start, with a number where modifier `index` asked for a budget.
+
+    Raises:
+        PlanError: see `steps_of`.
+    """
+    recipe = job.recipe
+    modifiers = list(recipe.modifiers)
+    modifiers[index] = modifiers[index].model_copy(update={"sparsity": sparsity})
+    settled = recipe.model_copy(update={"modifiers": tuple(modifiers)})
+    return _job(replace(job.recipe_file, recipe=settled), job.path, job.unfused, job.tables)
+
+
+def _job(recipe_file: RecipeFile, path: Path, source: YOLOv5, tables: Tables) -> Job:
+    model = copy.deepcopy(source)
+    if recipe_file.recipe.model.fuse == "before":
+        fuse(model)
+    layers = convolutions(model, source)
+    return Job(
+        recipe_file, path, model, source, steps_of(recipe_file.recipe.modifiers, layers, recipe_file, tables), tables
+    )
+
+
+def _load_source(recipe_file: RecipeFile, progress: Progress) -> tuple[Path, LoadedModel]:
+    weights = recipe_file.recipe.model.weights
+    if weights is None:
+        place = recipe_file.place("model")
+        help_text = "name them with --weights, or in the recipe: model: {weights: yolov5s.pt}"
+        raise RecipeError(place.diagnostic("R111", "no weights are named", help_text))
+    with progress.step(f"load {weights}"):
+        return fetch_and_load(weights, progress)
+
+
+class CalibrationImages:
+    """Gives each step the calibration images it asks for; those asked for last are kept.
+
+    Args:
+        recipe_file: names the data set that they are drawn from where a step does not.
+        judged: images that the evaluation judges on.
+        stride: the largest of the network; image sizes are rounded up to it.
+        progress: told of reading them.
+    """
+
+    def __init__(self, recipe_file: RecipeFile, judged: Iterable[Path], stride: int, progress: Progress) -> None:
+        self.recipe_file = recipe_file
+        self.judged = frozenset(path.resolve() for path in judged)
+        self.stride = stride
+        self.progress = progress
+        self.last: tuple[Calibration, Tensor] | None = None
+
+    def __call__(self, wanted: Calibration) -> Tensor:
+        """(N, 3, S, S) in [0, 1].
+
+        Raises:
+            RecipeError, DatasetError: see `files` and `load_images`.
+        """
+        if self.last is None or self.last[0] != wanted:
+            files = self.files(wanted)
+            with self.progress.step(f"read {len(files)} calibration images"):
+                self.last = wanted, load_images(files, fit_image_size(wanted.image_size, self.stride))
+        return self.last[1]
+
+    def check(self) -> None:
+        """Refuse what a step asks for before any work is done.
+
+        Raises:
+            RecipeError, DatasetError: see `files`.
+        """
+        for step in self.recipe_file.recipe.modifiers:
+            if step.calibration is not None:
+                self.files(step.calibration)
+
+    def files(self, wanted: Calibration) -> list[Path]:
+        """The images that a step draws.
+
+        Raises:
+            RecipeError: R112 neither the step nor the recipe names a data set.
+            DatasetError: D411 an image is judged on as well; see also `find_calibration_images`.
+        """
+        source = wanted.data or self.recipe_file.recipe.data
+        if source is None:
+            help_text = "name it with --data, or in the step: calibration: {data: FOLDER}"
+            fault = self.recipe_file.place().diagnostic("R112", "no data set to calibrate with is named", help_text)
+            raise RecipeError(fault)
+        files = draw(find_calibration_images(source, wanted.split), wanted.images, wanted.seed)
+        both = [] if wanted.judged else [file for file in files if file.resolve() in self.judged]
+        if both:
+            message = f"{len(both)} of the {len(files)} calibration images are judged on too, such as {both[0].name}"
+            help_text = "name other images: calibration: {data: FOLDER}; or accept it: calibration: {judged: true}"
+            raise DatasetError(Diagnostic("D411", message, source, help=help_text))
+        return files
+
+
+def modify(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> tuple[Change, ...]:
+    """Carry out every step on the job's model, then fold its BatchNorm where the recipe says so."""
+    changes = apply_steps(job.steps, Materials(job.model, images, job.tables, device), progress)
+    return _finished(job, changes)
+
+
+def foresee(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> tuple[Change, ...]:
+    """What `modify` would count, without the repairs: the job's model has the zeros that it would have."""
+    changes = foresee_steps(job.steps, Materials(job.model, images, job.tables, device), progress)
+    return _finished(job, changes)
+
+
+def _finished(job: Job, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    if job.recipe.model.fuse == "after":
+        fuse(job.model)
+    return changes
+
+
+def storage(job: Job, changes: tuple[Change, ...]) -> tuple[YOLOv5, list[str]]:
+    """What the file will hold of the model; where that is not exact, the model is rounded to it. And what to warn of.
+
+    Raises:
+        RunError: E802 a pruned weight is not zero any more.
+    """
+    dtype, model = job.recipe.artifact.dtype, job.model
+    stored = unfolded_storage(model, job.unfused, dtype) if model.fused and not job.unfused.fused else None
+    if stored is None:
+        round_to_dtype(model, dtype)
+    planned = {layer.name: layer.zeros_after for change in changes for layer in change.layers}
+    surplus = 0
+    for layer in convolutions(model):
+        if layer.zeros < planned.get(layer.name, 0):
+            message = f"{layer.name} holds {layer.zeros} zeros, planned were {planned[layer.name]}"
+            raise RunError(Diagnostic("E802", message, help="this is a fault of compressor; please report it"))
+        surplus += layer.zeros - planned.get(layer.name, layer.zeros)
+    warnings = [f"{surplus:,} kept weights are too small for {dtype} and became zero"] if surplus else []
+    return stored or model, warnings

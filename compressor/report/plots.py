@@ -1,0 +1,116 @@
+"""Results as pictures."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING
+
+from compressor.sensitivity_table import SensitivityTable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SOFTWARE = "compressor sensitivity"  # written into the picture, by which it is known again
+_HEAD = 4096  # bytes of a file that hold it
+_ROW = 0.17  # inches for one layer
+_LETTERS = 110  # of a line above the marks
+_MARKERS = "osD^vPX*"  # a sparsity is told by colour and by shape
+_LOSSES = {
+    "output": "Change of the outputs",
+    "ap": "AP lost",
+}
+
+
+def measured(table: SensitivityTable) -> str:
+    """What the losses of a table are."""
+    images = f"{table.images} image{'s' if table.images > 1 else ''}"
+    how = "pruned and solved again" if table.repaired else "pruned"
+    what = f"{_LOSSES.get(table.by, table.by)} where one layer alone is {how}"
+    return f"{what}: {images}, score {table.score}, fuse {table.fuse}"
+
+
+def sensitivity_png(table: SensitivityTable) -> bytes:
+    """A row per layer in model order, a mark per sparsity, on a logarithmic scale of the loss; as a PNG file."""
+    # matplotlib takes half a second to import, and only this needs it
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(10, 2.4 + _ROW * len(table.layers)), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _draw_losses(axes, table)
+    _draw_layers(axes, table)
+    what, _, how = measured(table).partition(": ")
+    lines = (f"{Path(table.weights).name} on {table.data}", what, how)
+    title = "\n".join(shorten(line, _LETTERS, placeholder=" ...") for line in lines)
+    axes.set_title(title, fontsize=10, loc="left", parse_math=False)
+    picture = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name may hold any letter
+        figure.savefig(picture, format="png", metadata={"Software": _SOFTWARE})
+    return picture.getvalue()
+
+
+def is_sensitivity_plot(path: Path) -> bool:
+    """Whether a file is a picture that `sensitivity_png` made."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return head.startswith(b"\x89PNG\r\n") and f"Software\0{_SOFTWARE}".encode() in head
+
+
+def _draw_losses(axes: Axes, table: SensitivityTable) -> None:
+    """The marks, and a line between those of each layer."""
+    from matplotlib import colormaps  # noqa: PLC0415  # as above
+
+    sparsities = sorted({sparsity for layer in table.layers for sparsity, _ in layer.points})
+    floor = _floor([loss for layer in table.layers for _, loss in layer.points])
+    for row, layer in enumerate(table.layers):
+        shown = [max(loss, floor) for _, loss in layer.points]
+        axes.plot([min(shown), max(shown)], [row, row], color="0.8", linewidth=1, zorder=1)
+    for i, sparsity in enumerate(sparsities):
+        marks = [(row, loss) for row, layer in enumerate(table.layers) for s, loss in layer.points if s == sparsity]
+        colour = colormaps["viridis"](0.9 * i / max(len(sparsities) - 1, 1))
+        faces = [colour if loss > 0 else (1.0, 1.0, 1.0, 1.0) for _, loss in marks]
+        axes.scatter(
+            [max(loss, floor) for _, loss in marks],
+            [row for row, _ in marks],
+            s=22,
+            marker=_MARKERS[i % len(_MARKERS)],
+            facecolors=faces,
+            edgecolors=[colour],
+            label=f"{100 * sparsity:g} % zeros",
+            zorder=2,
+        )
+    axes.set_xscale("log")
+    gains = any(loss <= 0 for layer in table.layers for _, loss in layer.points)
+    axes.set_xlabel("loss; hollow marks at the left: none, or a gain" if gains else "loss")
+    axes.grid(axis="x", color="0.9")
+    axes.tick_params(axis="x", top=True, labeltop=True)
+    axes.figure.legend(loc="outside lower center", ncols=min(len(sparsities), 8), fontsize=9, frameon=False)
+
+
+def _draw_layers(axes: Axes, table: SensitivityTable) -> None:
+    """The layers' names down the side, the network's input on top, and a shade for every other role."""
+    count = len(table.layers)
+    axes.set_yticks(range(count), [layer.name for layer in table.layers], fontsize=7)
+    axes.set_ylim(count - 0.5, -0.5)
+    runs = groupby(range(count), key=lambda row: table.layers[row].role)
+    for i, (role, rows) in enumerate(runs):
+        first, *others = rows
+        last = [first, *others][-1]
+        axes.axhspan(first - 0.5, last + 0.5, color="0.96" if i % 2 else "white", zorder=0)
+        place = axes.get_yaxis_transform()
+        axes.text(1.01, (first + last) / 2, role, transform=place, fontsize=8, verticalalignment="center")
+
+
+def _floor(losses: Sequence[float]) -> float:
+    """Where on a logarithmic scale a loss of zero or below is shown: left of all others."""
+    return min((loss for loss in losses if loss > 0), default=1.0) / 2

@@ -1,0 +1,102 @@
+"""A small network in which signals live in every layer, and pictures for it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from compressor.modifiers.prune import prune
+from compressor.modifiers.repair import Subject
+from compressor.plan.layers import Layer, convolutions
+from compressor.recipe.schema import Prune
+from compressor.yolov5.build import YOLOv5, build
+from compressor.yolov5.fuse import fuse
+from tests.tiny import NAMES, tiny_model
+
+CPU = torch.device("cpu")
+
+
+@cache
+def pictures(count: int = 8, size: int = 64, seed: int = 0) -> Tensor:
+    """(count, 3, size, size) in [0, 1]: smooth patches of colour under a little noise."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 6, 6, generator=generator)
+    noise = torch.rand(count, 3, size, size, generator=generator)
+    return 0.8 * interpolate(coarse, (size, size), mode="bilinear") + 0.2 * noise
+
+
+def grouped_model() -> YOLOv5:
+    """A model whose `model.1.conv` has two channel groups, as an architecture of one's own may."""
+    stock = tiny_model().architecture
+    grouped = replace(stock.backbone[1], args=(*stock.backbone[1].args, 1, 2))
+    return _enlivened(build(replace(stock, backbone=(stock.backbone[0], grouped, *stock.backbone[2:])), NAMES))
+
+
+@cache
+def _live() -> YOLOv5:
+    return _enlivened(tiny_model())
+
+
+def _enlivened(model: YOLOv5) -> YOLOv5:
+    """Given BatchNorm of both signs, and the statistics of the pictures."""
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a plain mean
+            module.weight.copy_(0.5 + torch.rand(module.weight.shape, generator=generator))
+            module.weight[::3] *= -1
+            module.bias.copy_(torch.rand(module.bias.shape, generator=generator) - 0.3)
+    model.train()
+    model(pictures())
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.03
+    return model.eval()
+
+
+def live_model(*, fused: bool = False) -> YOLOv5:
+    """A model of one's own."""
+    model = copy.deepcopy(_live())
+    return fuse(model) if fused else model
+
+
+def pruned(*, fused: bool = False, sparsity: float = 0.5, pattern: str | None = None) -> tuple[Subject, list[Layer]]:
+    """A dense model with a copy pruned by magnitude, uniformly or to a pattern without the stem, and all its layers."""
+    dense = live_model(fused=fused)
+    model = copy.deepcopy(dense)
+    layers = convolutions(model)
+    if pattern is None:
+        modifier, chosen = Prune(type="prune", allocation="uniform", sparsity=sparsity), layers
+    else:
+        modifier, chosen = Prune(type="prune", pattern=pattern), layers[1:]
+    prune(chosen, modifier)
+    return Subject(model, dense, {layer.name: modifier.n_of_m for layer in chosen}), list(layers)
+
+
+def inputs_and_outputs(model: YOLOv5, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """What every convolution is given and gives before BatchNorm, in the order in which they run."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def watch(name: str, conv: nn.Conv2d) -> torch.utils.hooks.RemovableHandle:
+        def hook(_module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            found[name] = inputs[0].clone(), output.clone()
+
+        return conv.register_forward_hook(hook)
+
+    handles = [watch(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    model(images)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def hooks_left(model: nn.Module) -> int:
+    """Forward hooks that somebody forgot."""
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())

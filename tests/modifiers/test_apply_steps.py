@@ -1,0 +1,182 @@
+"""Whole lists of steps, as a run and a plan carry them out."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from compressor.modifiers import Materials, apply_steps, foresee_steps, patterns
+from compressor.modifiers.order import Step, steps_of
+from compressor.modifiers.scores import scaled_magnitude
+from compressor.plan.layers import Layer, convolutions
+from compressor.progress import Silent
+from compressor.recipe.load import load_recipe
+from compressor.recipe.schema import Calibration
+from compressor.sensitivity_table import LayerLosses, SensitivityTable
+from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.fuse import fuse
+from tests.modifiers.networks import CPU, live_model, pictures
+
+FEW = "targets: [stem, 'model.2.*', 'model.18.*']"  # quick, and of every kind
+
+
+def images(wanted: Calibration) -> Tensor:
+    return pictures()[: wanted.images]
+
+
+def read(path: Path, model: YOLOv5, *lines: str, raw: YOLOv5 | None = None) -> tuple[list[Step], Materials]:
+    """The steps of a recipe on the model."""
+    path.write_text("version: 1\nmodifiers:\n" + "".join(f"  - {{{line}}}\n" for line in lines), encoding="utf-8")
+    recipe_file = load_recipe(path)
+    layers = convolutions(model, raw)
+    losses = tuple(LayerLosses(x.name, x.role, x.weight.numel(), ((0.4, 1.0 + len(x.name)),)) for x in layers)
+    tables = {"t.json": SensitivityTable("w", "0", "never", "magnitude", "output", False, "d", 1, 320, "train", losses)}
+    steps = steps_of(recipe_file.recipe.modifiers, layers, recipe_file, tables)
+    return steps, Materials(model, images, tables, CPU)
+
+
+class Watch(Silent):
+    """Remembers which weights of some layers are zero after each step."""
+
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self.layers = layers
+        self.zeros: list[list[Tensor]] = []
+
+    def note(self, text: str) -> None:
+        self.zeros.append([layer.weight == 0 for layer in self.layers])
+
+
+METHODS = st.sampled_from(["bias", "moments", "least_squares", "obs", "distill, steps: 2, crop: 64", "batchnorm"])
+PRUNES = st.sampled_from(
+    [
+        "pattern: '2:4', ignore: [stem]",
+        "allocation: uniform, sparsity: 0.4",
+        "allocation: global, sparsity: 0.4, score: folded_magnitude",
+        "allocation: lamp, sparsity: 0.4, score: raw_magnitude",
+        "allocation: erk, sparsity: 0.4, score: random",
+        "allocation: sensitivity, table: t.json, sparsity: 0.4, score: wanda",
+    ]
+)
+
+
+@settings(max_examples=10, phases=[Phase.generate])
+@given(PRUNES, METHODS, st.booleans())
+def test_a_later_prune_revives_no_zero(
+    tmp_path_factory: pytest.TempPathFactory, how: str, method: str, raw: bool
+) -> None:
+    model = live_model(fused=not raw and method != "batchnorm")
+    prune, repair = f"type: prune, {FEW}, {how}", f"type: repair, method: {method}"
+    few, last = f"{repair}, {FEW}", f"type: prune, {FEW}, allocation: uniform, sparsity: 0.7"
+    steps, materials = read(tmp_path_factory.getbasetemp() / "r.yaml", model, prune, few, last, raw=live_model())
+    watch = Watch(steps[1][0])
+    apply_steps(steps, materials, watch)
+    for pruned, repaired, pruned_again in zip(*watch.zeros, strict=True):
+        assert int(pruned.sum()) == int(repaired.sum())
+        assert method == "obs" or torch.equal(pruned, repaired)
+        assert bool(pruned_again[repaired].all())
+        assert int(pruned_again.sum()) == max(int(repaired.sum()), round(0.7 * repaired.numel()))
+    assert any(bool(zeros.any()) for zeros in watch.zeros[0])
+
+
+def test_a_plan_counts_what_a_run_does(tmp_path: Path) -> None:
+    lines = (
+        f"type: prune, {FEW}, allocation: global, sparsity: 0.3, score: wanda, calibration: {{images: 4}}",
+        f"type: repair, {FEW}, calibration: {{images: 3}}",
+        f"type: prune, {FEW}, allocation: erk, sparsity: 0.6",
+    )
+    counted, summaries = [], []
+    for carry_out in (apply_steps, foresee_steps):
+        steps, materials = read(tmp_path / "r.yaml", live_model(), *lines)
+        changes = carry_out(steps, materials, Silent())
+        counted.append([change.pruned for change in changes])
+        summaries.append([change.summary for change in changes])
+        assert sum(layer.zeros for layer in steps[0][0]) == changes[-1].zeros
+    assert counted[0] == counted[1] and counted[0][1] == 0 < counted[0][0] < counted[0][2]
+    assert "least squares on 3 unlabelled images" in summaries[0][1] and summaries[0][0] == summaries[1][0]
+
+
+def test_a_run_of_prunes_needs_no_copy_and_no_images(tmp_path: Path) -> None:
+    model = live_model()
+    steps, _ = read(tmp_path / "r.yaml", model, "type: prune, allocation: uniform, sparsity: 0.3")
+
+    def refuse(_: Calibration) -> Tensor:
+        raise AssertionError
+
+    apply_steps(steps, Materials(model, refuse, {}, CPU), Silent())
+    assert sum(layer.zeros for layer in convolutions(model)) == sum(round(0.3 * x.weight.numel()) for x in steps[0][0])
+
+
+def test_wanda_looks_at_the_model_as_the_step_finds_it(tmp_path: Path) -> None:
+    wanda = "type: prune, targets: ['model.2.cv3.conv'], allocation: uniform, sparsity: 0.5, score: wanda"
+    emptied = "type: prune, targets: ['model.2.cv2.conv'], allocation: uniform, sparsity: 0.9"
+    kept = []
+    for lines in ((wanda,), (emptied, wanda)):
+        steps, materials = read(tmp_path / "r.yaml", live_model(), *lines)
+        apply_steps(steps, materials, Silent())
+        kept.append(steps[-1][0][0].weight != 0)
+    assert not torch.equal(*kept)
+
+
+def test_every_repair_aims_at_the_model_before_all_steps(tmp_path: Path) -> None:
+    model, dense = live_model(fused=True), live_model(fused=True)
+    lines = ("type: prune, allocation: uniform, sparsity: 0.2", "type: prune, allocation: uniform, sparsity: 0.5")
+    steps, materials = read(tmp_path / "r.yaml", model, lines[0], "type: repair, method: bias", *lines[1:])
+    bias = steps[1]
+    apply_steps([*steps, bias], materials, Silent())
+    for ours, theirs in zip(model(pictures()), dense(pictures()), strict=True):
+        found, wanted = ours.mean(dim=(0, 2, 3)), theirs.mean(dim=(0, 2, 3))
+        torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
+
+
+def test_a_score_sees_batchnorm_as_a_repair_left_it(tmp_path: Path) -> None:
+    model = live_model()
+    before = "type: prune, allocation: uniform, sparsity: 0.2"
+    after = "type: prune, allocation: global, sparsity: 0.5, score: folded_magnitude"
+    steps, materials = read(tmp_path / "r.yaml", model, before, "type: repair, method: batchnorm", after)
+    apply_steps(steps[:2], materials, Silent())
+    scores = [scaled_magnitude(layer, folded=True) for layer in convolutions(model)]
+    everything = torch.cat([torch.from_numpy(each) for each in scores])
+    threshold = everything.sort().values[round(0.5 * everything.numel())]
+    apply_steps(steps[2:], materials, Silent())
+    folded = fuse(model)
+    kept = torch.cat([layer.weight.view(-1) for layer in convolutions(folded)])
+    assert float(kept[kept != 0].abs().min()) == pytest.approx(float(threshold), rel=1e-4)
+
+
+def test_a_repair_is_told_the_pattern_of_the_last_prune(tmp_path: Path) -> None:
+    lines = (
+        "type: prune, targets: [neck], pattern: '2:4'",
+        "type: prune, targets: [backbone], allocation: uniform, sparsity: 0.3",
+        "type: repair, method: bias",
+        "type: prune, targets: ['model.23.*'], allocation: uniform, sparsity: 0.7",
+    )
+    steps, _ = read(tmp_path / "r.yaml", live_model(), *lines)
+    found = patterns(steps[:3])
+    assert found["model.13.cv1.conv"] == found["model.23.cv1.conv"] == (2, 4)
+    assert found["model.1.conv"] is None and "model.0.conv" not in found
+    assert patterns(steps)["model.23.cv1.conv"] is None
+
+
+def test_obs_after_a_pattern_keeps_the_pattern(tmp_path: Path) -> None:
+    model = live_model()
+    pattern, obs = "type: prune, targets: ['model.2.*'], pattern: '2:4'", "type: repair, method: obs"
+    steps, materials = read(tmp_path / "r.yaml", model, pattern, f"{obs}, targets: ['model.2.*']")
+    apply_steps(steps, materials, Silent())
+    for layer in steps[0][0]:
+        for start in range(0, layer.weight.shape[1], 4):
+            kept = (layer.weight[:, start : start + 4] != 0).sum(dim=1)
+            assert bool((kept == 2).all())
+
+
+def test_the_model_keeps_its_modules(tmp_path: Path) -> None:
+    """A budget tries many sparsities on one model, so nothing may be left on it."""
+    model = live_model()
+    before = {name: type(module) for name, module in model.named_modules()}
+    lines = (f"type: prune, {FEW}, allocation: uniform, sparsity: 0.3", f"type: repair, {FEW}, method: moments")
+    steps, materials = read(tmp_path / "r.yaml", model, *lines)
+    apply_steps(steps, materials, Silent())
+    assert {name: type(module) for name, module in model.named_modules()} == before
+    assert not any(isinstance(each, nn.Parameter) and each.requires_grad for each in model.parameters())
