@@ -36,6 +36,7 @@ from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
 from compressor.recipe.schema import Evaluation
+from compressor.run_folder import sha256
 from compressor.yolov5.build import YOLOv5
 
 FOLDER = Path(__file__).parent
@@ -65,8 +66,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a cell came to; the interval is that of the share kept, 95 %, over images drawn again."""
+    """What a cell came to; the interval is that of the share kept, 95 %, over images drawn again.
 
+    The key is all that figures may depend on beside the cell: figures of other weights or images are not these.
+    """
+
+    key: str
     name: str
     AP: float
     share: float
@@ -167,16 +172,23 @@ class Bench:
         low, high = np.quantile(resampled / dense_resampled, (0.025, 0.975))
         layers = convolutions(job.model)
         sparsity = sum(layer.zeros for layer in layers) / sum(layer.weight.numel() for layer in layers)
-        return Figure(cell.name, found, found / dense, float(low), float(high), sparsity, cpu_s)
+        return Figure(key(options), cell.name, found, found / dense, float(low), float(high), sparsity, cpu_s)
 
 
 def load_judge(options: argparse.Namespace) -> Judge:
     return make_judge(read_split(load_dataset(options.data), "val"), Evaluation(batch_size=1), CPU)
 
 
-def known() -> dict[str, Figure]:
+def key(options: argparse.Namespace) -> str:
+    digest = sha256(Path(options.weights))[:12]
+    folder = Path(options.calibrate)
+    return f"{digest}, {Path(options.data).name}, {options.images} of {folder.parent.name}/{folder.name}"
+
+
+def known(options: argparse.Namespace) -> dict[str, Figure]:
     lines = DONE.read_text(encoding="utf-8").splitlines() if DONE.exists() else []
-    return {figure.name: figure for figure in (Figure(**json.loads(line)) for line in lines)}
+    figures = (Figure(**json.loads(line)) for line in lines)
+    return {figure.name: figure for figure in figures if figure.key == key(options)}
 
 
 def tables(figures: dict[str, Figure], options: argparse.Namespace) -> str:
@@ -187,7 +199,7 @@ def tables(figures: dict[str, Figure], options: argparse.Namespace) -> str:
         f"`{Path(options.weights).name}`, judged on `{Path(options.data).name}`, batch 1, float16 as saved; calibrated "
         f"on {options.images} images of `{Path(options.calibrate).parent.name}`, none of which is judged on. Share: of "
         f"the dense model's AP, with a 95 % interval from {RESAMPLES} paired bootstrap resamples of the images. CPU "
-        f"seconds: of the modifiers, in one thread, on {platform.machine()} with other work on the machine.",
+        f"seconds: of the modifiers, in one thread, on {platform.machine()}; the load was {load()}.",
     ]
     for goal in (*(f"{100 * sparsity:g} %" for sparsity in SPARSITIES), "2:4"):
         mine = sorted((f for f in figures.values() if f.name.startswith(f"{goal} / ")), key=lambda f: -f.AP)
@@ -207,7 +219,13 @@ def tables(figures: dict[str, Figure], options: argparse.Namespace) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def load() -> str:
+    """What else the machine did, as the mean number of running processes."""
+    return " ".join(f"{value:.1f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+
+
 def main() -> None:
+    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True)
     parser.add_argument("--data", required=True, help="dataset YAML whose val split is judged on")
@@ -220,15 +238,15 @@ def main() -> None:
     bench = None
     chosen = dict.fromkeys(cell for cell in cells() if options.only in cell.name)
     for index, cell in enumerate(chosen):
-        if index % parts != part or cell.name in known():
+        if index % parts != part or cell.name in known(options):
             continue
         bench = bench or Bench(load_judge(options))
         figure = bench.figure(cell, opened(cell, options), options)
         with DONE.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(figure)) + "\n")
         print(f"{cell.name}: AP {figure.AP:.4f}, {100 * figure.share:.1f} % kept, {figure.cpu_s:.0f} CPU s", flush=True)
-    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads")
-    TABLE.write_text(tables(known(), options), encoding="utf-8")
+    print(f"{os.cpu_count()} cores, load {load()}")
+    TABLE.write_text(tables(known(options), options), encoding="utf-8")
 
 
 if __name__ == "__main__":

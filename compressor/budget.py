@@ -86,16 +86,14 @@ class Seeker:
         _, budget = self.asked
         assert budget.ap_drop is not None and budget.images is not None
         part = _part(judge, budget.images)
-        within = self._within(part, budget.ap_drop, self._ap(part, None))
+        dense = self._ap(judge, None) if baseline is None else baseline
+        within = self._within(part, budget.ap_drop, dense if part is judge else self._ap(part, None))
         steps = range(1, int(MOST * AP_STEPS) + 1)
         best = bisect_left(steps, True, key=lambda step: not within(step / AP_STEPS))  # so many steps are within
-        if len(part.split.samples) < len(judge.split.samples):
-            dense = self._ap(judge, None) if baseline is None else baseline
+        if part is not judge:
             confirmed = self._within(judge, budget.ap_drop, dense)
             while best > 0 and not confirmed(best / AP_STEPS):
                 best -= 1
-        else:
-            dense = self._ap(judge, None) if baseline is None else baseline
         if best == 0:
             message = f"even {1 / AP_STEPS:g} of sparsity loses more than {budget.ap_drop:g} AP"
             raise self._refused(message, "allow more, or add a repair to the recipe")

@@ -26,10 +26,11 @@ from compressor.plan.targets import targeted
 from compressor.progress import Progress, Silent
 from compressor.recipe.load import check_part
 from compressor.recipe.nodes import Place
-from compressor.recipe.schema import Calibration, Evaluation, Model, Prune, Recipe, Repair
+from compressor.recipe.schema import Evaluation, Model, Prune, Recipe
 from compressor.run_folder import sha256
 from compressor.sensitivity_notebook import Notebook
 from compressor.sensitivity_table import LayerLosses, SensitivityTable
+from compressor.starter import repair_step
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse
 
@@ -250,7 +251,7 @@ class _Options:
 
 
 def recipe_for(subject: Subject, table: str, sparsity: float) -> Recipe:
-    """A recipe that shares out a sparsity by the losses, and repairs what is left.
+    """A recipe that shares out a sparsity by the losses, and repairs what is left unless they were measured without.
 
     Args:
         subject: what was measured.
@@ -269,12 +270,13 @@ def recipe_for(subject: Subject, table: str, sparsity: float) -> Recipe:
     data = {"data": question.data}
     if Path(question.data).is_dir():
         calibration, data = data, {}
+    repairs = question.repaired or question.by == "ap"
     parts = {
         "version": 1,
         "description": f"{model.architecture.name} loses {100 * sparsity:g} % of its convolution weights where "
-        "measured losses are smallest, and the rest is repaired.",
+        f"measured losses are smallest{', and the rest is repaired' if repairs else ''}.",
         "model": Model(weights=question.weights, fuse=question.fuse),
-        "modifiers": (step, Repair(type="repair", calibration=Calibration(**calibration))),
+        "modifiers": (step, repair_step("least_squares", **calibration)) if repairs else (step,),
         "evaluation": Evaluation(image_size=1280) if max(model.strides) > 32 else Evaluation(),
         **data,
     }

@@ -33,7 +33,7 @@ from compressor.yolov5.fuse import fuse
 # What measured figures decided, see docs/accuracy.md: which zeros cost the least AP once the rest is repaired.
 ALLOCATION = "lamp"
 SPARSITY = 0.3
-IMAGES = 128  # to repair by, one crop of each; more keep a little more AP and take more time and memory
+IMAGES, CROP = 128, 512  # to repair by, one crop of each; more keep more AP, and take more time and memory
 
 _STEPS = 1000  # the search for a sparsity goes by tenths of a per cent ...
 _MOST = 990  # ... up to 99 %
@@ -168,7 +168,7 @@ class _Candidates:
             "version": 1,
             "description": f"{self.source.architecture.name} {self.goal}",
             "model": Model(weights=self.weights),
-            "modifiers": (modifier, _repair(method)),
+            "modifiers": (modifier, repair_step(method)),
             "evaluation": self.evaluation,
             "artifact": self.artifact,
         }
@@ -278,8 +278,10 @@ def _out_of_reach(place: str, message: str, help_text: str) -> InputError:
     return InputError(Diagnostic("U905", message, place, help=help_text))
 
 
-def _repair(method: Literal["obs", "least_squares"]) -> Repair:
-    return Repair(type="repair", method=method, calibration=Calibration(images=IMAGES), crops=1)
+def repair_step(method: Literal["obs", "least_squares"], **calibration: Any) -> Repair:
+    """The repair that is proposed, unless `calibration` says otherwise of its images."""
+    images = check_part(Calibration, {"images": IMAGES, **calibration})
+    return Repair(type="repair", method=method, calibration=images, crops=1, crop=CROP)
 
 
 def _n_of_m(pattern: str, ignore: tuple[str, ...] = ()) -> Prune:

@@ -134,6 +134,12 @@ def test_the_highest_sparsity_within_the_budget_is_found(tmp_path: Path, monkeyp
     assert search.baseline_AP == 0.5
 
 
+def test_the_dense_model_is_not_judged_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.1, "images": 6}), lambda zeros, _: 0.5 - zeros, monkeypatch)
+    assert seeker.by_ap(judge, 0.5)[1].sparsity == 0.1
+    assert (0.0, 6) not in judge.asked
+
+
 def test_what_the_part_allows_is_confirmed_on_all_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def verdict(zeros: float, images: int) -> float:
         return 0.5 - max(0.0, zeros - (0.4 if images == 2 else 0.37))
@@ -166,5 +172,5 @@ def test_a_whole_run_with_a_budget_of_ap(tmp_path: Path) -> None:
     assert record.search is not None and record.search.sparsity == 0.99  # a random model has no AP to lose
     assert record.search.goal == "at most 0.5 AP lost"
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
-    assert "The sparsity 0.99 was found for the budget of at most 0.5 AP lost" in report
+    assert "The sparsity 99 % was found for the budget of at most 0.5 AP lost" in report
     assert "| before the modifiers |" in report

@@ -114,7 +114,7 @@ def test_recipe_reference_tells_ranges_and_words() -> None:
         "or [budget](#budget) | required but for N:M |",
         "| `table` | text | required with `sensitivity` |",
         "| `seed` | whole number, 0 to 4294967295 | `0` |",
-        "| `damping` | number above 0, up to 10 | `0.01` |",
+        "| `damping` | number above 0, up to 10 | `0.03` |",
         "| `calibration` | [section](#calibration) | its keys' |",
         "| `sparsity.size` | a size such as `2.5MB` or `60%` | one of the two |",
         "| `sparsity.images` | whole number, 1 or more | `128` |",

@@ -174,7 +174,9 @@ def test_defaults_are_those_that_measured_best(tmp_path: Path) -> None:
     recipe = begin(saved(tiny_model(), tmp_path)).recipe
     prune, repair = recipe.modifiers
     assert prune == Prune(type="prune", score="raw_magnitude", allocation="lamp", sparsity=SPARSITY)
-    assert repair == Repair(type="repair", method="least_squares", calibration=Calibration(images=IMAGES), crops=1)
+    assert repair == Repair(
+        type="repair", method="least_squares", calibration=Calibration(images=IMAGES), crops=1, crop=512
+    )
     assert (recipe.model.fuse, ALLOCATION, SPARSITY) == ("before", "lamp", 0.3)
     assert recipe.evaluation == Evaluation()
     assert recipe.artifact == Artifact()

@@ -20,7 +20,7 @@ from click.shell_completion import (
 from compressor.cli.console import Console, console_options
 from compressor.recipe.load import read_draft
 from compressor.recipe.nodes import Node
-from compressor.recipe.schema import Part, Recipe, models_in, of_type, words_of
+from compressor.recipe.schema import Part, Recipe, is_section, models_in, of_type, words_of
 from compressor.rules.catalogue import rules
 
 _NAME = "compressor"
@@ -124,10 +124,11 @@ def _keys(part: type[Part], written: Node | None, prefix: str) -> Iterator[_Key]
                 kind = entry.subtree(("type",)) if entry else None
                 for each in of_type(parts, kind.value if kind else None):
                     yield from _keys(each, entry, f"{prefix}{name}.{index}.")
-        elif parts:
-            yield from _keys(parts[0], node, f"{prefix}{name}.")
-        else:
+            continue
+        if not is_section(field.annotation):
             yield _Key(prefix + name, tuple(words_of(field.annotation)), field.description)
+        if parts:
+            yield from _keys(parts[0], node, f"{prefix}{name}.")
 
 
 _BASH = """\

@@ -12,6 +12,8 @@ from compressor.recipe.load import RecipeFile
 from compressor.report.tables import macs_table, plan_table, predicted_size_table, sparsity_table, time_table
 from compressor.results import to_json
 
+_AFTER_A_REPAIR = "the repair before it is not tried here: the total is right, the shares of the layers are a guess"
+
 
 @click.command(short_help="Show what a recipe would change, layer by layer; nothing is changed.")
 @console_options
@@ -42,6 +44,8 @@ def _print(planned: Plan, console: Console) -> None:
     for number, change in enumerate(planned.steps, start=1):
         console.heading(f"\n{number}. {change.summary}")
         if change.prunes:
+            if any(not earlier.prunes for earlier in planned.steps[: number - 1]):
+                console.result(_AFTER_A_REPAIR)
             console.result(plan_table(planned, change).text())
     tables = (
         ("Sparsity", sparsity_table(planned.sparsity)),

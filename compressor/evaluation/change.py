@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from compressor.errors import Diagnostic, InputError, RunError
+from compressor.errors import Diagnostic, RunError
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.difference import head_loss
 
@@ -34,7 +34,6 @@ class OutputChange:
         digest: of the images.
 
     Raises:
-        InputError: U911 the outputs of a level are the same everywhere.
         RunError: E811 the outputs are not finite; E812 the device has too little memory.
     """
 
@@ -46,11 +45,7 @@ class OutputChange:
         batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
         self._states: list[State] = [{-1: batch.to(device)} for batch in batches]
         self._dense = [self._outputs(state) for state in self._states]
-        spreads = [_spread(batches) for batches in zip(*self._dense, strict=True)]
-        _check_finite(sum(spreads))
-        if 0.0 in spreads:
-            message = f"the outputs of detection level {spreads.index(0.0)} are the same everywhere"
-            raise InputError(Diagnostic("U911", message, help="name the weights of a trained network"))
+        _check_finite(sum(float(level.double().sum()) for levels in self._dense for level in levels))
 
     def loss(self, first: int) -> float:
         """The change now.
@@ -104,13 +99,6 @@ def _summed_over_images(now: list[Tensor], then: list[Tensor]) -> float:
     pairs = [(a.double(), b.double()) for a, b in zip(now, then, strict=True)]
     images = range(len(now[0]))
     return sum(float(head_loss([a[i : i + 1] for a, _ in pairs], [b[i : i + 1] for _, b in pairs])) for i in images)
-
-
-def _spread(batches: Sequence[Tensor]) -> float:
-    """Sum of squares around the mean, over all entries of all batches."""
-    count = sum(batch.numel() for batch in batches)
-    mean = sum(float(batch.double().sum()) for batch in batches) / count
-    return sum(float((batch.double() - mean).square().sum()) for batch in batches)
 
 
 def _check_finite(number: float) -> float:

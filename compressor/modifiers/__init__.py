@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import assert_never
 
 import torch
 from torch import Tensor
 
+from compressor.errors import Diagnostic, RunError
 from compressor.modifiers.activations import input_norms
 from compressor.modifiers.order import Step, Tables
 from compressor.modifiers.prune import Evidence, prune
@@ -91,11 +93,28 @@ def patterns(steps: Sequence[Step]) -> Mapping[str, tuple[int, int] | None]:
     return {layer.name: step.n_of_m for layers, step in steps if isinstance(step, Prune) for layer in layers}
 
 
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    """What runs a network on calibration images, with a word on how to do with less memory.
+
+    Raises:
+        RunError: E812 the device has too little memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as fault:
+        message = "the device has too little memory for the calibration images"
+        help_text = "give fewer or smaller ones (calibration.images, crops, crop), or --device cpu"
+        raise RunError(Diagnostic("E812", message, help=help_text)) from fault
+
+
 def _prune(layers: tuple[Layer, ...], modifier: Prune, materials: Materials, progress: Progress) -> Change:
     with progress.step("prune"):
         norms = {}
         if modifier.calibration is not None:
-            norms = input_norms(materials.model, materials.images(modifier.calibration), materials.device)
+            images = materials.images(modifier.calibration)
+            with _enough_memory():
+                norms = input_norms(materials.model, images, materials.device)
         table = None if modifier.table is None else materials.tables[modifier.table]
         return prune(_as_they_are(layers, materials.model), modifier, Evidence(norms, table))
 
@@ -118,4 +137,5 @@ def _repair(
 ) -> Change:
     images = materials.images(modifier.calibration)
     subject = Subject(materials.model, dense, pruned_by)
-    return repair(layers, modifier, subject, images, materials.device, progress)
+    with _enough_memory():
+        return repair(layers, modifier, subject, images, materials.device, progress)

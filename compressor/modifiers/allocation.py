@@ -1,7 +1,7 @@
 """How a sparsity is shared out over layers: from one fraction to a whole number of weights per layer.
 
 Every function takes the layers' scores or shapes in model order and returns how many weights each layer loses.
-The counts of `across_layers`, `lamp` and `erdos_renyi_kernel` sum to exactly round(sparsity x all weights).
+But for `uniform` the counts sum to exactly round(sparsity x all weights).
 """
 
 from __future__ import annotations

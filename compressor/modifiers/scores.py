@@ -66,7 +66,9 @@ def scaled_magnitude(layer: Layer, *, folded: bool) -> Score:
 
 
 def wanda(weight: Tensor, input_norm: Tensor) -> Score:
-    """|w| times the norm of the inputs it meets (Sun et al. 2023, arXiv:2306.11695).
+    """|w| times the size of the inputs it meets (Sun et al. 2023, arXiv:2306.11695), by their root mean square.
+
+    Compared as any score, over a layer or the network; the paper compares within each output only.
 
     Args:
         weight: (C_out, C_in / groups, kH, kW).

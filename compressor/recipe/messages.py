@@ -62,8 +62,8 @@ _OTHER_WORDS = {
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 _RANGE_HELP = {
     "ap_drop": "ap_drop is a fraction of AP: 0.005 is half a point",
-    "damping": "damping is a share of the inputs' mean square, such as 0.01",
-    "learning_rate": "learning_rate is a share of the root mean square of a layer's weights, such as 0.003",
+    "damping": "damping is a share of the inputs' mean square, such as 0.03",
+    "learning_rate": "learning_rate is a share of the root mean square of a layer's weights, such as 0.0005",
 }
 _FRACTION = re.compile(r"[0-9.]+ ?[-+*/] ?[0-9.]+")
 

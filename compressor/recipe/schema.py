@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -329,7 +330,8 @@ class Repair(Part):
     crop: Annotated[int, Field(ge=32, le=8192)] | None = Field(
         None,
         validate_default=True,
-        description="of least_squares, obs and distill: side in pixels of the random crops; default 384",
+        description="of least_squares, obs and distill: side in pixels of the random crops, at most `image_size`; "
+        "default 384",
     )
     steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None, validate_default=True, description="of distill: steps of gradient descent; default 400"
@@ -411,6 +413,16 @@ def models_in(annotation: Any) -> list[type[Part]]:
     if isinstance(annotation, type) and issubclass(annotation, Part):
         return [annotation]
     return [model for inner in get_args(annotation) for model in models_in(inner)]
+
+
+def is_section(annotation: Any) -> bool:
+    """Whether a field holds a mapping of the schema, or nothing: it cannot be a value by itself."""
+    origin, members = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return is_section(members[0])
+    if origin in (Union, UnionType):
+        return all(is_section(member) for member in members if member is not NoneType)
+    return isinstance(annotation, type) and issubclass(annotation, Part)
 
 
 def words_of(annotation: Any) -> list[str]:

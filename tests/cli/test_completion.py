@@ -89,6 +89,11 @@ def test_weights_are_files_of_any_kind(place: Path) -> None:
     assert [(item.type, item.value) for item in items("check", "--weights", "be")] == [("file", "be")]
 
 
+def _sparsity(modifier: str) -> list[str]:
+    """A number, or a budget."""
+    return [f"{modifier}.sparsity{key}=" for key in ("", ".ap_drop", ".size", ".images")]
+
+
 def test_keys_of_set_come_from_the_schema() -> None:
     assert offered("apply", "--set", "modifiers.0.al") == ["modifiers.0.allocation="]
     assert offered("apply", "--set", "artifact.") == ["artifact.dtype=", "artifact.layout="]
@@ -101,7 +106,7 @@ def test_keys_of_set_come_from_the_schema() -> None:
 
 
 def test_words_follow_the_equals_sign() -> None:
-    allocations = [f"modifiers.0.allocation={word}" for word in ("uniform", "global", "lamp", "erk")]
+    allocations = [f"modifiers.0.allocation={word}" for word in ("uniform", "global", "lamp", "erk", "sensitivity")]
     assert offered("apply", "--set", "modifiers.0.allocation=") == allocations
     assert offered("apply", "--set", "modifiers.0.type=pr") == ["modifiers.0.type=prune"]
     assert offered("apply", "--set", "artifact.dtype=f") == ["artifact.dtype=float16", "artifact.dtype=float32"]
@@ -118,7 +123,7 @@ def test_words_follow_the_equals_sign() -> None:
 )
 def test_keys_follow_the_recipe_on_the_line(line: tuple[str, str], place: Path) -> None:
     command, recipe = line
-    assert offered(command, recipe, "--set", "modifiers.1.sp") == ["modifiers.1.sparsity="]
+    assert offered(command, recipe, "--set", "modifiers.1.sp") == _sparsity("modifiers.1")
     assert offered(command, recipe, "--set", "modifiers.1.allocation=e") == ["modifiers.1.allocation=erk"]
     assert offered(command, recipe, "--set", "modifiers.2") == []
     assert offered(command, recipe, "--set", "variables.") == ["variables.half=", "variables.whole="]
@@ -130,7 +135,7 @@ def test_keys_follow_the_recipe_on_the_line(line: tuple[str, str], place: Path) 
 )
 def test_recipe_that_cannot_be_read_stops_nothing(text: bytes, place: Path) -> None:
     (place / "odd.yaml").write_bytes(text)
-    assert offered("apply", "odd.yaml", "--set", "modifiers.0.sp") == ["modifiers.0.sparsity="]
+    assert offered("apply", "odd.yaml", "--set", "modifiers.0.sp") == _sparsity("modifiers.0")
     assert offered("apply", "missing.yaml", "--set", "variables.") == []
 
 
@@ -275,8 +280,8 @@ class Keyboard:
         ("check recipes/my\\ own/", "check recipes/my\\ own/a\\ b.yaml "),
         ("apply --set modifiers.0.al", "apply --set modifiers.0.allocation="),
         ("apply --set modifiers.0.allocation=gl", "apply --set modifiers.0.allocation=global "),
-        ("apply --set modifiers.0.type=", "apply --set modifiers.0.type=prune "),
-        ("apply --set=modifiers.0.type=", "apply --set=modifiers.0.type=prune "),
+        ("apply --set modifiers.0.type=p", "apply --set modifiers.0.type=prune "),
+        ("apply --set=modifiers.0.type=p", "apply --set=modifiers.0.type=prune "),
         ("check --weights recipes/not", "check --weights recipes/notes.txt "),
     ],
 )

@@ -106,6 +106,26 @@ def test_two_steps_are_planned_one_after_the_other(place: Path) -> None:
     assert done.stderr.splitlines()[-2].startswith("two.yaml:5:5: P205 modifiers[1] makes no difference")
 
 
+def test_a_repair_is_told_and_not_done(place: Path) -> None:
+    recipe = place / "gradual.yaml"
+    recipe.write_text(
+        "version: 1\nmodel: {weights: tiny.safetensors}\nmodifiers:\n"
+        "  - {type: prune, allocation: global, sparsity: 0.3}\n"
+        "  - {type: repair, calibration: {data: nowhere}}\n"
+        "  - {type: prune, allocation: global, sparsity: 0.6}\n"
+    )
+    done = compressor("plan", "gradual.yaml", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "2. repair 60 layers by least squares on 32 unlabelled images\n" in done.stdout
+    assert done.stdout.count("the shares of the layers are a guess") == 1
+    assert "repairs are not tried, they take minutes" in done.stdout
+    first, repair, second = planned(place, "gradual.yaml")["steps"]
+    assert [layer["zeros_after"] for layer in repair["layers"]] == [layer["zeros_after"] for layer in first["layers"]]
+    assert sum(layer["zeros_after"] for layer in second["layers"]) == round(
+        0.6 * sum(x["weights"] for x in second["layers"])
+    )
+
+
 @pytest.mark.parametrize(("split", "images"), [("val", 160), ("train", 480)])
 def test_nothing_is_written_not_even_the_embedded_images(tmp_path: Path, split: str, images: int) -> None:
     """Their number is known without drawing them."""

@@ -12,7 +12,8 @@ from compressor.recipe.commented import YOUR_DATA, comment, commented
 from compressor.recipe.load import load_recipe
 from compressor.recipe.schema import Budget, Calibration, Model, Prune, Recipe, Repair
 
-TEXT = (st.text(min_size=1) | st.text("${}#:'\"\\ \n\t*&!%@`-a1.e", min_size=1)).filter(str.strip)
+LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff")  # which no recipe can hold
+TEXT = (st.text(LETTERS, min_size=1) | st.text("${}#:'\"\\ \n\t*&!%@`-a1.e", min_size=1)).filter(str.strip)
 PATHS = st.sampled_from(
     [
         "yes",
