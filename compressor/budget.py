@@ -113,7 +113,7 @@ class Seeker:
             return known
         model = self.job.model
         if sparsity is not None:
-            tried = with_sparsity(self.job, self.asked[0], sparsity)
+            tried = with_sparsity(self.job, self.asked[0], sparsity, final=False)
             storage(tried, modify(tried, self.images, self.device, self.progress))
             model = tried.model
         title = "evaluate dense" if sparsity is None else f"evaluate {100 * sparsity:g} %"
@@ -126,7 +126,7 @@ class Seeker:
 
     def _size(self, sparsity: float) -> int:
         """Exact bytes of the file at a sparsity, but for kept weights that are too small for its number type."""
-        tried = with_sparsity(self.job, self.asked[0], sparsity)
+        tried = with_sparsity(self.job, self.asked[0], sparsity, final=False)
         foresee(tried, self.images, self.device, self.progress)
         found = _forecast(tried)
         self.tries.append(Try(sparsity, size_bytes=found))
@@ -134,7 +134,7 @@ class Seeker:
 
     def _dense_size(self) -> int:
         """Bytes of the file with every weight stored."""
-        return _forecast(with_sparsity(self.job, self.asked[0], 0.5), dense=True)
+        return _forecast(with_sparsity(self.job, self.asked[0], 0.5, final=False), dense=True)
 
     def _settled(self, goal: str, dense: float | None, sparsity: float) -> tuple[Job, Search]:
         index = self.asked[0]

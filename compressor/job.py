@@ -15,6 +15,7 @@ from compressor.artifact.save import round_to_dtype, unfolded_storage
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import draw, find_calibration_images, load_images
 from compressor.errors import DatasetError, Diagnostic, RecipeError, RunError
+from compressor.forecast import repaired
 from compressor.modifiers import Materials, apply_steps, foresee_steps
 from compressor.modifiers.order import Step, Tables, steps_of
 from compressor.plan.layers import convolutions
@@ -63,13 +64,22 @@ def open_job(recipe_file: RecipeFile, progress: Progress) -> Job:
         PlanError: see `steps_of`.
     """
     path, source = _load_source(recipe_file, progress)
-    folder = recipe_file.path.parent
-    names = {step.table for step in recipe_file.recipe.modifiers if isinstance(step, Prune) and step.table}
-    return _job(recipe_file, path, source.model, {name: load_table(folder / name) for name in sorted(names)})
+    return _job(recipe_file, path, source.model, _tables(recipe_file))
 
 
-def with_sparsity(job: Job, index: int, sparsity: float) -> Job:
-    """The same job from the start, with a number where modifier `index` asked for a budget.
+def _tables(recipe_file: RecipeFile) -> Tables:
+    """The sensitivity tables that steps name, each from the folder of the file in which its name is written."""
+    tables = {}
+    for index, step in enumerate(recipe_file.recipe.modifiers):
+        if isinstance(step, Prune) and step.table is not None:
+            written = Path(recipe_file.place("modifiers", index, "table").path)
+            folder = (written if written.is_file() else recipe_file.path).parent
+            tables[step.table] = load_table(folder / step.table)
+    return tables
+
+
+def with_sparsity(job: Job, index: int, sparsity: float, *, final: bool = True) -> Job:
+    """The same job from the start, with a number where modifier `index` asked for a budget; `final` see `steps_of`.
 
     Raises:
         PlanError: see `steps_of`.
@@ -78,17 +88,16 @@ def with_sparsity(job: Job, index: int, sparsity: float) -> Job:
     modifiers = list(recipe.modifiers)
     modifiers[index] = modifiers[index].model_copy(update={"sparsity": sparsity})
     settled = recipe.model_copy(update={"modifiers": tuple(modifiers)})
-    return _job(replace(job.recipe_file, recipe=settled), job.path, job.unfused, job.tables)
+    return _job(replace(job.recipe_file, recipe=settled), job.path, job.unfused, job.tables, final=final)
 
 
-def _job(recipe_file: RecipeFile, path: Path, source: YOLOv5, tables: Tables) -> Job:
+def _job(recipe_file: RecipeFile, path: Path, source: YOLOv5, tables: Tables, *, final: bool = True) -> Job:
     model = copy.deepcopy(source)
     if recipe_file.recipe.model.fuse == "before":
         fuse(model)
     layers = convolutions(model, source)
-    return Job(
-        recipe_file, path, model, source, steps_of(recipe_file.recipe.modifiers, layers, recipe_file, tables), tables
-    )
+    steps = steps_of(recipe_file.recipe.modifiers, layers, recipe_file, tables, final=final)
+    return Job(recipe_file, path, model, source, steps, tables)
 
 
 def _load_source(recipe_file: RecipeFile, progress: Progress) -> tuple[Path, LoadedModel]:
@@ -186,7 +195,8 @@ def storage(job: Job, changes: tuple[Change, ...]) -> tuple[YOLOv5, list[str]]:
         RunError: E802 a pruned weight is not zero any more.
     """
     dtype, model = job.recipe.artifact.dtype, job.model
-    stored = unfolded_storage(model, job.unfused, dtype) if model.fused and not job.unfused.fused else None
+    may_unfold = model.fused and not job.unfused.fused and not repaired(job.recipe)
+    stored = unfolded_storage(model, job.unfused, dtype) if may_unfold else None
     if stored is None:
         round_to_dtype(model, dtype)
     planned = {layer.name: layer.zeros_after for change in changes for layer in change.layers}

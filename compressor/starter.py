@@ -33,6 +33,7 @@ from compressor.yolov5.fuse import fuse
 # What measured figures decided, see docs/accuracy.md: which zeros cost the least AP once the rest is repaired.
 ALLOCATION = "lamp"
 SPARSITY = 0.3
+OBS_FROM = 0.4  # the sparsity from which it pays to choose the zeros anew; a pattern always does
 IMAGES, CROP = 128, 512  # to repair by, one crop of each; more keep more AP, and take more time and memory
 
 _STEPS = 1000  # the search for a sparsity goes by tenths of a per cent ...
@@ -157,7 +158,8 @@ class _Candidates:
 
     def recipe(self, sparsity: float) -> Recipe:
         """The recipe of this sparsity; where the goal is a pattern, that of the pattern."""
-        method: Literal["obs", "least_squares"] = "obs" if self.goal.pattern else "least_squares"
+        choose = self.goal.pattern is not None or sparsity >= OBS_FROM
+        method: Literal["obs", "least_squares"] = "obs" if choose else "least_squares"
         if self.goal.pattern is not None:
             modifier = _n_of_m(self.goal.pattern, _entries(self.narrow, self.known))
         else:

@@ -174,3 +174,33 @@ def test_a_whole_run_with_a_budget_of_ap(tmp_path: Path) -> None:
     report = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
     assert "The sparsity 99 % was found for the budget of at most 0.5 AP lost" in report
     assert "| before the modifiers |" in report
+
+
+BESIDE: list[list[dict[str, Any]]] = [
+    [{"sparsity": 0.7, "targets": ["stem"]}, {"sparsity": {"size": "80%"}}],
+    [{"sparsity": 0.1}, REPAIR, {"sparsity": {"size": "70%"}}],
+    [{"sparsity": {"size": "80%"}, "targets": ["backbone"]}, {"sparsity": 0.2, "targets": ["neck"]}],
+]
+
+
+@pytest.mark.parametrize("steps", BESIDE, ids=["after a prune", "after a repair", "before a prune"])
+def test_a_budget_beside_other_prunes(tmp_path: Path, steps: list[dict[str, Any]]) -> None:
+    asking(tmp_path, {"size": "1kB"})
+    values = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    prune = {"type": "prune", "allocation": "uniform"}
+    values["modifiers"] = [step if step is REPAIR else prune | step for step in steps]
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
+    recipe_file = load_recipe(tmp_path / "recipe.yaml")
+    record = pipeline.run(recipe_file, Options(tmp_path / "run", "cpu", evaluate=False), Silent())
+    assert record.search is not None
+    tries = {each.sparsity: each.size_bytes for each in record.search.tries}
+    assert (tmp_path / "run" / "model.safetensors").stat().st_size == tries[record.search.sparsity]
+
+
+def test_a_repair_that_changes_nothing_leaves_the_size_as_planned(tmp_path: Path) -> None:
+    repair = {**REPAIR, "targets": ["stem"]}
+    recipe_file = asking(tmp_path, {"size": "80%"}, repair, targets=["neck"])
+    record = pipeline.run(recipe_file, Options(tmp_path / "run", "cpu", evaluate=False), Silent())
+    assert record.search is not None
+    tries = {each.sparsity: each.size_bytes for each in record.search.tries}
+    assert (tmp_path / "run" / "model.safetensors").stat().st_size == tries[record.search.sparsity]

@@ -182,6 +182,12 @@ def test_defaults_are_those_that_measured_best(tmp_path: Path) -> None:
     assert recipe.artifact == Artifact()
 
 
+@pytest.mark.parametrize(("sparsity", "method"), [(0.3, "least_squares"), (0.7, "obs")])
+def test_zeros_are_chosen_anew_where_there_are_many(tmp_path: Path, sparsity: float, method: str) -> None:
+    repair = begin(saved(tiny_model(), tmp_path), Goal(sparsity=sparsity)).recipe.modifiers[1]
+    assert isinstance(repair, Repair) and repair.method == method
+
+
 def test_weights_that_came_folded_are_scored_as_they_are(tmp_path: Path) -> None:
     assert pruned_by(begin(saved(tiny_model(fused=True), tmp_path))).score == "magnitude"
 

@@ -22,7 +22,7 @@ from compressor.run_folder import RECORD, REPORT
 @recipe_options
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder; reports/RECIPE when not given.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-@click.option("--no-evaluate", is_flag=True, help="Compress and save only; no data is needed.")
+@click.option("--no-evaluate", is_flag=True, help="Compress and save only; data is needed for repairs alone.")
 @click.option("--force", is_flag=True, help="Replace an existing run folder.")
 def apply(
     *, recipe_file: RecipeFile, output: Path | None, device: str, no_evaluate: bool, force: bool, console: Console

@@ -22,7 +22,7 @@ _AFTER_A_REPAIR = "the repair before it is not tried here: the total is right, t
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def plan(*, recipe_file: RecipeFile, device: str, as_json: bool, console: Console) -> None:
     """Show every layer each step of a recipe would touch, the sparsity, MACs and file sizes it would give, and about
-    how long the run would take. Nothing is changed and no image is read.
+    how long the run would take. Nothing is changed, and no image is read but for a score that goes by images.
 
     \b
     Example:

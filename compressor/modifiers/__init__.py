@@ -51,7 +51,8 @@ def apply_steps(steps: Sequence[Step], materials: Materials, progress: Progress)
     """
     compares = any(isinstance(modifier, Repair) for _, modifier in steps)
     dense = copy.deepcopy(materials.model) if compares else None
-    changes = []
+    changes: list[Change] = []
+    settled: dict[str, Tensor] = {}  # what is zero after the last repair
     for index, (layers, modifier) in enumerate(steps):
         match modifier:
             case Prune():
@@ -59,7 +60,9 @@ def apply_steps(steps: Sequence[Step], materials: Materials, progress: Progress)
                 told = f"{change.summary}: {change.pruned:,} of {change.weights:,} weights"
             case Repair():
                 assert dense is not None
-                change = _repair(layers, modifier, patterns(steps[:index]), dense, materials, progress)
+                subject = Subject(materials.model, dense, patterns(steps[:index]), settled)
+                change = _repair(layers, modifier, subject, materials, progress)
+                settled = {layer.name: layer.weight == 0 for layer in convolutions(materials.model)}
                 told = change.summary
             case _:
                 assert_never(modifier)
@@ -89,8 +92,14 @@ def foresee_steps(steps: Sequence[Step], materials: Materials, progress: Progres
 
 
 def patterns(steps: Sequence[Step]) -> Mapping[str, tuple[int, int] | None]:
-    """The N:M pattern by which each layer was pruned last; None for weights of any place."""
-    return {layer.name: step.n_of_m for layers, step in steps if isinstance(step, Prune) for layer in layers}
+    """The N:M pattern that each layer has been pruned to, of several the one of the smallest groups; None for none."""
+    found: dict[str, tuple[int, int] | None] = {}
+    for layers, step in steps:
+        for layer in layers if isinstance(step, Prune) else ():
+            pruned_to = step.n_of_m if isinstance(step, Prune) else None
+            known = [pattern for pattern in (found.get(layer.name), pruned_to) if pattern is not None]
+            found[layer.name] = min(known, key=lambda pattern: pattern[1], default=None)
+    return found
 
 
 @contextmanager
@@ -102,9 +111,11 @@ def _enough_memory() -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError as fault:
-        message = "the device has too little memory for the calibration images"
-        help_text = "give fewer or smaller ones (calibration.images, crops, crop), or --device cpu"
+    except (MemoryError, RuntimeError) as fault:
+        if not isinstance(fault, MemoryError | torch.OutOfMemoryError) and "alloc" not in str(fault):
+            raise
+        message = "there is too little memory for the calibration images"
+        help_text = "give fewer or smaller ones (calibration.images, calibration.image_size, crops, crop)"
         raise RunError(Diagnostic("E812", message, help=help_text)) from fault
 
 
@@ -112,9 +123,8 @@ def _prune(layers: tuple[Layer, ...], modifier: Prune, materials: Materials, pro
     with progress.step("prune"):
         norms = {}
         if modifier.calibration is not None:
-            images = materials.images(modifier.calibration)
             with _enough_memory():
-                norms = input_norms(materials.model, images, materials.device)
+                norms = input_norms(materials.model, materials.images(modifier.calibration), materials.device)
         table = None if modifier.table is None else materials.tables[modifier.table]
         return prune(_as_they_are(layers, materials.model), modifier, Evidence(norms, table))
 
@@ -128,14 +138,8 @@ def _as_they_are(layers: tuple[Layer, ...], model: YOLOv5) -> tuple[Layer, ...]:
 
 
 def _repair(
-    layers: tuple[Layer, ...],
-    modifier: Repair,
-    pruned_by: Mapping[str, tuple[int, int] | None],
-    dense: YOLOv5,
-    materials: Materials,
-    progress: Progress,
+    layers: tuple[Layer, ...], modifier: Repair, subject: Subject, materials: Materials, progress: Progress
 ) -> Change:
-    images = materials.images(modifier.calibration)
-    subject = Subject(materials.model, dense, pruned_by)
     with _enough_memory():
+        images = materials.images(modifier.calibration)
         return repair(layers, modifier, subject, images, materials.device, progress)

@@ -53,7 +53,9 @@ def lamp_scores(magnitudes: NDArray[np.float32]) -> NDArray[np.float32]:
     squares = np.sort(magnitudes).astype(np.float64) ** 2
     remaining = np.cumsum(squares[::-1])[::-1]
     scores = np.divide(squares, remaining, out=np.zeros_like(squares), where=remaining > 0)
-    return scores.astype(np.float32)
+    found = scores.astype(np.float32)
+    found[squares > 0] = np.maximum(found[squares > 0], np.finfo(np.float32).tiny)  # zeros go before what is not
+    return found
 
 
 def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], sparsity: float) -> list[int]:

@@ -24,7 +24,12 @@ NO_TABLES: Tables = {}
 
 
 def steps_of(
-    modifiers: Sequence[Modifier], layers: Sequence[Layer], places: Places, tables: Tables = NO_TABLES
+    modifiers: Sequence[Modifier],
+    layers: Sequence[Layer],
+    places: Places,
+    tables: Tables = NO_TABLES,
+    *,
+    final: bool = True,
 ) -> list[Step]:
     """Every modifier with the layers it touches, in order; nothing is changed.
 
@@ -33,6 +38,7 @@ def steps_of(
         layers: every convolution of the model.
         places: where the recipe's values were written.
         tables: those that the modifiers name.
+        final: whether the sparsities are those to be used; of one that a search tries a step may make no difference.
 
     Raises:
         PlanError: P2xx every modifier that does not fit the model; or, where all do, P205 those that make no
@@ -53,7 +59,8 @@ def steps_of(
         steps.append((touched, modifier))
     if faults:
         raise PlanError(*faults)
-    check_every_step_matters(steps, places)
+    if final:
+        check_every_step_matters(steps, places)
     return steps
 
 

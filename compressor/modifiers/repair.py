@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 import torch
@@ -35,12 +35,14 @@ class Subject:
     Attributes:
         model: the compressed model, in evaluation mode.
         dense: the model before the modifiers, in the same form.
-        patterns: by layer the N:M pattern that it was last pruned by, None for weights of any place.
+        patterns: by layer the N:M pattern that it has been pruned to, None for weights of any place.
+        settled: by layer where it was zero after an earlier repair: no later one makes these other than zero.
     """
 
     model: YOLOv5
     dense: YOLOv5
     patterns: Mapping[str, tuple[int, int] | None]
+    settled: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def repair(
@@ -66,7 +68,7 @@ def repair(
     """
     before = {layer.name: layer.weight == 0 for layer in layers}
     names = frozenset(before)
-    twin = Subject(on_device(subject.model, device), on_device(subject.dense, device), subject.patterns)
+    twin = replace(subject, model=on_device(subject.model, device), dense=on_device(subject.dense, device))
     images = images.to(device)
     with progress.bar(f"repair: {_words(modifier)}", _unit(modifier)) as update:
         match modifier.method:
@@ -144,6 +146,9 @@ def _layer_by_layer(
             return
         if seen is not None:
             if meeting.differs:  # else there is nothing to make up for
+                settled = subject.settled.get(meeting.name)
+                if settled is not None:
+                    meeting = replace(meeting, dense=meeting.dense.masked_fill(settled.to(meeting.dense.device), 0.0))
                 solve_layer(meeting, modifier, subject.patterns.get(meeting.name), seen, generator)
             return
         if modifier.method == "moments":
@@ -220,7 +225,14 @@ def measure_batchnorm(model: YOLOv5, names: frozenset[str], images: Tensor, upda
         names: the convolutions whose BatchNorm is meant.
         images: (N, 3, H, W) in [0, 1].
         update: told of every image.
+
+    Raises:
+        RunError: E813 there is too little to measure.
     """
+    if len(images) == 1 and images.shape[2] <= max(model.strides):
+        message = "one image that gives a single value per channel has no variance to measure"
+        help_text = "give more calibration images, or a larger image_size"
+        raise RunError(Diagnostic("E813", message, help=help_text))
     modules = dict(model.named_modules())
     following = [modules.get(f"{name.removesuffix('conv')}bn") for name in sorted(names)]
     chosen = [module for module in following if isinstance(module, nn.BatchNorm2d)]

@@ -141,3 +141,9 @@ def test_past_the_last_measured_sparsity_every_layer_loses_the_same_share_of_the
     assert by_losses(curves, 0.625) == [50, 80, 120]
     assert by_losses(curves, 0.8125) == [75, 90, 160]
     assert all(count < each.weights for count, each in zip(by_losses(curves, 0.95), curves, strict=True))
+
+
+def test_lamp_takes_zeros_before_weights_so_small_that_their_scores_vanish() -> None:
+    tiny, zeros = np.full(50, 1e-30, dtype=np.float32), np.zeros(20, dtype=np.float32)
+    large = np.ones(30, dtype=np.float32)
+    assert lamp([np.concatenate((tiny, large)), np.concatenate((zeros, large))], 20 / 130) == [0, 20]

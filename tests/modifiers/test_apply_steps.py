@@ -146,7 +146,7 @@ def test_a_score_sees_batchnorm_as_a_repair_left_it(tmp_path: Path) -> None:
     assert float(kept[kept != 0].abs().min()) == pytest.approx(float(threshold), rel=1e-4)
 
 
-def test_a_repair_is_told_the_pattern_of_the_last_prune(tmp_path: Path) -> None:
+def test_a_repair_is_told_the_pattern_that_a_layer_was_pruned_to(tmp_path: Path) -> None:
     lines = (
         "type: prune, targets: [neck], pattern: '2:4'",
         "type: prune, targets: [backbone], allocation: uniform, sparsity: 0.3",
@@ -157,7 +157,41 @@ def test_a_repair_is_told_the_pattern_of_the_last_prune(tmp_path: Path) -> None:
     found = patterns(steps[:3])
     assert found["model.13.cv1.conv"] == found["model.23.cv1.conv"] == (2, 4)
     assert found["model.1.conv"] is None and "model.0.conv" not in found
-    assert patterns(steps)["model.23.cv1.conv"] is None
+    assert patterns(steps)["model.23.cv1.conv"] == (2, 4)  # it still holds
+
+
+def test_obs_keeps_a_pattern_through_a_later_prune(tmp_path: Path) -> None:
+    model = live_model()
+    where = "targets: ['model.2.*']"
+    lines = (
+        f"type: prune, {where}, pattern: '2:4'",
+        f"type: prune, {where}, allocation: uniform, sparsity: 0.6",
+        f"type: repair, method: obs, {where}",
+    )
+    steps, materials = read(tmp_path / "r.yaml", model, *lines)
+    apply_steps(steps, materials, Silent())
+    for layer in steps[0][0]:
+        assert layer.zeros == round(0.6 * layer.weight.numel())
+        for start in range(0, layer.weight.shape[1], 4):
+            assert int((layer.weight[:, start : start + 4] != 0).sum(dim=1).max()) <= 2
+
+
+def test_what_is_zero_after_a_repair_stays_zero_through_obs(tmp_path: Path) -> None:
+    model = live_model()
+    lines = (
+        "type: prune, allocation: uniform, sparsity: 0.4",
+        "type: repair, method: least_squares",
+        "type: prune, allocation: uniform, sparsity: 0.6",
+        "type: repair, method: obs",
+    )
+    steps, materials = read(tmp_path / "r.yaml", model, *lines)
+    apply_steps(steps[:2], materials, Silent())
+    settled = {layer.name: layer.weight == 0 for layer in steps[0][0]}
+    model = live_model()
+    steps, materials = read(tmp_path / "r.yaml", model, *lines)
+    apply_steps(steps, materials, Silent())
+    assert all(bool((layer.weight[settled[layer.name]] == 0).all()) for layer in steps[0][0])
+    assert all(layer.zeros == round(0.6 * layer.weight.numel()) for layer in steps[0][0])
 
 
 def test_obs_after_a_pattern_keeps_the_pattern(tmp_path: Path) -> None:
