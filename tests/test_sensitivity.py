@@ -230,6 +230,7 @@ def test_raw_weights_that_are_not_known_are_refused(question: Question) -> None:
 
 
 def test_recipe_uses_the_table_and_repairs(question: Question, tmp_path: Path) -> None:
+    question = replace(question, repaired=True)
     subject = opened(replace(question, score="raw_magnitude", fuse="after", split="test"))
     recipe = recipe_for(subject, "t.json", 0.4)
     assert (recipe.model.weights, recipe.model.fuse, recipe.data) == (question.weights, "after", question.data)
@@ -245,6 +246,12 @@ def test_recipe_uses_the_table_and_repairs(question: Question, tmp_path: Path) -
     assert folder.data is None
     assert isinstance(folder.modifiers[1], Repair)
     assert folder.modifiers[1].calibration.data == str(tmp_path)
+
+
+def test_losses_measured_without_a_repair_are_for_recipes_without_one(question: Question) -> None:
+    recipe = recipe_for(opened(replace(question, repaired=False)), "t.json", 0.4)
+    assert [step.type for step in recipe.modifiers] == ["prune"]
+    assert "repaired" not in recipe.description
 
 
 @pytest.mark.parametrize(
