@@ -21,7 +21,7 @@ from compressor.evaluation.judge import Judge, check_classes, make_judge
 from compressor.evaluation.predict import select_device
 from compressor.modifiers.alone import Alone, put_back
 from compressor.modifiers.prune import prune
-from compressor.plan.layers import Layer, convolutions, without_raw_weights
+from compressor.plan.layers import Layer, convolutions, raw_weights_unknown
 from compressor.plan.targets import targeted
 from compressor.progress import Progress, Silent
 from compressor.recipe.load import check_part
@@ -121,11 +121,11 @@ def open_subject(question: Question, device: str, progress: Progress) -> Subject
             fuse(model)
         model.to(chosen)
     layers = convolutions(model, source.model)
-    lost = without_raw_weights(layers)
-    if question.score == "raw_magnitude" and lost:
-        message = f"the raw weights are not known: BatchNorm is folded in the file already, as in {lost[0]}"
+    if question.score == "raw_magnitude":
         help_text = "give --score magnitude, or name the checkpoint before it was fused"
-        raise PlanError(Place("--score").diagnostic("P209", message, help_text))
+        unknown = raw_weights_unknown(layers, Place("--score"), help_text)
+        if unknown:
+            raise PlanError(unknown)
     return Subject(question, sha256(path), model, layers, chosen)
 
 

@@ -14,6 +14,7 @@ from compressor.modifiers.repair import solve_layer
 from compressor.plan.layers import Layer
 from compressor.recipe.schema import Repair
 from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.fuse import batchnorm_behind
 
 _CHUNK = 8  # images at a time
 _LEAST_SQUARES = Repair(type="repair", method="least_squares")
@@ -71,6 +72,6 @@ def put_back(model: YOLOv5, layer: Layer) -> Iterator[None]:
 
 def _modules(model: YOLOv5, layer: Layer) -> tuple[nn.Conv2d, nn.BatchNorm2d | None]:
     modules = dict(model.named_modules())
-    conv, batchnorm = modules[layer.name], modules.get(f"{layer.name.removesuffix('conv')}bn")
+    conv, batchnorm = modules[layer.name], modules.get(batchnorm_behind(layer.name))
     assert isinstance(conv, nn.Conv2d)
     return conv, batchnorm if isinstance(batchnorm, nn.BatchNorm2d) else None

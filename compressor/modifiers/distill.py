@@ -23,6 +23,7 @@ from compressor.recipe.schema import Repair
 from compressor.yolov5.blocks import C3, SPPF
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.difference import head_loss
+from compressor.yolov5.fuse import batchnorm_behind
 
 _WARM_UP_STEPS = 20
 
@@ -40,12 +41,13 @@ def distill(
         modifier: steps, learning rate, batch and crop size, seed.
         update: told of every step.
     """
-    steps, rate = modifier.steps or 0, modifier.learning_rate or 0.0
+    steps, rate = modifier.steps, modifier.learning_rate
+    assert steps is not None and rate is not None and modifier.batch_size is not None  # the schema fills them in
     trained = _parameters(model, names)
     keep = [parameter != 0 if parameter.ndim == 4 else None for parameter in trained]
     optimiser = torch.optim.Adam([{"params": [each], "scale": _size(each)} for each in trained])
     generator = torch.Generator().manual_seed(modifier.calibration.seed)
-    crops = random_crops(images, crop_size(modifier, model), modifier.batch_size or 1, generator)
+    crops = random_crops(images, crop_size(modifier, model), modifier.batch_size, generator)
     for parameter in trained:
         parameter.requires_grad_(True)
     with _features(dense) as theirs, _features(model) as ours:
@@ -73,14 +75,16 @@ def distill(
 
 def crop_size(modifier: Repair, model: YOLOv5) -> int:
     """Side of the crops that a repair asks for, in pixels, rounded up to the network's stride."""
-    return fit_image_size(modifier.crop or 0, max(model.strides))
+    assert modifier.crop is not None  # the schema fills it in for the methods that crop
+    return fit_image_size(modifier.crop, max(model.strides))
 
 
 def _parameters(model: YOLOv5, names: frozenset[str]) -> list[nn.Parameter]:
     """Weights and biases of the convolutions; where BatchNorm follows, its shift instead of a bias."""
     found: list[Tensor | None] = []
+    behind = {batchnorm_behind(name) for name in names}
     for name, module in model.named_modules():
-        if isinstance(module, nn.BatchNorm2d) and f"{name.removesuffix('bn')}conv" in names:
+        if isinstance(module, nn.BatchNorm2d) and name in behind:
             found.append(module.bias)
         elif isinstance(module, nn.Conv2d) and name in names:
             found += [module.weight, module.bias]

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from compressor.progress import Update
 from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.fuse import batchnorm_scale
+from compressor.yolov5.fuse import batchnorm_behind, batchnorm_scale
 
 _ROUNDING = 1e-5  # of float32, relative, in sums of many products
 _AROUND = 5  # cells; what lies around an object tells it from the background
@@ -84,7 +84,7 @@ def side_by_side(
     done = 0
 
     def hook(name: str, source: nn.Conv2d) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
-        conv, behind = theirs[name], f"{name.removesuffix('conv')}bn"
+        conv, behind = theirs[name], batchnorm_behind(name)
         assert isinstance(conv, nn.Conv2d)
         batchnorm, wanted = theirs.get(behind), ours.get(behind)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compressor.errors import Diagnostic, PlanError
 from compressor.modifiers.prune import prune
-from compressor.plan.layers import Layer, without_raw_weights
+from compressor.plan.layers import Layer, raw_weights_unknown
 from compressor.plan.targets import Places, sparsity_groups, targeted
 from compressor.recipe.schema import Modifier, Prune, Repair
 from compressor.sensitivity_table import SensitivityTable
@@ -74,11 +74,11 @@ def _not_known_here(
             place = places.place("modifiers", index, "method")
             yield place.diagnostic("P208", message, "write fuse: after in `model`, or repair by another method")
         return
-    lost = without_raw_weights(layers)
-    if modifier.score == "raw_magnitude" and lost:
-        message = f"the raw weights are not known: BatchNorm is folded in the file already, as in {lost[0]}"
-        place = places.place("modifiers", index, "score")
-        yield place.diagnostic("P209", message, "write score: magnitude, or name the checkpoint before it was fused")
+    if modifier.score == "raw_magnitude":
+        help_text = "write score: magnitude, or name the checkpoint before it was fused"
+        unknown = raw_weights_unknown(layers, places.place("modifiers", index, "score"), help_text)
+        if unknown:
+            yield unknown
     if modifier.table is not None:
         table = tables[modifier.table]
         weights = {each.name: each.weights for each in table.layers}

@@ -22,6 +22,7 @@ from compressor.progress import Progress, Update
 from compressor.recipe.schema import Repair
 from compressor.results import Change, LayerChange
 from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.fuse import batchnorm_behind
 
 POSITIONS = 65_536  # of a layer's outputs that its weights are solved for, over all images
 _LEAST_SPREAD = 0.05  # of the dense outputs' standard deviation
@@ -137,7 +138,8 @@ def _layer_by_layer(
     solves = modifier.method in ("least_squares", "obs")
     seen = None
     if solves:
-        count = len(images) * (modifier.crops or 1)
+        assert modifier.crops is not None  # the schema fills it in
+        count = len(images) * modifier.crops
         images = next(random_crops(images, crop_size(modifier, subject.model), count, generator))
         seen = objectness(subject.dense, images)
 
@@ -184,7 +186,8 @@ def solve_layer(
         seen: (N, h, w), see `lockstep.objectness`.
         generator: of the CPU; decides at which positions.
     """
-    conv, damping = meeting.conv, modifier.damping or 0.0
+    conv, damping = meeting.conv, modifier.damping
+    assert damping is not None  # the schema fills it in
     start, keep = _with_bias(conv), conv.weight != 0
     if modifier.method == "obs":
         start[:, :-1] = meeting.dense.flatten(1)
@@ -234,7 +237,7 @@ def measure_batchnorm(model: YOLOv5, names: frozenset[str], images: Tensor, upda
         help_text = "give more calibration images, or a larger image_size"
         raise RunError(Diagnostic("E813", message, help=help_text))
     modules = dict(model.named_modules())
-    following = [modules.get(f"{name.removesuffix('conv')}bn") for name in sorted(names)]
+    following = [modules.get(batchnorm_behind(name)) for name in sorted(names)]
     chosen = [module for module in following if isinstance(module, nn.BatchNorm2d)]
     momenta = [module.momentum for module in chosen]
     for module in chosen:

@@ -34,7 +34,8 @@ def score(layer: Layer, modifier: Prune, input_norms: Mapping[str, Tensor]) -> S
         case "wanda":
             return wanda(layer.weight, input_norms[layer.name])
         case "random":
-            return random(layer.weight.numel(), modifier.seed or 0, layer.name)
+            assert modifier.seed is not None  # the schema fills it in
+            return random(layer.weight.numel(), modifier.seed, layer.name)
         case _:
             assert_never(modifier.score)
 

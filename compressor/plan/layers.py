@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from compressor.errors import Diagnostic
+from compressor.recipe.nodes import Place
 from compressor.recipe.targets import Role
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.convolutions import Convolution, convolutions_of
-from compressor.yolov5.fuse import batchnorm_scale
+from compressor.yolov5.fuse import batchnorm_behind, batchnorm_scale
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,26 @@ def convolutions(model: YOLOv5, unfused: YOLOv5 | None = None) -> tuple[Layer, .
     found = convolutions_of(model.architecture)
     assert [convolution.name for convolution in found] == list(modules)  # tested on every stock architecture
     scales = {
-        name.removesuffix("bn") + "conv": batchnorm_scale(module).detach()
+        name: batchnorm_scale(module).detach()
         for name, module in (unfused or model).named_modules()
         if isinstance(module, nn.BatchNorm2d)
     }
     return tuple(
-        Layer(convolution, modules[convolution.name].weight.detach(), scales.get(convolution.name), model.fused)
-        for convolution in found
+        Layer(each, modules[each.name].weight.detach(), scales.get(batchnorm_behind(each.name)), model.fused)
+        for each in found
     )
 
 
-def without_raw_weights(layers: Iterable[Layer]) -> list[str]:
-    """Names of the layers that came folded, so that their weights as they were trained are not known."""
-    return [layer.name for layer in layers if layer.folded and layer.scale is None and layer.role != "detect"]
+def raw_weights_unknown(layers: Iterable[Layer], place: Place, help_text: str) -> Diagnostic | None:
+    """The fault of asking layers that came folded for their weights as trained (P209); None where they are known.
+
+    Args:
+        layers: those asked about.
+        place: of the score that asks.
+        help_text: what to write instead.
+    """
+    lost = [layer.name for layer in layers if layer.folded and layer.scale is None and layer.role != "detect"]
+    if not lost:
+        return None
+    message = f"the raw weights are not known: BatchNorm is folded in the file already, as in {lost[0]}"
+    return place.diagnostic("P209", message, help_text)

@@ -27,6 +27,11 @@ def fused_weight_and_bias(weight: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, T
     return weight * scale.view(-1, 1, 1, 1), bias
 
 
+def batchnorm_behind(convolution: str) -> str:
+    """Module name of the BatchNorm that follows a convolution of this name, where one does."""
+    return f"{convolution.removesuffix('conv')}bn"
+
+
 def batchnorm_scale(bn: nn.BatchNorm2d) -> Tensor:
     """By what folding multiplies each filter: gamma / sqrt(var + eps), (C_out,)."""
     assert bn.running_var is not None

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from compressor.modifiers.distill import distill, feature_loss, schedule
+from compressor.modifiers.prune import prune
 from compressor.modifiers.repair import Subject
-from compressor.plan.layers import Layer
-from compressor.recipe.schema import Repair
+from compressor.plan.layers import Layer, convolutions
+from compressor.recipe.schema import Prune, Repair
 from compressor.yolov5.blocks import C3, SPPF
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.difference import head_loss
-from tests.modifiers.networks import hooks_left, pictures, pruned
+from tests.modifiers.networks import grouped_model, hooks_left, pictures, pruned
 
 FORMS = pytest.mark.parametrize("fused", [False, True], ids=["batchnorm", "folded"])
 
@@ -55,6 +56,18 @@ def test_the_loss_goes_down_and_zeros_stay(fused: bool) -> None:
     assert told == list(range(1, 41))
     assert loss(subject) < 0.6 * before
     assert all(torch.equal(layer.weight == 0, old) for layer, old in zip(layers, zeros, strict=True))
+
+
+def test_channel_groups_are_trained_as_well() -> None:
+    dense = grouped_model()
+    model = copy.deepcopy(dense)
+    layers = convolutions(model)
+    prune(layers, Prune(type="prune", allocation="uniform", sparsity=0.2))
+    subject, zeros = Subject(model, dense, {}), layers[1].weight == 0
+    before = loss(subject)
+    train(subject, [layers[1]], steps=40, learning_rate=0.01)
+    assert layers[1].weight.shape == (8, 4, 3, 3) and torch.equal(layers[1].weight == 0, zeros)
+    assert loss(subject) < before
 
 
 @FORMS
