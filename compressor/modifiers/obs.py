@@ -1,8 +1,9 @@
-"""Which weights of a filter to remove, by what removing them costs once the others have made up for it.
+"""Which weights of a filter to remove, so that the others can best make up for them.
 
-The second-order score of a weight is w^2 / [H^-1]_ii, with H the second moments of the layer's inputs: Optimal Brain
-Surgeon (Hassibi and Stork 1992), layer by layer as in Optimal Brain Compression (Frantar and Alistarh 2022,
-arXiv:2208.11580) and SparseGPT (arXiv:2301.00774). Weights go in a few rounds, and the rest is solved again after each.
+The problem is that of Optimal Brain Surgeon (Hassibi and Stork 1992), layer by layer as in Optimal Brain Compression
+(Frantar and Alistarh 2022, arXiv:2208.11580) and SparseGPT (arXiv:2301.00774): the mask and the weights under which a
+layer's outputs change least. It is solved for all weights at once by the alternating direction method of multipliers,
+as ALPS does (Meng et al. 2024, arXiv:2406.07831), which leaves less error than removing weights one after another.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compressor.modifiers.least_squares import Moments, solve
+from compressor.modifiers.least_squares import Moments
 
-_ROUNDS = 4
+_ROUNDS = 100  # more leave hardly less error
+_PENALTY, _GROWTH = 0.02, 1.08  # from hardly a pull towards the mask to one that nothing crosses any more
 _LEAST_DAMPING = 1e-3  # far above what float32 makes of the covariance of inputs that hardly vary
 
 
 def choose(found: Moments, dense: Tensor, keep: Tensor, n_of_m: tuple[int, int] | None, damping: float) -> Tensor:
     """A keep-mask with as many zeros in each filter, or in each group of a pattern, as `keep` has.
+
+    Dense weights w that fit the outputs and sparse ones z are drawn together, ever harder: with H the covariance of the
+    inputs, G that of inputs and outputs, v the multipliers and p the growing penalty,
+    w = (H + p)^-1 (G - v + p z), z = the largest of w + v / p, v += p (w - z).
 
     Args:
         found: of the layer.
@@ -29,17 +35,39 @@ def choose(found: Moments, dense: Tensor, keep: Tensor, n_of_m: tuple[int, int] 
     Returns:
         Bool, (C_out, C_in, kH, kW).
     """
-    diagonal = _diagonal_of_inverse(found, damping)
     groups = Groups(keep, n_of_m)
-    wanted = groups.zeros()
-    kept = dense != 0
-    kept[:, -1] = True
-    for done in range(1, _ROUNDS + 1):
-        solution = solve(found, dense, kept, damping)
-        cost = torch.where(kept, solution**2, -1.0)[:, :-1] / diagonal
-        share = 1 - (1 - done / _ROUNDS) ** 2  # many first, few at the end
-        kept[:, :-1] &= groups.without_cheapest(cost, (wanted * share).round() if done < _ROUNDS else wanted)
-    return kept[:, :-1].view(keep.shape)
+    wanted, alive = groups.zeros(), dense[:, :-1] != 0
+    covariance, targets, scale = _normal_equations(found, dense, damping)
+    values, vectors = torch.linalg.eigh(covariance)
+    values, turned = values.clamp_min(0.0), targets @ vectors
+
+    def largest(weights: Tensor) -> Tensor:
+        return groups.without_cheapest(weights.square().where(alive, -1.0), wanted)
+
+    sparse = (dense[:, :-1] / scale).to(targets.dtype)
+    kept = largest(sparse)
+    sparse, multipliers, penalty = sparse * kept, torch.zeros_like(sparse), _PENALTY
+    for _ in range(_ROUNDS):
+        pulled = turned + (penalty * sparse - multipliers) @ vectors
+        weights = (pulled / (values + penalty)) @ vectors.T
+        towards = weights + multipliers / penalty
+        kept = largest(towards)
+        sparse = towards * kept
+        multipliers += penalty * (weights - sparse)
+        penalty *= _GROWTH
+    return kept.view(keep.shape)
+
+
+def _normal_equations(found: Moments, dense: Tensor, damping: float) -> tuple[Tensor, Tensor, Tensor]:
+    """H (K, K) and G (C_out, K), both float32, of `solve` with the bias free, for weights in units of `scale` (K,)."""
+    mean = found.inputs[:-1, -1]
+    mean_square = float(found.inputs.diagonal()[:-1].mean()) or 1.0  # any will do where every input is zero
+    ridge = max(damping, _LEAST_DAMPING) * mean_square
+    covariance = found.covariance()
+    covariance.diagonal().add_(ridge)
+    targets = found.outputs[:, :-1] - found.outputs[:, -1:] * mean + ridge * dense[:, :-1]
+    scale = covariance.diagonal().rsqrt()
+    return (covariance * scale[:, None] * scale).float(), (targets * scale).float(), scale
 
 
 class Groups:
@@ -81,12 +109,3 @@ class Groups:
         c_out, c_in, k_h, k_w = self.shape
         by_position = grouped.reshape(c_out, k_h * k_w, -1)[:, :, :c_in]
         return by_position.permute(0, 2, 1).reshape(c_out, -1)
-
-
-def _diagonal_of_inverse(found: Moments, damping: float) -> Tensor:
-    """Diagonal of the inverse of the inputs' covariance, damped as in `solve`, (K,)."""
-    covariance = found.covariance()
-    mean_square = float(found.inputs.diagonal()[:-1].mean()) or 1.0  # any will do where every input is zero
-    ridge = max(damping, _LEAST_DAMPING) * mean_square
-    damped = covariance + ridge * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
-    return torch.cholesky_inverse(torch.linalg.cholesky(damped)).diagonal()
