@@ -78,20 +78,21 @@ def test_the_choice_is_better_than_magnitude(n_of_m: tuple[int, int] | None) -> 
         found, dense = layer(seed)
         keep = by_magnitude(dense, SHAPE, n_of_m)
         ours = error(found, dense, choose(found, dense, keep, n_of_m, DAMPING)).sum()
-        assert float(ours) < 0.85 * float(error(found, dense, keep).sum())
+        assert float(ours) < 0.65 * float(error(found, dense, keep).sum())
 
 
-def test_the_choice_comes_near_the_best_of_all() -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_the_choice_is_the_best_of_all(seed: int) -> None:
     shape = (1, 8, 1, 1)
-    found, dense = layer(3, shape)
+    found, dense = layer(seed, shape)
     keep = by_magnitude(dense, shape, None, 0.5)
     masks = [
         torch.tensor([i in kept for i in range(8)]).view(shape)
         for kept in itertools.combinations(range(8), int(keep.sum()))
     ]
-    errors = sorted(float(error(found, dense, mask)) for mask in masks)
+    least = min(float(error(found, dense, mask)) for mask in masks)
     ours = float(error(found, dense, choose(found, dense, keep, None, DAMPING)))
-    assert ours <= errors[len(errors) // 10]
+    assert ours == pytest.approx(least)
 
 
 @pytest.mark.parametrize("inputs", [0.0, 3.0])
