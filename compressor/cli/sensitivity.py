@@ -149,17 +149,12 @@ def sensitivity(
     Example:
       compressor sensitivity best.pt --data my_images --emit my_recipe.yaml --sparsity 0.5
     """  # noqa: D205  # click shows the first sentence whole
-    if sparsity is not None and emit is None:
-        raise click.UsageError("--sparsity is the recipe's: name the recipe with --emit; the grid is --sparsities")
-    if by == "ap" and Path(data).is_dir():
-        raise click.UsageError("--by ap needs labels: --data names a folder of images, and must name a data set")
-    if split is not None and Path(data).is_dir():
-        raise click.UsageError("--split is of a data set, and --data names a folder of images")
-    if repaired and by == "ap":
-        raise click.UsageError("--repaired would solve by the images that are judged on: measure --by output")
+    _check_options(data, by, split, sparsity, emit, repaired=repaired)
     output = output or Path(f"{Path(weights).stem}{_ENDING}")
     _check_places(output, force=force)
     if emit is not None:
+        if emit.absolute() in (output.absolute(), _plot(output).absolute()):
+            raise click.UsageError("--emit names the place of the table or its plot: name another file")
         check_recipe_place(emit, force=force, option="--emit")
     notebook = output.with_name(f"{output.name}.partial.jsonl")
     from compressor.sensitivity import Question, measure, open_subject, recipe_for
@@ -201,6 +196,20 @@ def sensitivity(
     console.result(f"\n{output}: the table; {_plot(output).name} beside it shows it")
     if recipe is not None:
         console.result(f"{emit}: {recipe.description}")
+
+
+def _check_options(
+    data: str, by: By, split: SplitName | None, sparsity: float | None, emit: Path | None, *, repaired: bool | None
+) -> None:
+    """Refuse options that mean nothing together."""
+    if sparsity is not None and emit is None:
+        raise click.UsageError("--sparsity is the recipe's: name the recipe with --emit; the grid is --sparsities")
+    if by == "ap" and Path(data).is_dir():
+        raise click.UsageError("--by ap needs labels: --data names a folder of images, and must name a data set")
+    if split is not None and Path(data).is_dir():
+        raise click.UsageError("--split is of a data set, and --data names a folder of images")
+    if repaired and by == "ap":
+        raise click.UsageError("--repaired would solve by the images that are judged on: measure --by output")
 
 
 def _plot(output: Path) -> Path:
