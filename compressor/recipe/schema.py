@@ -314,8 +314,8 @@ class Repair(Part):
     method: Literal["bias", "moments", "least_squares", "obs", "distill", "batchnorm"] = Field(
         "least_squares",
         description="match every channel's mean; its mean and variance; solve the kept weights again layer by layer; "
-        "choose the zeros again by second-order scores and solve; train the kept weights towards the dense model; "
-        "or measure the statistics of BatchNorm again",
+        "choose the zeros again so that the rest can best make up for them, and solve; train the kept weights towards "
+        "the dense model; or measure the statistics of BatchNorm again",
     )
     calibration: Calibration = Calibration()
     damping: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = Field(
