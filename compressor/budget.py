@@ -92,8 +92,10 @@ class Seeker:
         best = bisect_left(steps, True, key=lambda step: not within(step / AP_STEPS))  # so many steps are within
         if part is not judge:
             confirmed = self._within(judge, budget.ap_drop, dense)
-            while best > 0 and not confirmed(best / AP_STEPS):
-                best -= 1
+            above, stride = best + 1, 1
+            while best > 0 and not confirmed(best / AP_STEPS):  # mostly near, so the strides begin small
+                above, best, stride = best, max(0, best - stride), 2 * stride
+            best = bisect_left(range(1, above), True, lo=best, key=lambda step: not confirmed(step / AP_STEPS))
         if best == 0:
             message = f"even {1 / AP_STEPS:g} of sparsity loses more than {budget.ap_drop:g} AP"
             raise self._refused(message, "allow more, or add a repair to the recipe")
