@@ -151,12 +151,12 @@ def sensitivity(
     """  # noqa: D205  # click shows the first sentence whole
     _check_options(data, by, split, sparsity, emit, repaired=repaired)
     output = output or Path(f"{Path(weights).stem}{_ENDING}")
+    notebook = output.with_name(f"{output.name}.partial.jsonl")
     _check_places(output, force=force)
     if emit is not None:
-        if emit.absolute() in (output.absolute(), _plot(output).absolute()):
-            raise click.UsageError("--emit names the place of the table or its plot: name another file")
+        if emit.resolve() in {each.resolve() for each in (output, _plot(output), notebook)}:
+            raise click.UsageError("--emit names the place of the table, its plot or its notebook: name another file")
         check_recipe_place(emit, force=force, option="--emit")
-    notebook = output.with_name(f"{output.name}.partial.jsonl")
     from compressor.sensitivity import Question, measure, open_subject, recipe_for
 
     unwind()

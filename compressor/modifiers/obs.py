@@ -15,14 +15,14 @@ from compressor.modifiers.least_squares import Moments
 
 _ROUNDS = 100  # more leave hardly less error
 _PENALTY, _GROWTH = 0.02, 1.08  # from hardly a pull towards the mask to one that nothing crosses any more
-_LEAST_DAMPING = 1e-3  # far above what float32 makes of the covariance of inputs that hardly vary
+_LEAST_DAMPING = 1e-3  # `least_squares.solve` knows no least: below it the two problems differ a little
 
 
 def choose(found: Moments, dense: Tensor, keep: Tensor, n_of_m: tuple[int, int] | None, damping: float) -> Tensor:
     """A keep-mask with as many zeros in each filter, or in each group of a pattern, as `keep` has.
 
-    Dense weights w that fit the outputs and sparse ones z are drawn together, ever harder: with H the covariance of the
-    inputs, G that of inputs and outputs, v the multipliers and p the growing penalty,
+    Unconstrained weights w that fit the outputs and sparse ones z are drawn together, ever harder: with H the covariance
+    of the inputs, G that of inputs and outputs, v the multipliers and p the growing penalty,
     w = (H + p)^-1 (G - v + p z), z = the largest of w + v / p, v += p (w - z).
 
     Args:
@@ -30,7 +30,7 @@ def choose(found: Moments, dense: Tensor, keep: Tensor, n_of_m: tuple[int, int] 
         dense: (C_out, K + 1) float64, weights before pruning, and the bias; what is zero there stays zero.
         keep: (C_out, C_in, kH, kW), the mask that says how many.
         n_of_m: N of every M weights along the input channels stay; None where zeros may be anywhere in a filter.
-        damping: see `solve`.
+        damping: see `least_squares.solve`; here at least `_LEAST_DAMPING`.
 
     Returns:
         Bool, (C_out, C_in, kH, kW).
@@ -64,7 +64,7 @@ def _normal_equations(found: Moments, dense: Tensor, damping: float) -> tuple[Te
     mean_square = float(found.inputs.diagonal()[:-1].mean()) or 1.0  # any will do where every input is zero
     ridge = max(damping, _LEAST_DAMPING) * mean_square
     covariance = found.covariance()
-    covariance.diagonal().add_(ridge)
+    covariance.diagonal().clamp_(min=0.0).add_(ridge)  # a large input that hardly varies can come out below 0
     targets = found.outputs[:, :-1] - found.outputs[:, -1:] * mean + ridge * dense[:, :-1]
     scale = covariance.diagonal().rsqrt()
     return (covariance * scale[:, None] * scale).float(), (targets * scale).float(), scale

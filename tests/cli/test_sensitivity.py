@@ -102,8 +102,10 @@ def test_recipe_that_is_emitted_can_be_planned(
         (("--sparsity", "0.5"), "name the recipe with --emit"),
         (("--data", "images", "--split", "val"), "--data names a folder of images"),
         (("--data", "images", "--by", "ap"), "--by ap needs labels"),
-        (("--output", "x.json", "--emit", "x.json"), "--emit names the place of the table or its plot"),
-        (("--output", "x.json", "--emit", "x.png", "--force"), "--emit names the place of the table or its plot"),
+        (("--output", "x.json", "--emit", "x.json"), "--emit names the place of the table, its plot"),
+        (("--output", "x.json", "--emit", "x.png", "--force"), "--emit names the place of the table, its plot"),
+        (("--output", "x.json", "--emit", "x.json.partial.jsonl"), "--emit names the place of the table, its plot"),
+        (("--output", "x.json", "--emit", "images/../x.json"), "--emit names the place of the table, its plot"),
         (("--data", "\udcff.yaml"), "the name is not UTF-8 text"),
     ],
 )

@@ -108,6 +108,20 @@ def test_inputs_that_never_vary_are_no_obstacle(inputs: float) -> None:
     assert torch.equal(chosen.flatten(1).sum(dim=1), keep.flatten(1).sum(dim=1))
 
 
+def test_a_large_input_whose_variance_is_lost_to_rounding_decides_nothing() -> None:
+    """The mean of its square can come out below the square of its mean; no mask may go by position then."""
+    found, dense = layer(1)
+    inputs, outputs = found.inputs.clone(), found.outputs.clone()
+    inputs[0, :], inputs[:, 0] = 400 * inputs[-1, :], 400 * inputs[:, -1]
+    inputs[0, 0] = 400.0**2 * (1 - 1e-2)
+    outputs[:, 0] = 400 * outputs[:, -1]
+    keep = by_magnitude(dense, SHAPE, None)
+    chosen = choose(Moments(inputs, outputs), dense, keep, None, 1e-9).flatten(1)
+    assert torch.equal(chosen.sum(dim=1), keep.flatten(1).sum(dim=1))
+    by_position = torch.arange(chosen.shape[1]) >= (~chosen).sum(dim=1, keepdim=True)
+    assert not bool((chosen == by_position).all(dim=1).any())
+
+
 def test_groups_lie_along_the_input_channels() -> None:
     keep = torch.ones(1, 5, 1, 2, dtype=torch.bool)
     keep[0, 1, 0, 0] = keep[0, 4, 0, 1] = False
