@@ -21,8 +21,8 @@ _LEAST_DAMPING = 1e-3  # `least_squares.solve` knows no least: below it the two 
 def choose(found: Moments, dense: Tensor, keep: Tensor, n_of_m: tuple[int, int] | None, damping: float) -> Tensor:
     """A keep-mask with as many zeros in each filter, or in each group of a pattern, as `keep` has.
 
-    Unconstrained weights w that fit the outputs and sparse ones z are drawn together, ever harder: with H the covariance
-    of the inputs, G that of inputs and outputs, v the multipliers and p the growing penalty,
+    Unconstrained weights w that fit the outputs and sparse ones z are drawn together, ever harder: with H the
+    covariance of the inputs, G that of inputs and outputs, v the multipliers and p the growing penalty,
     w = (H + p)^-1 (G - v + p z), z = the largest of w + v / p, v += p (w - z).
 
     Args:
