@@ -250,13 +250,14 @@ class _Options:
     key_place = place
 
 
-def recipe_for(subject: Subject, table: str, sparsity: float) -> Recipe:
-    """A recipe that shares out a sparsity by the losses, and repairs what is left unless they were measured without.
+def recipe_for(subject: Subject, table: str, sparsity: float, *, repairs: bool) -> Recipe:
+    """A recipe that shares out a sparsity by the losses.
 
     Args:
         subject: what was measured.
         table: the file of the losses, as the recipe is to name it.
         sparsity: fraction of all weights to set to zero.
+        repairs: whether a repair is to follow.
 
     Raises:
         RecipeError: R103 the sparsity is not in (0, 1).
@@ -270,7 +271,6 @@ def recipe_for(subject: Subject, table: str, sparsity: float) -> Recipe:
     data = {"data": question.data}
     if Path(question.data).is_dir():
         calibration, data = data, {}
-    repairs = question.repaired or question.by == "ap"
     parts = {
         "version": 1,
         "description": f"{model.architecture.name} loses {100 * sparsity:g} % of its convolution weights where "

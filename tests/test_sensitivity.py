@@ -232,24 +232,24 @@ def test_raw_weights_that_are_not_known_are_refused(question: Question) -> None:
 def test_recipe_uses_the_table_and_repairs(question: Question, tmp_path: Path) -> None:
     question = replace(question, repaired=True)
     subject = opened(replace(question, score="raw_magnitude", fuse="after", split="test"))
-    recipe = recipe_for(subject, "t.json", 0.4)
+    recipe = recipe_for(subject, "t.json", 0.4, repairs=True)
     assert (recipe.model.weights, recipe.model.fuse, recipe.data) == (question.weights, "after", question.data)
     step, repair = recipe.modifiers
     assert isinstance(step, Prune)
     assert (step.allocation, step.table, step.sparsity, step.score) == ("sensitivity", "t.json", 0.4, "raw_magnitude")
     assert isinstance(repair, Repair)
     assert (repair.method, repair.calibration.split, repair.calibration.data) == ("least_squares", "test", None)
-    by_ap = recipe_for(opened(replace(question, by="ap", split="val")), "t.json", 0.4)
+    by_ap = recipe_for(opened(replace(question, by="ap", split="val")), "t.json", 0.4, repairs=True)
     assert isinstance(by_ap.modifiers[1], Repair)
     assert by_ap.modifiers[1].calibration.split == "train"  # not what was judged on
-    folder = recipe_for(opened(replace(question, data=str(tmp_path))), "t.json", 0.4)
+    folder = recipe_for(opened(replace(question, data=str(tmp_path))), "t.json", 0.4, repairs=True)
     assert folder.data is None
     assert isinstance(folder.modifiers[1], Repair)
     assert folder.modifiers[1].calibration.data == str(tmp_path)
 
 
-def test_losses_measured_without_a_repair_are_for_recipes_without_one(question: Question) -> None:
-    recipe = recipe_for(opened(replace(question, repaired=False)), "t.json", 0.4)
+def test_recipe_without_a_repair(question: Question) -> None:
+    recipe = recipe_for(opened(question), "t.json", 0.4, repairs=False)
     assert [step.type for step in recipe.modifiers] == ["prune"]
     assert "repaired" not in recipe.description
 
@@ -262,4 +262,4 @@ def test_recipe_of_a_sparsity_that_cannot_be(
     question: Question, sparsity: float, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        recipe_for(opened(question), "t.json", sparsity)
+        recipe_for(opened(question), "t.json", sparsity, repairs=True)

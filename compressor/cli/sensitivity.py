@@ -178,7 +178,9 @@ def sensitivity(
         recipe = None
         if emit is not None:
             named = _seen_from(emit, output)
-            recipe = recipe_for(subject, named, _SPARSITY if sparsity is None else sparsity)
+            recipe = recipe_for(
+                subject, named, _SPARSITY if sparsity is None else sparsity, repairs=repaired is not False
+            )
         table = measure(subject, notebook, console)
         _write(table, output, force=force)
         if emit is not None and recipe is not None:

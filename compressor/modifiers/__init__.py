@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def apply_steps(steps: Sequence[Step], materials: Materials, progress: Progress)
     compares = any(isinstance(modifier, Repair) for _, modifier in steps)
     dense = copy.deepcopy(materials.model) if compares else None
     changes: list[Change] = []
-    settled: dict[str, Tensor] = {}  # what is zero after the last repair
+    settled: dict[str, Tensor] = {}  # what is zero in each layer after its last repair
     for index, (layers, modifier) in enumerate(steps):
         match modifier:
             case Prune():
@@ -60,9 +61,9 @@ def apply_steps(steps: Sequence[Step], materials: Materials, progress: Progress)
                 told = f"{change.summary}: {change.pruned:,} of {change.weights:,} weights"
             case Repair():
                 assert dense is not None
-                subject = Subject(materials.model, dense, patterns(steps[:index]), settled)
+                subject = Subject(materials.model, dense, pattern_groups(steps[:index]), settled)
                 change = _repair(layers, modifier, subject, materials, progress)
-                settled = {layer.name: layer.weight == 0 for layer in convolutions(materials.model)}
+                settled |= {layer.name: layer.weight == 0 for layer in layers}
                 told = change.summary
             case _:
                 assert_never(modifier)
@@ -91,14 +92,17 @@ def foresee_steps(steps: Sequence[Step], materials: Materials, progress: Progres
     return tuple(changes)
 
 
-def patterns(steps: Sequence[Step]) -> Mapping[str, tuple[int, int] | None]:
-    """The N:M pattern that each layer has been pruned to, of several the one of the smallest groups; None for none."""
-    found: dict[str, tuple[int, int] | None] = {}
+def pattern_groups(steps: Sequence[Step]) -> Mapping[str, int]:
+    """Within how many neighbouring input channels a layer's zeros may move without breaking a pattern it was pruned to.
+
+    M of its N:M pattern; of several their greatest common divisor, whose groups lie within those of all. Layers without
+    a pattern are left out.
+    """
+    found: dict[str, int] = {}
     for layers, step in steps:
-        for layer in layers if isinstance(step, Prune) else ():
-            pruned_to = step.n_of_m if isinstance(step, Prune) else None
-            known = [pattern for pattern in (found.get(layer.name), pruned_to) if pattern is not None]
-            found[layer.name] = min(known, key=lambda pattern: pattern[1], default=None)
+        pattern = step.n_of_m if isinstance(step, Prune) else None
+        if pattern is not None:
+            found |= {layer.name: math.gcd(found.get(layer.name, 0), pattern[1]) for layer in layers}
     return found
 
 

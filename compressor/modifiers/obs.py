@@ -18,7 +18,7 @@ _PENALTY, _GROWTH = 0.02, 1.08  # from hardly a pull towards the mask to one tha
 _LEAST_DAMPING = 1e-3  # `least_squares.solve` knows no least: below it the two problems differ a little
 
 
-def choose(found: Moments, dense: Tensor, keep: Tensor, n_of_m: tuple[int, int] | None, damping: float) -> Tensor:
+def choose(found: Moments, dense: Tensor, keep: Tensor, group: int | None, damping: float) -> Tensor:
     """A keep-mask with as many zeros in each filter, or in each group of a pattern, as `keep` has.
 
     Unconstrained weights w that fit the outputs and sparse ones z are drawn together, ever harder: with H the
@@ -29,13 +29,13 @@ def choose(found: Moments, dense: Tensor, keep: Tensor, n_of_m: tuple[int, int] 
         found: of the layer.
         dense: (C_out, K + 1) float64, weights before pruning, and the bias; what is zero there stays zero.
         keep: (C_out, C_in, kH, kW), the mask that says how many.
-        n_of_m: N of every M weights along the input channels stay; None where zeros may be anywhere in a filter.
+        group: M of an N:M pattern along the input channels; None where zeros may be anywhere in a filter.
         damping: see `least_squares.solve`; here at least `_LEAST_DAMPING`.
 
     Returns:
         Bool, (C_out, C_in, kH, kW).
     """
-    groups = Groups(keep, n_of_m)
+    groups = Groups(keep, group)
     wanted, alive = groups.zeros(), dense[:, :-1] != 0
     covariance, targets, scale = _normal_equations(found, dense, damping)
     values, vectors = torch.linalg.eigh(covariance)
@@ -75,13 +75,13 @@ class Groups:
 
     Args:
         keep: (C_out, C_in, kH, kW), a mask.
-        n_of_m: of the pattern; None for whole filters.
+        m: of the pattern; None for whole filters.
     """
 
-    def __init__(self, keep: Tensor, n_of_m: tuple[int, int] | None) -> None:
+    def __init__(self, keep: Tensor, m: int | None) -> None:
         self.shape = keep.shape
         self.keep = keep
-        self.m = n_of_m[1] if n_of_m else None
+        self.m = m
 
     def zeros(self) -> Tensor:
         """How many of each group go: (C_out, groups)."""

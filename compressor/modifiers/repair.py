@@ -36,13 +36,13 @@ class Subject:
     Attributes:
         model: the compressed model, in evaluation mode.
         dense: the model before the modifiers, in the same form.
-        patterns: by layer the N:M pattern that it has been pruned to, None for weights of any place.
+        groups: by layer within how many neighbouring input channels zeros may move, where a pattern says so.
         settled: by layer where it was zero after an earlier repair: no later one makes these other than zero.
     """
 
     model: YOLOv5
     dense: YOLOv5
-    patterns: Mapping[str, tuple[int, int] | None]
+    groups: Mapping[str, int]
     settled: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -151,7 +151,7 @@ def _layer_by_layer(
                 settled = subject.settled.get(meeting.name)
                 if settled is not None:
                     meeting = replace(meeting, dense=meeting.dense.masked_fill(settled.to(meeting.dense.device), 0.0))
-                solve_layer(meeting, modifier, subject.patterns.get(meeting.name), seen, generator)
+                solve_layer(meeting, modifier, subject.groups.get(meeting.name), seen, generator)
             return
         if modifier.method == "moments":
             match_spread(meeting)
@@ -173,7 +173,7 @@ def match_spread(meeting: Meeting) -> None:
 def solve_layer(
     meeting: Meeting,
     modifier: Repair,
-    n_of_m: tuple[int, int] | None,
+    group: int | None,
     seen: Tensor,
     generator: torch.Generator,
 ) -> None:
@@ -182,7 +182,7 @@ def solve_layer(
     Args:
         meeting: the layer, what it sees and should give.
         modifier: by `least_squares` or `obs`.
-        n_of_m: the pattern of its zeros, None where they may be anywhere.
+        group: within how many neighbouring input channels zeros may move, None where anywhere in a filter.
         seen: (N, h, w), see `lockstep.objectness`.
         generator: of the CPU; decides at which positions.
     """
@@ -196,7 +196,7 @@ def solve_layer(
         inputs, wanted = meeting.inputs[:, channels], meeting.wanted[:, filters]
         found = moments(conv, inputs, wanted, seen, POSITIONS, generator)
         if modifier.method == "obs":
-            keep[filters] = choose(found, start[filters], keep[filters], n_of_m, damping)
+            keep[filters] = choose(found, start[filters], keep[filters], group, damping)
             start[filters, :-1] *= keep[filters].flatten(1)
         free = torch.cat((keep[filters].flatten(1), torch.ones_like(keep[filters, :1, 0, 0])), dim=1)
         solved[filters] = solve(found, start[filters], free, damping)

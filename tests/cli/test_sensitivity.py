@@ -86,6 +86,13 @@ def test_recipe_that_is_emitted_can_be_planned(
     assert len({layer["pruned"] / layer["weights"] for layer in layers}) > 1  # not the same everywhere
 
 
+@pytest.mark.parametrize(("said", "types"), [((), ["prune", "repair"]), (("--no-repaired",), ["prune"])])
+def test_a_recipe_by_ap_repairs_unless_told_otherwise(place: Path, said: tuple[str, ...], types: list[str]) -> None:
+    done = invoke(*SHORT, "--by", "ap", "--emit", "r.yaml", *said, cwd=place)
+    assert done.exit_code == 0, done.stderr
+    assert [step.type for step in load_recipe(place / "r.yaml").recipe.modifiers] == types
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -77,7 +77,8 @@ def pruned(*, fused: bool = False, sparsity: float = 0.5, pattern: str | None = 
     else:
         modifier, chosen = Prune(type="prune", pattern=pattern), layers[1:]
     prune(chosen, modifier)
-    return Subject(model, dense, {layer.name: modifier.n_of_m for layer in chosen}), list(layers)
+    groups = {layer.name: modifier.n_of_m[1] for layer in chosen} if modifier.n_of_m else {}
+    return Subject(model, dense, groups), list(layers)
 
 
 def inputs_and_outputs(model: YOLOv5, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:

@@ -8,7 +8,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from compressor.modifiers import Materials, apply_steps, foresee_steps, patterns
+from compressor.modifiers import Materials, apply_steps, foresee_steps, pattern_groups
 from compressor.modifiers.order import Step, steps_of
 from compressor.modifiers.scores import scaled_magnitude
 from compressor.plan.layers import Layer, convolutions
@@ -154,10 +154,10 @@ def test_a_repair_is_told_the_pattern_that_a_layer_was_pruned_to(tmp_path: Path)
         "type: prune, targets: ['model.23.*'], allocation: uniform, sparsity: 0.7",
     )
     steps, _ = read(tmp_path / "r.yaml", live_model(), *lines)
-    found = patterns(steps[:3])
-    assert found["model.13.cv1.conv"] == found["model.23.cv1.conv"] == (2, 4)
-    assert found["model.1.conv"] is None and "model.0.conv" not in found
-    assert patterns(steps)["model.23.cv1.conv"] == (2, 4)  # it still holds
+    found = pattern_groups(steps[:3])
+    assert found["model.13.cv1.conv"] == found["model.23.cv1.conv"] == 4
+    assert "model.1.conv" not in found and "model.0.conv" not in found
+    assert pattern_groups(steps)["model.23.cv1.conv"] == 4  # it still holds
 
 
 def test_obs_keeps_a_pattern_through_a_later_prune(tmp_path: Path) -> None:
@@ -203,6 +203,32 @@ def test_obs_after_a_pattern_keeps_the_pattern(tmp_path: Path) -> None:
         for start in range(0, layer.weight.shape[1], 4):
             kept = (layer.weight[:, start : start + 4] != 0).sum(dim=1)
             assert bool((kept == 2).all())
+
+
+@pytest.mark.parametrize("patterns", [("2:3", "2:4"), ("3:4", "2:3")])
+def test_obs_keeps_every_pattern_of_a_layer(tmp_path: Path, patterns: tuple[str, str]) -> None:
+    lines = [f"type: prune, targets: ['model.2.*'], pattern: '{pattern}'" for pattern in patterns]
+    lines.append("type: repair, method: obs, targets: ['model.2.*']")
+    steps, materials = read(tmp_path / "r.yaml", live_model(), *lines)
+    apply_steps(steps, materials, Silent())
+    for n, m in (map(int, pattern.split(":")) for pattern in patterns):
+        for layer in steps[0][0]:
+            for start in range(0, layer.weight.shape[1] // m * m, m):
+                assert int((layer.weight[:, start : start + m] != 0).sum(dim=1).max()) <= n
+
+
+def test_obs_moves_zeros_of_layers_that_an_earlier_repair_left_alone(tmp_path: Path) -> None:
+    first, second = (
+        "type: repair, method: obs, targets: ['model.2.*']",
+        "type: repair, method: obs, targets: [detect]",
+    )
+    lines = ("type: prune, allocation: uniform, sparsity: 0.5", first, second)
+    steps, materials = read(tmp_path / "r.yaml", live_model(), *lines)
+    watch = Watch(steps[2][0])
+    apply_steps(steps, materials, watch)
+    pruned, between, after = watch.zeros
+    assert all(torch.equal(old, new) for old, new in zip(pruned, between, strict=True))
+    assert any(not torch.equal(old, new) for old, new in zip(between, after, strict=True))
 
 
 def test_the_model_keeps_its_modules(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_zeros_stay_as_many_and_none_of_the_dense_ones_comes_to_life(
 ) -> None:
     found, dense = layer(seed, SHAPE, zeros)
     keep = by_magnitude(dense, SHAPE, n_of_m)
-    chosen = choose(found, dense.clone(), keep, n_of_m, DAMPING)
+    chosen = choose(found, dense.clone(), keep, n_of_m and n_of_m[1], DAMPING)
     assert chosen.shape == SHAPE
     m = n_of_m[1] if n_of_m else SHAPE[1]
     if n_of_m is None:
@@ -77,7 +77,7 @@ def test_the_choice_is_better_than_magnitude(n_of_m: tuple[int, int] | None) -> 
     for seed in range(4):
         found, dense = layer(seed)
         keep = by_magnitude(dense, SHAPE, n_of_m)
-        ours = error(found, dense, choose(found, dense, keep, n_of_m, DAMPING)).sum()
+        ours = error(found, dense, choose(found, dense, keep, n_of_m and n_of_m[1], DAMPING)).sum()
         assert float(ours) < 0.65 * float(error(found, dense, keep).sum())
 
 
@@ -125,7 +125,7 @@ def test_a_large_input_whose_variance_is_lost_to_rounding_decides_nothing() -> N
 def test_groups_lie_along_the_input_channels() -> None:
     keep = torch.ones(1, 5, 1, 2, dtype=torch.bool)
     keep[0, 1, 0, 0] = keep[0, 4, 0, 1] = False
-    groups = Groups(keep, (2, 4))
+    groups = Groups(keep, 4)
     assert groups.zeros().tolist() == [[1, 0, 0, 1]]  # position by position, each of two groups
     cost = torch.arange(10.0).view(1, 10)
     kept = groups.without_cheapest(cost, groups.zeros()).view(5, 2)
