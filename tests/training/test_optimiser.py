@@ -36,15 +36,19 @@ def optimiser_of(model: YOLOv5, expected: Any) -> torch.optim.Optimizer:
 
 @pytest.mark.parametrize("name", ["v5", "v6_order_v60", "v6_order_v70"])
 def test_three_steps_equal_upstream(golden: Path, name: str) -> None:
+    """In float64, which no processor rounds otherwise.
+
+    Upstream recorded float32 runs, and BatchNorm over maps of 2 x 2 amplifies their rounding: the bounds follow their
+    measured distance from the exact run (first step 1.7e-5, its gradient norm 8.2e-5; third step 3.8e-3 and 3.3e-2).
+    """
     expected = json.loads((golden / "train_step.json").read_text())[name]
-    model = fill(tiny("v5" if name == "v5" else "v6")).train()
+    model = fill(tiny("v5" if name == "v5" else "v6")).train().double()
     optimiser, ema = optimiser_of(model, expected), Ema(model)
     targets, settings = torch.tensor(expected["targets"]), LossSettings(**expected["hyp"])
     for step, numbers in enumerate(expected["steps"]):
-        # BatchNorm over maps of 2 x 2 amplifies rounding: in float64 the third gradient norm moves by 3 %.
-        close, norm_close = (1e-5, 1e-5) if step == 0 else (1e-3, 5e-2)
+        close, norm_close, sum_close = [(2e-5, 1e-4, 1e-7), (1e-3, 1e-2, 1e-7), (5e-3, 5e-2, 3e-6)][step]
         images = np.random.RandomState(100 + step).random_sample((2, 3, 64, 64)).astype(np.float32)
-        raw = model(torch.from_numpy(images))
+        raw = model(torch.from_numpy(images).double())
         loss = detection_loss(raw, targets, model.detect.anchors, settings)
         loss.total.backward()  # type: ignore[no-untyped-call]
         norm = optimiser_step(model, optimiser, expected["clip"])
@@ -58,8 +62,8 @@ def test_three_steps_equal_upstream(golden: Path, name: str) -> None:
         state = model.state_dict()
         ours = {key: state[key].double().abs().sum().item() for key in numbers["state"]}
         assert ours == pytest.approx({key: theirs["abs"] for key, theirs in numbers["state"].items()}, rel=close)
-        assert parameter_sum(model) == pytest.approx(numbers["all_params_abs"], rel=1e-6)
-        assert parameter_sum(ema.model) == pytest.approx(numbers["ema_params_abs"], rel=1e-6)
+        assert parameter_sum(model) == pytest.approx(numbers["all_params_abs"], rel=sum_close)
+        assert parameter_sum(ema.model) == pytest.approx(numbers["ema_params_abs"], rel=sum_close)
 
 
 def parameter_sum(model: YOLOv5) -> float:
