@@ -1,0 +1,58 @@
+"""Runs commands that stand on its input, a JSON document a line, each in a fork, and answers with the exit code."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import traceback
+from typing import Any, NoReturn
+
+import torch
+
+import compressor.cli.main
+import compressor.pipeline
+import compressor.sensitivity  # what commands import when they run
+
+LONGEST_S = 300
+
+
+def main() -> None:
+    with torch.device("meta"):  # the first of these loads a symbolic algebra system
+        torch.nn.Conv2d(1, 1, 1)(torch.empty(1, 1, 1, 1))
+    gc.freeze()  # what is imported is shared by all forks
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            command(job)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def command(job: dict[str, Any]) -> NoReturn:
+    """What `python -m compressor` does, but for the imports."""
+    signal.alarm(LONGEST_S)  # a hang ends as exit code -14
+    os.environ.clear()
+    os.environ.update(job["env"])
+    os.chdir(job["cwd"])
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.argv = ["compressor", *job["arguments"]]
+    try:
+        compressor.cli.main.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
