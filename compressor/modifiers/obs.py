@@ -90,8 +90,9 @@ class Groups:
     def without_cheapest(self, cost: Tensor, count: Tensor) -> Tensor:
         """Mask (C_out, K) without the `count` (C_out, groups) cheapest of every group; ties go by position."""
         grouped = self._grouped(cost.view(self.shape), fill=torch.inf)
-        rank = grouped.argsort(dim=-1, stable=True).argsort(dim=-1)
-        return self._flat(rank >= count[..., None])
+        order = grouped.argsort(dim=-1, stable=True)
+        stays = torch.arange(order.shape[-1], device=order.device) >= count[..., None]
+        return self._flat(torch.empty_like(stays).scatter_(-1, order, stays))
 
     def _grouped(self, values: Tensor, fill: float) -> Tensor:
         """(C_out, groups, members); a last group of fewer members is filled up."""

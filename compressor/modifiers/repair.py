@@ -108,7 +108,7 @@ def described(modifier: Repair, layers: int, images: int) -> str:
 def _words(modifier: Repair) -> str:
     match modifier.method:
         case "obs":
-            return "second-order choice (obs)"
+            return "obs, which chooses the zeros anew"
         case "batchnorm":
             return "BatchNorm statistics"
         case "distill":
