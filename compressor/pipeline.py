@@ -5,30 +5,38 @@ recipe -> weights -> plan -> judge -> modify -> save -> judge what was saved -> 
 
 from __future__ import annotations
 
+import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from compressor.artifact.load import LoadedModel, fetch_and_load, load_model
+from compressor.artifact.load import fetch_and_load, load_model
 from compressor.artifact.save import Form, Provenance, encode_model, measure
 from compressor.budget import Seeker
 from compressor.data.batches import fit_image_size
+from compressor.data.calibration import draw, find_calibration_images, load_images
 from compressor.data.dataset import load_dataset, read_split
 from compressor.environment import describe_environment
 from compressor.errors import ArtifactError, Diagnostic, RecipeError
 from compressor.evaluation.coco import write_predictions
 from compressor.evaluation.judge import Judge, check_classes, make_judge
+from compressor.evaluation.network import inference_network
 from compressor.evaluation.predict import select_device
+from compressor.export.check import Agreement
+from compressor.export.open import is_graph, open_network
+from compressor.export.write import Options as ExportOptions
+from compressor.export.write import export as export_checked
 from compressor.forecast import forecast_sizes, forecast_times
 from compressor.job import CalibrationImages, Job, foresee, modify, open_job, storage
 from compressor.outlook import Plan
+from compressor.output import staged
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile
-from compressor.recipe.schema import Budget, Prune
+from compressor.recipe.schema import Budget, ExportFormat, Prune
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.render import render_report
 from compressor.results import (
@@ -37,6 +45,7 @@ from compressor.results import (
     FileDigest,
     Inspection,
     LayerSparsity,
+    ModelSummary,
     RunRecord,
     Search,
     Sizes,
@@ -56,6 +65,8 @@ from compressor.run_folder import (
 )
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.describe import sparsity, summarise
+
+CHECK_IMAGES = 8  # on which an exported file is compared with the model
 
 
 @dataclass(frozen=True)
@@ -177,18 +188,54 @@ def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:
 
 def evaluate(
     weights: str, data: str, settings: Settings, device: str, progress: Progress
-) -> tuple[LoadedModel, Evaluation]:
-    """Judge a weights file of any kind.
+) -> tuple[ModelSummary | None, Evaluation]:
+    """Judge a weights file of any kind, or a graph of any runtime; what model it is, where the file tells.
 
     Raises:
         CompressorError: any fault of the input or of the run.
     """
     chosen = select_device(device)
+    summary, model = None, None
     with progress.step(f"load {weights}"):
-        _, source = fetch_and_load(weights, progress)
-    judge = _judge(data, settings, source.model, chosen, progress)
-    evaluation, _ = judge.evaluate(source.model, progress, "evaluate")
-    return source, evaluation
+        if is_graph(Path(weights)):
+            network = open_network(Path(weights), chosen)
+        else:
+            model = fetch_and_load(weights, progress)[1].model
+            summary, network = summarise(model), inference_network(model, chosen)
+    judge = _judge(data, settings, network.names, chosen, progress)
+    evaluation, _ = judge.evaluate(network, progress, "evaluate")
+    return summary, evaluation
+
+
+def export(
+    weights: str, form: ExportFormat, options: ExportOptions, images_from: str, output: Path, progress: Progress
+) -> Agreement:
+    """Write a model in another tool's format, and compare the two on real images before it is put in place.
+
+    Args:
+        weights: a checkpoint, artifact or state dict.
+        form: the format.
+        options: how.
+        images_from: a folder of images, or a data set, to compare on.
+        output: file or folder, replaced where it exists.
+        progress: told of every step.
+
+    Raises:
+        CompressorError: any fault of the input, or of what was written.
+    """
+    with progress.step(f"load {weights}"):
+        _, loaded = fetch_and_load(weights, progress)
+    size = fit_image_size(options.image_size, max(32, *loaded.model.strides))
+    with progress.step(f"read {images_from}"):
+        files = draw(find_calibration_images(images_from, "val"), CHECK_IMAGES, seed=0)
+        images = load_images(files, size)
+    with staged(output) as folder, progress.step(f"export {form}"):
+        place = folder / output.name
+        agreement = export_checked(loaded, form, replace(options, image_size=size), images, place)
+        if output.is_dir():
+            shutil.rmtree(output)
+        place.replace(output)
+    return agreement
 
 
 def inspect(weights: str, progress: Progress) -> Inspection:
@@ -260,13 +307,13 @@ def _load_judge(recipe_file: RecipeFile, model: YOLOv5, device: torch.device, pr
     if recipe.data is None:
         help_text = "name it with --data or `data:` in the recipe, or compress without judging: --no-evaluate"
         raise RecipeError(recipe_file.place().diagnostic("R112", "no data set is named", help_text))
-    return _judge(recipe.data, recipe.evaluation, model, device, progress)
+    return _judge(recipe.data, recipe.evaluation, model.names, device, progress)
 
 
-def _judge(data: str, settings: Settings, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
+def _judge(data: str, settings: Settings, names: tuple[str, ...], device: torch.device, progress: Progress) -> Judge:
     with progress.step(f"open {data}"):
         dataset = load_dataset(data)  # draws the embedded data set on first use
-    check_classes(model.names, dataset)
+    check_classes(names, dataset)
     with progress.bar(f"read {data}", "images") as update:
         split = read_split(dataset, settings.split, update)
     return make_judge(split, settings, device)

@@ -99,6 +99,7 @@ class EvaluationSettings:
     resize: str
     device: str
     precision: str
+    runs_on: str = "torch"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from compressor.budget import Seeker
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import InputError, RecipeError
 from compressor.evaluation.judge import Judge, make_judge
+from compressor.evaluation.network import Network
 from compressor.job import CalibrationImages, open_job
 from compressor.pipeline import Options
 from compressor.plan.layers import convolutions
@@ -101,7 +102,8 @@ class KnownJudge(Judge):
     verdict: Callable[[float, int], float | None] = lambda _sparsity, _images: None
     asked: list[tuple[float, int]] = field(default_factory=list)
 
-    def evaluate(self, model: YOLOv5, progress: Any, title: str) -> Any:
+    def evaluate(self, model: YOLOv5 | Network, progress: Any, title: str) -> Any:
+        assert isinstance(model, YOLOv5)
         layers = convolutions(model)
         zeros = sum(layer.zeros for layer in layers) / sum(layer.weight.numel() for layer in layers)
         images = len(self.split.samples)

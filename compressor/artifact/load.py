@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode
-from compressor.artifact.save import FORMAT, METADATA_KEY
+from compressor.artifact.save import FORMAT, METADATA_KEY, STATE_DICT_KEY
 from compressor.data.fetch import find_weights
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.progress import Progress
@@ -37,6 +38,7 @@ class LoadedModel:
 
     Attributes:
         model: float32, evaluation mode.
+        stored: the same network as the file holds it; BatchNorm is separate where `model` was folded on loading.
         dtype: number type of the file's weights, such as `float16`.
         kind: what sort of file it is, in words.
         facts: what else the file tells, as label and text.
@@ -44,6 +46,7 @@ class LoadedModel:
     """
 
     model: YOLOv5
+    stored: YOLOv5
     dtype: str
     kind: str
     facts: dict[str, str]
@@ -82,7 +85,7 @@ def load_model(path: Path) -> LoadedModel:
         "date": checkpoint.date or "-",
         "optimizer state": "present" if checkpoint.has_optimizer else "none",
     }
-    return LoadedModel(checkpoint.model, checkpoint.dtype, "YOLOv5 checkpoint", facts)
+    return LoadedModel(checkpoint.model, checkpoint.model, checkpoint.dtype, "YOLOv5 checkpoint", facts)
 
 
 def _load_safetensors(path: Path) -> LoadedModel:
@@ -98,7 +101,7 @@ def _load_safetensors(path: Path) -> LoadedModel:
         metadata = {key: _json(text) for key, text in header.items()}
         if METADATA_KEY in metadata:
             return _artifact(path, metadata[METADATA_KEY], tensors)
-        return _state_dict(path, metadata, tensors)
+        return _state_dict(path, metadata.get(STATE_DICT_KEY, metadata), tensors)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as fault:
         raise _damaged(path, f"its metadata and tensors do not fit together: {fault}") from fault
 
@@ -114,15 +117,15 @@ def _artifact(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) 
     yaml = metadata["architecture"]
     anchors = tuple(tuple(zip(level[::2], level[1::2], strict=True)) for level in yaml["anchors"])
     architecture = architecture_from_yaml(yaml, yaml["nc"], anchors, str(path))
-    model = _filled(path, architecture, tuple(metadata["names"]), dense)
-    model = fuse(model) if metadata["fold_on_load"] else model
+    stored = _filled(path, architecture, tuple(metadata["names"]), dense)
+    model = fuse(copy.deepcopy(stored)) if metadata["fold_on_load"] else stored
     facts = {
         "layout": metadata["layout"],
         "BatchNorm in the file": "folded" if metadata["fused"] else "separate",
         "made by": f"compressor {metadata['version']}",
         "source": f"{metadata['source']['name']} (sha256 {metadata['source']['sha256'][:16]}...)",
     }
-    return LoadedModel(model, metadata["dtype"], "compressor artifact", facts, metadata["recipe"])
+    return LoadedModel(model, stored, metadata["dtype"], "compressor artifact", facts, metadata["recipe"])
 
 
 def _dense(name: str, record: dict[str, Any], tensors: dict[str, Tensor]) -> Tensor:
@@ -144,7 +147,7 @@ def _state_dict(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]
     model = _filled(path, architecture, names, tensors)
     strides = torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
     model.architecture = replace(architecture, anchors=_nested(model.detect.anchors * strides))
-    return LoadedModel(model, dtype.removeprefix("torch."), "safetensors state dict", {})
+    return LoadedModel(model, model, dtype.removeprefix("torch."), "safetensors state dict", {})
 
 
 def _architecture_of(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> Architecture:

@@ -25,6 +25,7 @@ from compressor.yolov5.fuse import fuse
 
 FORMAT = "compressor/artifact/1"
 METADATA_KEY = "compressor"
+STATE_DICT_KEY = "yolov5"  # names and layer tables of a plain state dict
 Dtype = Literal["float16", "float32"]
 Layout = Literal["bitmask", "dense"]
 

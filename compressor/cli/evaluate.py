@@ -49,7 +49,9 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 def evaluate(*, weights: str, data: str, device: str, as_json: bool, console: Console, **settings: Any) -> None:
     """Judge a weights file: P, R and mAP as YOLOv5 prints them, the 12 COCO figures, and the speed.
 
-    WEIGHTS is a YOLOv5 checkpoint (.pt), a safetensors file, or a name such as yolov5n.pt.
+    WEIGHTS is a YOLOv5 checkpoint (.pt), a safetensors file, or a name such as yolov5n.pt; or what `compressor export`
+    writes for other runtimes: .onnx, a folder with an OpenVINO .xml, or .torchscript, which is a program: judge only
+    those that you trust. A graph of one image size is judged on squares of it.
 
     \b
     Example:
@@ -57,12 +59,11 @@ def evaluate(*, weights: str, data: str, device: str, as_json: bool, console: Co
     """
     judged = check_part(Settings, settings)
     from compressor import pipeline
-    from compressor.yolov5.describe import summarise
 
     unwind()
-    source, evaluation = pipeline.evaluate(weights, data, judged, device, console)
+    summary, evaluation = pipeline.evaluate(weights, data, judged, device, console)
     if as_json:
-        model = asdict(summarise(source.model))
+        model = asdict(summary) if summary else None
         console.result(to_json(evaluation, schema=EVALUATION_SCHEMA, weights=weights, model=model).rstrip())
         return
     console.heading("COCO metrics")

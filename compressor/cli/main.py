@@ -13,6 +13,7 @@ from compressor.cli.completion import completion
 from compressor.cli.diff import diff
 from compressor.cli.evaluate import evaluate
 from compressor.cli.explain import explain
+from compressor.cli.export import export
 from compressor.cli.init import init
 from compressor.cli.inspect import inspect
 from compressor.cli.interrupts import INTERRUPTED, MESSAGE
@@ -46,7 +47,7 @@ def cli() -> None:
     """
 
 
-for _command in (init, apply, plan, check, evaluate, sensitivity, inspect, diff, explain, schema, completion):
+for _command in (init, apply, plan, check, evaluate, export, sensitivity, inspect, diff, explain, schema, completion):
     cli.add_command(_command)
 
 

@@ -76,6 +76,12 @@ def plan_batches(
     return tuple(BatchPlan(group, _batch_shape(group, image_size, stride, pad)) for group in groups)
 
 
+def plan_squares(samples: Sequence[Sample], image_size: int, batch_size: int) -> tuple[BatchPlan, ...]:
+    """Group images in their order, for a network that takes only squares of `image_size` pixels."""
+    groups = (tuple(samples[start : start + batch_size]) for start in range(0, len(samples), batch_size))
+    return tuple(BatchPlan(group, (image_size, image_size)) for group in groups)
+
+
 def _aspect(sample: Sample) -> float:
     return sample.height / sample.width
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from compressor.data.batches import fit_image_size
-from compressor.evaluation.predict import Stopwatch, inference_model
+from compressor.evaluation.network import Network, inference_network
+from compressor.evaluation.predict import Stopwatch
 from compressor.yolov5.build import YOLOv5
 
 # Reading, letterbox, NMS and the COCO metrics: 31 to 43 ms per image with YOLOv5n on 50 to 250 images of COCO, at 320
@@ -41,28 +42,28 @@ def inference_seconds(model: YOLOv5, image_size: int, batch_size: int, device: t
         batch_size: images per batch.
         device: where the model will run.
     """
-    ready = inference_model(model, device)
+    ready = inference_network(model, device)
     stride = max(32, *ready.strides)
     full = fit_image_size(image_size, stride)
     if device.type == "cuda":
         size, batch = full, min(batch_size, _GPU_BATCH_SIZE)
     else:
-        parameters = sum(parameter.numel() for parameter in ready.parameters())
+        parameters = sum(parameter.numel() for parameter in model.parameters())
         size = min(full, fit_image_size(_CPU_IMAGE_SIZE, stride))
         batch = max(1, min(batch_size, round(_CPU_PARAMETERS / parameters)))
-    images = torch.rand(batch, 3, size, size, device=device, dtype=next(ready.parameters()).dtype)
+    images = torch.rand(batch, 3, size, size, device=device, dtype=ready.dtype)
     return _fastest_pass(ready, images) / batch * (full / size) ** 2
 
 
-def _fastest_pass(model: YOLOv5, images: torch.Tensor) -> float:
+def _fastest_pass(network: Network, images: torch.Tensor) -> float:
     """Seconds of the fastest of the passes that fit into half a second; of the only one, where it takes longer."""
     watch = Stopwatch(images.device)
     times: list[float] = []
     with torch.inference_mode():
         if images.device.type == "cuda":
-            model.predict(images)  # the first pass loads the kernels
+            network.predict(images)  # the first pass loads the kernels
         watch.start()
         while sum(times) < _MEASUREMENT_S:
-            model.predict(images)
+            network.predict(images)
             times.append(watch.lap())
     return min(times)

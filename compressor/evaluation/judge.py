@@ -22,7 +22,8 @@ from compressor.evaluation.coco import (
 )
 from compressor.evaluation.detection_metrics import per_class, summarise
 from compressor.evaluation.matching import IOU_THRESHOLDS, match
-from compressor.evaluation.predict import ImageDetections, detect, inference_model
+from compressor.evaluation.network import Network, inference_network
+from compressor.evaluation.predict import ImageDetections, detect
 from compressor.progress import Progress
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.results import (
@@ -52,20 +53,20 @@ class Judge:
     settings: Settings
     device: torch.device
 
-    def evaluate(self, model: YOLOv5, progress: Progress, title: str) -> tuple[Evaluation, Predictions]:
-        """Judge a model.
+    def evaluate(self, model: YOLOv5 | Network, progress: Progress, title: str) -> tuple[Evaluation, Predictions]:
+        """Judge a model, or whatever else detects.
 
         Raises:
             RunError: E811 the model's outputs are not finite.
         """
-        ready = inference_model(model, self.device)
-        found, speed = detect(ready, self.split.samples, self.settings, progress, title)
+        network = model if isinstance(model, Network) else inference_network(model, self.device)
+        found, speed = detect(network, self.split.samples, self.settings, progress, title)
         with progress.step("COCO metrics"):
             ids = {
                 sample.image: id_ for sample, id_ in zip(self.split.samples, self.ground_truth.image_ids, strict=True)
             }
             predictions = to_predictions([image.detections for image in found], [ids[i.sample.image] for i in found])
-            detection, classes = own_metrics(found, model.names)
+            detection, classes = own_metrics(found, network.names)
             coco = evaluate_coco(self.ground_truth, predictions)
         settings = EvaluationSettings(
             image_size=self.settings.image_size,
@@ -74,8 +75,9 @@ class Judge:
             iou_thres=self.settings.iou_thres,
             max_det=self.settings.max_det,
             resize=self.settings.resize,
-            device=str(self.device),
-            precision=str(next(ready.parameters()).dtype).removeprefix("torch."),
+            device=str(network.device),
+            precision=str(network.dtype).removeprefix("torch."),
+            runs_on=network.runs_on,
         )
         return Evaluation(Metrics(coco, detection, classes), speed, self._summary(), settings), predictions
 

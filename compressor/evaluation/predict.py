@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from compressor.data.batches import Batch, fit_image_size, load_batches, plan_batches
+from compressor.data.batches import Batch, BatchPlan, fit_image_size, load_batches, plan_batches, plan_squares
 from compressor.data.dataset import Sample
 from compressor.errors import Diagnostic, InputError, RunError
 from compressor.evaluation.boxes import rescale_to_original
+from compressor.evaluation.network import Network
 from compressor.evaluation.nms import non_max_suppression
 from compressor.progress import Progress
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.results import Speed
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.fuse import fuse
 
 
 @dataclass
@@ -92,19 +90,13 @@ def select_device(name: str) -> torch.device:
     return device
 
 
-def inference_model(model: YOLOv5, device: torch.device) -> YOLOv5:
-    """A copy ready to judge: fused as every YOLOv5 is for inference, float16 on CUDA as upstream, else float32."""
-    replica = fuse(copy.deepcopy(model).float()).eval().to(device)
-    return replica.half() if device.type == "cuda" else replica
-
-
 def detect(
-    model: YOLOv5, samples: tuple[Sample, ...], settings: Settings, progress: Progress, title: str
+    network: Network, samples: tuple[Sample, ...], settings: Settings, progress: Progress, title: str
 ) -> tuple[list[ImageDetections], Speed]:
-    """Run a model over images, in rectangular batches.
+    """Run a detector over images, in rectangular batches where it takes them.
 
     Args:
-        model: as `inference_model` made it.
+        network: the detector.
         samples: the images.
         settings: thresholds, image and batch size.
         progress: told of every batch.
@@ -114,22 +106,20 @@ def detect(
         Detections per image in the order of the batches, and the time each step took.
 
     Raises:
+        InputError: U909 the network takes only images of another size.
         RunError: E812 the device has too little memory.
         DatasetError: D405 an image cannot be decoded.
     """
-    weight = next(model.parameters())
-    device, dtype = weight.device, weight.dtype
-    stride = max(32, *model.strides)
-    image_size = fit_image_size(settings.image_size, stride)
-    plans = plan_batches(samples, image_size, settings.batch_size, stride)
+    device = network.device
+    image_size, plans = _planned(network, samples, settings)
     watch = Stopwatch(device)
     found: list[ImageDetections] = []
     with torch.inference_mode(), progress.bar(title, "images") as update:
         if device.type == "cuda":
-            model.predict(torch.zeros(1, 3, image_size, image_size, device=device, dtype=dtype))
+            network.predict(torch.zeros(1, 3, image_size, image_size, device=device, dtype=network.dtype))
         for batch in load_batches(plans, image_size, settings.resize):
             try:
-                found += _detect_batch(model, batch, settings, watch, device, dtype)
+                found += _detect_batch(network, batch, settings, watch)
             except torch.OutOfMemoryError as fault:
                 message = f"{device} has too little memory for {settings.batch_size} images of {image_size} px at once"
                 help_text = "lower evaluation.batch_size: --set evaluation.batch_size=8, or evaluate --batch-size 8"
@@ -138,17 +128,18 @@ def detect(
     return found, watch.speed()
 
 
-def _detect_batch(
-    model: YOLOv5, batch: Batch, settings: Settings, watch: Stopwatch, device: torch.device, dtype: torch.dtype
-) -> list[ImageDetections]:
+def _detect_batch(network: Network, batch: Batch, settings: Settings, watch: Stopwatch) -> list[ImageDetections]:
     watch.start()
-    images = batch.images.to(device).to(dtype) / 255
+    images = batch.images.to(network.device).to(network.dtype) / 255
     watch.preprocess += watch.lap()
-    predictions = model.predict(images)
+    predictions = network.predict(images)
     watch.inference += watch.lap()
-    kept = non_max_suppression(
-        predictions, conf_thres=settings.conf_thres, iou_thres=settings.iou_thres, max_det=settings.max_det
-    )
+    if network.suppressed:
+        kept = _by_image(predictions, len(images), settings.max_det)
+    else:
+        kept = non_max_suppression(
+            predictions, conf_thres=settings.conf_thres, iou_thres=settings.iou_thres, max_det=settings.max_det
+        )
     watch.nms += watch.lap()
     watch.images += len(batch.samples)
     height, width = batch.images.shape[2:]
@@ -156,6 +147,25 @@ def _detect_batch(
         _in_original_pixels(detections.cpu(), sample, ratio, pad, (height, width))
         for detections, sample, ratio, pad in zip(kept, batch.samples, batch.ratios, batch.pads, strict=True)
     ]
+
+
+def _planned(network: Network, samples: tuple[Sample, ...], settings: Settings) -> tuple[int, tuple[BatchPlan, ...]]:
+    """The image size and the batches that a network takes."""
+    stride = max(32, *network.strides)
+    image_size = fit_image_size(settings.image_size, stride)
+    if network.image_size is None:
+        return image_size, plan_batches(samples, image_size, settings.batch_size, stride)
+    if network.image_size != image_size:
+        message = f"the file takes images of {network.image_size} px only, not of {image_size}"
+        help_text = f"judge it with --image-size {network.image_size}, or export it again with --dynamic-size"
+        raise InputError(Diagnostic("U909", message, "--image-size", help=help_text))
+    return image_size, plan_squares(samples, image_size, settings.batch_size)
+
+
+def _by_image(rows: Tensor, images: int, max_det: int) -> list[Tensor]:
+    """(n, 7) rows that begin with the image, to (m, 6) per image, best first."""
+    found = [rows[rows[:, 0] == image, 1:] for image in range(images)]
+    return [each[each[:, 4].argsort(descending=True, stable=True)[:max_det]] for each in found]
 
 
 def _in_original_pixels(

@@ -369,6 +369,9 @@ class Evaluation(Part):
     )
 
 
+ExportFormat = Literal["yolov5", "dense", "onnx", "openvino", "torchscript"]
+
+
 class Artifact(Part):
     """How to save the compressed model."""
 

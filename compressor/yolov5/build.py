@@ -20,6 +20,7 @@ class YOLOv5(nn.Module):
         fused: whether BatchNorm is folded into the convolutions.
         strides: per detection level, input pixels per grid cell.
         model: the layers; `model.<i>` is layer i of the architecture.
+        kept_outputs: the layers whose outputs a later one than the next takes.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class YOLOv5(nn.Module):
         self.strides = strides
         self.model = nn.Sequential(*layers)
         self._sources = tuple(row.sources for row in architecture.rows)
-        self._kept = frozenset(
+        self.kept_outputs = frozenset(
             index if index >= 0 else i + index
             for i, sources in enumerate(self._sources)
             for index in sources
@@ -66,7 +67,7 @@ class YOLOv5(nn.Module):
                 inputs = [x if index == -1 else outputs[index] for index in sources]
                 x = inputs[0] if len(inputs) == 1 else inputs  # type: ignore[assignment]  # kept outputs are never None
             x = layer(x)
-            outputs.append(x if i in self._kept else None)  # type: ignore[arg-type]  # only Detect returns a list
+            outputs.append(x if i in self.kept_outputs else None)  # type: ignore[arg-type]  # only Detect returns a list
         return x  # type: ignore[return-value]  # the last layer is Detect
 
     def predict(self, images: Tensor) -> Tensor:

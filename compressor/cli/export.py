@@ -1,0 +1,117 @@
+"""`compressor export`: a model in the format of another tool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar, get_args
+
+import click
+
+from compressor.cli.completion import complete_file
+from compressor.cli.console import Console, console_options
+from compressor.cli.interrupts import unwind
+from compressor.output import check_place
+from compressor.recipe.schema import ExportFormat
+from compressor.report.tables import megabytes
+
+ENDINGS: dict[str, str] = {
+    "yolov5": "_yolov5.pt",
+    "dense": "_dense.safetensors",
+    "onnx": ".onnx",
+    "openvino": "_openvino_model",
+    "torchscript": ".torchscript",
+}
+_GRAPHS = ("onnx", "openvino", "torchscript")
+T = TypeVar("T")
+
+
+@click.command(short_help="Write a model for YOLOv5, ONNX, OpenVINO or TorchScript.")
+@console_options
+@click.argument("file", shell_complete=complete_file)
+@click.option("--format", "form", type=click.Choice(get_args(ExportFormat)), required=True, help="What to write.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="PLACE", help="Where; beside FILE when not given.")
+@click.option("--image-size", type=click.IntRange(32, 8192), help="Side of the squares a graph takes, in pixels; 640.")
+@click.option("--dynamic-size", is_flag=True, help="Let an onnx or openvino graph take images of any size.")
+@click.option("--nms", is_flag=True, help="Make non-maximum suppression part of an onnx graph.")
+@click.option("--conf-thres", type=click.FloatRange(0, 1), help="With --nms: least score; 0.25.")
+@click.option("--iou-thres", type=click.FloatRange(0, 1), help="With --nms: most overlap; 0.45.")
+@click.option("--max-det", type=click.IntRange(1, 30_000), help="With --nms: most detections per image and class; 300.")
+@click.option(
+    "--images",
+    default="shapes.yaml",
+    show_default=True,
+    metavar="FOLDER|YAML",
+    shell_complete=complete_file,
+    help="Images to compare the file with the model on.",
+)
+@click.option("--force", is_flag=True, help="Replace what is there.")
+def export(
+    *,
+    file: str,
+    form: ExportFormat,
+    output: Path | None,
+    image_size: int | None,
+    dynamic_size: bool,
+    nms: bool,
+    conf_thres: float | None,
+    iou_thres: float | None,
+    max_det: int | None,
+    images: str,
+    force: bool,
+    console: Console,
+) -> None:
+    """Write a checkpoint or an artifact for another tool, zeros baked in, and compare both on images before it is put
+    in place.
+
+    \b
+    yolov5       a .pt that YOLOv5's own scripts load
+    dense        a safetensors state dict with YOLOv5's names
+    onnx         decoded boxes as YOLOv5's export gives; or detections, with --nms
+    openvino     a folder with OpenVINO's .xml and .bin
+    torchscript  for squares of one size
+
+    \b
+    Example:
+      compressor export reports/yolov5n_global30/model.safetensors --format onnx --dynamic-size
+    """  # noqa: D205  # click shows the first sentence whole
+    sizes = {"--image-size": image_size, "--dynamic-size": dynamic_size}
+    _check(sizes, form in _GRAPHS, f"{form} has no size")
+    _check({"--dynamic-size": dynamic_size}, form != "torchscript", "torchscript takes squares of one size")
+    _check({"--nms": nms}, form == "onnx", "only onnx takes non-maximum suppression into the graph")
+    _check({"--conf-thres": conf_thres, "--iou-thres": iou_thres, "--max-det": max_det}, nms, "it goes with --nms")
+    source = Path(file)
+    place = output or source.with_name(source.stem + ENDINGS[form])
+    check_place(place, "exported model", "place", lambda path: _is_ours(path, form), force=force)
+    from compressor import pipeline
+    from compressor.export.onnx_graph import Suppression
+    from compressor.export.write import Options
+
+    unwind()
+    suppression = Suppression(*(_or(conf_thres, 0.25), _or(iou_thres, 0.45)), _or(max_det, 300)) if nms else None
+    options = Options(_or(image_size, 640), dynamic_size, suppression)
+    agreement = pipeline.export(file, form, options, images, place, console)
+    size = sum(each.stat().st_size for each in place.iterdir()) if place.is_dir() else place.stat().st_size
+    console.result(f"{place}: {megabytes(size)} MB")
+    console.result(
+        f"On {agreement.images} images boxes differ from the model's by at most {agreement.pixels:.2g} px, "
+        f"probabilities by at most {agreement.probability:.2g}."
+    )
+
+
+def _check(given: Mapping[str, object], allowed: bool, reason: str) -> None:  # a sentence of its own
+    """Refuse options that would do nothing."""
+    for flag, value in given.items():
+        if value not in (None, False) and not allowed:
+            raise click.UsageError(f"{flag}: {reason}")
+
+
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
+def _is_ours(path: Path, form: ExportFormat) -> bool:
+    """Whether what stands there looks like an earlier export of this format."""
+    if form == "openvino":
+        return path.is_dir() and {each.suffix for each in path.iterdir()} == {".xml", ".bin"}
+    return path.is_file() and path.name.endswith(Path(ENDINGS[form]).suffix or ENDINGS[form])

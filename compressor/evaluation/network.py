@@ -1,0 +1,46 @@
+"""A detector ready to run, whatever runs it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.fuse import fuse
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What an evaluation needs of a detector.
+
+    Attributes:
+        names: class names, index is the class.
+        strides: per detection level, input pixels per grid cell.
+        predict: (B, 3, H, W) RGB in [0, 1] to (B, rows, nc + 5) as `Detect.decode`; or, where `suppressed`, to
+            (n, 7): image, x1, y1, x2, y2 in input pixels, score, class.
+        device: where `predict` takes its images.
+        dtype: in which number type.
+        runs_on: what computes it, in words: `torch`, `onnxruntime`.
+        image_size: of the only square images it takes, in pixels; None where any multiple of the stride will do.
+        suppressed: non-maximum suppression is part of it.
+    """
+
+    names: tuple[str, ...]
+    strides: tuple[int, ...]
+    predict: Callable[[Tensor], Tensor]
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    runs_on: str = "torch"
+    image_size: int | None = None
+    suppressed: bool = False
+
+
+def inference_network(model: YOLOv5, device: torch.device) -> Network:
+    """A copy ready to judge: fused as every YOLOv5 is for inference, float16 on CUDA as upstream, else float32."""
+    replica = fuse(copy.deepcopy(model).float()).eval().to(device)
+    replica = replica.half() if device.type == "cuda" else replica
+    return Network(model.names, model.strides, replica.predict, device, next(replica.parameters()).dtype)

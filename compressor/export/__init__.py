@@ -1,0 +1,1 @@
+"""A compressed model in the formats that other tools run."""

@@ -1,0 +1,208 @@
+"""A `.pt` that stock YOLOv5 loads, runs and trains: a pickle of upstream's class names, written without its code.
+
+Every class is stood in for by an empty one of the same name, which holds upstream's attributes. They are importable
+only while the file is written: pickle looks up what it names.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.yolov5.architecture import architecture_to_yaml
+from compressor.yolov5.blocks import BN_EPS, BN_MOMENTUM, C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
+from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.detect import Detect
+
+_lock = threading.Lock()
+
+
+def _stand_in(name: str) -> type[nn.Module]:
+    module, _, kind = name.rpartition(".")
+    return type(kind, (nn.Module,), {"__module__": module})
+
+
+_MODEL = _stand_in("models.yolo.Model")  # the name in every release: from v6.2 on it is an alias
+_DETECT = _stand_in("models.yolo.Detect")
+_BLOCKS = {block: _stand_in(f"models.common.{block.__name__}") for block in (Conv, Bottleneck, C3, SPP, SPPF, Focus)}
+_CONCAT = _stand_in("models.common.Concat")
+
+
+def checkpoint_bytes(stored: YOLOv5, dtype: torch.dtype) -> bytes:
+    """The file's bytes; the same for the same model.
+
+    A network whose BatchNorm is folded gets one in every block that changes nothing, since upstream folds what it
+    loads: a mean of 0, a variance and epsilon of together 1, and the bias of the convolution. It is exact, and takes
+    upstream's training as well; but its statistics are not those of the data.
+
+    Args:
+        stored: the network as its file holds it, BatchNorm separate where that is known.
+        dtype: of the weights; float16 as upstream's own files, or float32.
+    """
+    content = {
+        "epoch": -1,
+        "best_fitness": None,
+        "model": _model(stored, dtype),
+        "ema": None,
+        "updates": None,
+        "optimizer": None,
+        "opt": None,
+        "git": None,
+        "date": None,
+    }
+    file = io.BytesIO()
+    with _importable():
+        torch.save(content, file)
+    return file.getvalue()
+
+
+@contextmanager
+def _importable() -> Iterator[None]:
+    """The stand-ins can be found by name; what stood under these names before comes back."""
+    package, yolo, common = (ModuleType(name) for name in ("models", "models.yolo", "models.common"))
+    for stand_in in (_MODEL, _DETECT):
+        setattr(yolo, stand_in.__name__, stand_in)
+    for stand_in in (*_BLOCKS.values(), _CONCAT):
+        setattr(common, stand_in.__name__, stand_in)
+    with _lock:
+        before = {module.__name__: sys.modules.get(module.__name__) for module in (package, yolo, common)}
+        sys.modules.update({module.__name__: module for module in (package, yolo, common)})
+        try:
+            yield
+        finally:
+            for name, module in before.items():
+                if module is None:
+                    del sys.modules[name]
+                else:
+                    sys.modules[name] = module
+
+
+def _model(stored: YOLOv5, dtype: torch.dtype) -> nn.Module:
+    architecture = stored.architecture
+    layers = []
+    for index, (layer, row) in enumerate(zip(stored.model, architecture.rows, strict=True)):
+        converted = _converted(layer, dtype)
+        place = {
+            "i": index,
+            "f": row.sources[0] if len(row.sources) == 1 else list(row.sources),
+            "type": f"{type(converted).__module__}.{type(converted).__name__}",
+            "np": sum(parameter.numel() for parameter in converted.parameters()),
+        }
+        vars(converted).update(place)  # `type` is a method of every module, which upstream overwrites
+        layers.append(converted)
+    stride = torch.tensor(stored.strides, dtype=torch.float32)
+    return _filled(
+        _MODEL,
+        yaml=architecture_to_yaml(architecture),
+        model=nn.Sequential(*layers),
+        save=sorted(stored.kept_outputs),
+        names=list(stored.names) if architecture.generation == "v5" else dict(enumerate(stored.names)),
+        nc=architecture.nc,
+        stride=stride,
+        inplace=True,
+    ).eval()
+
+
+def _converted(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The same module as upstream writes it."""
+    match module:
+        case Conv():
+            conv, bn = _conv(module, dtype)
+            return _filled(_BLOCKS[Conv], conv=conv, bn=bn, act=nn.SiLU(inplace=True))
+        case Bottleneck():
+            return _filled(_BLOCKS[Bottleneck], **_children(module, dtype), add=module.shortcut)
+        case C3() | SPP() | SPPF() | Focus():
+            return _filled(_BLOCKS[type(module)], **_children(module, dtype))
+        case Concat():
+            return _filled(_CONCAT, d=1)
+        case Detect():
+            return _detect(module, dtype)
+        case nn.Sequential():
+            return nn.Sequential(*(_converted(each, dtype) for each in module))
+        case nn.ModuleList():
+            return nn.ModuleList(_converted(each, dtype) for each in module)
+        case nn.Conv2d():
+            return _plain_convolution(module, dtype, bias=module.bias is not None)
+        case nn.MaxPool2d():
+            return nn.MaxPool2d(module.kernel_size, stride=module.stride, padding=module.padding)
+        case nn.Upsample():
+            return nn.Upsample(scale_factor=module.scale_factor, mode=module.mode)
+    raise AssertionError(f"YOLOv5 has no {type(module).__name__}")
+
+
+def _children(module: nn.Module, dtype: torch.dtype) -> dict[str, nn.Module]:
+    return {name: _converted(child, dtype) for name, child in module.named_children()}
+
+
+def _filled(kind: type[nn.Module], **attributes: Any) -> nn.Module:
+    module = kind()
+    for name, value in attributes.items():
+        setattr(module, name, value)
+    return module
+
+
+def _conv(block: Conv, dtype: torch.dtype) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    convolution = _plain_convolution(block.conv, dtype, bias=False)
+    bn = nn.BatchNorm2d(block.conv.out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)
+    if block.bn is not None:
+        state = {name: _as(tensor, dtype) for name, tensor in block.bn.state_dict().items()}
+    else:
+        assert block.conv.bias is not None
+        ones = torch.ones(block.conv.out_channels)
+        state = {
+            "weight": ones.to(dtype),
+            "bias": _as(block.conv.bias, dtype),
+            "running_mean": torch.zeros_like(ones).to(dtype),
+            "running_var": ones - BN_EPS,  # float32: no float16 makes the sum 1
+            "num_batches_tracked": torch.tensor(0),
+        }
+    bn.load_state_dict(state, assign=True)
+    return convolution, bn.requires_grad_(False)
+
+
+def _plain_convolution(conv: nn.Conv2d, dtype: torch.dtype, *, bias: bool) -> nn.Conv2d:
+    with torch.device("meta"):
+        plain = nn.Conv2d(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]  # a pair, as nn.Conv2d keeps it
+            conv.stride,  # type: ignore[arg-type]
+            conv.padding,  # type: ignore[arg-type]
+            groups=conv.groups,
+            bias=bias,
+        )
+    state = {name: tensor for name, tensor in conv.state_dict().items() if bias or name == "weight"}
+    plain.load_state_dict({name: _as(tensor, dtype) for name, tensor in state.items()}, assign=True)
+    return plain.requires_grad_(False)
+
+
+def _detect(head: Detect, dtype: torch.dtype) -> nn.Module:
+    converted = _filled(
+        _DETECT,
+        nc=head.nc,
+        no=head.no,
+        nl=head.levels,
+        na=head.na,
+        grid=[torch.zeros(1)] * head.levels,  # made anew at the first image
+        m=_converted(head.m, dtype),
+        inplace=True,
+        stride=torch.tensor(head.strides, dtype=torch.float32),
+    )
+    converted.register_buffer("anchors", _as(head.anchors, dtype))
+    if "anchor_grid" in dict(head.named_buffers()):  # a buffer up to v5.0, a list made anew since
+        converted.register_buffer("anchor_grid", _as(head.get_buffer("anchor_grid"), dtype))
+    else:
+        vars(converted)["anchor_grid"] = [torch.zeros(1)] * head.levels
+    return converted
+
+
+def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).clone()

@@ -1,0 +1,216 @@
+"""ONNX: by torch's own exporter, with upstream's names and metadata, and non-maximum suppression where wanted."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compressor.artifact.save import canonical_json
+from compressor.errors import CheckpointError, Diagnostic
+from compressor.evaluation.network import Network
+from compressor.export.extras import needed
+from compressor.export.traced import Decoding
+from compressor.yolov5.build import YOLOv5
+
+OPSET = 18
+INPUT, OUTPUT, DETECTIONS = "images", "output0", "detections"
+_METADATA = "compressor"
+_MOST_IMAGES = 65_536
+_EXAMPLE_IMAGES = 2  # torch.export takes a dimension of 1 for a constant
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """Non-maximum suppression as part of the graph: per class, as an evaluation does it.
+
+    Attributes:
+        conf_thres: least score, exclusive.
+        iou_thres: boxes of a class that overlap a better one by more go.
+        max_det: most detections per image and class.
+    """
+
+    conf_thres: float
+    iou_thres: float
+    max_det: int
+
+
+def write_onnx(
+    model: YOLOv5, file: Path, image_size: int, *, dynamic_size: bool = False, suppression: Suppression | None = None
+) -> None:
+    """Write the network with `images` (B, 3, H, W) as input, B of any size.
+
+    The output is `output0` (B, rows, nc + 5), decoded boxes in input pixels as upstream's export gives; or, with
+    suppression, `detections` (n, 7): image, x1, y1, x2, y2, score, class.
+
+    Args:
+        model: float32, on the CPU.
+        file: is overwritten.
+        image_size: height and width, a multiple of the stride.
+        dynamic_size: take any multiple of the stride instead.
+        suppression: its thresholds; None for the plain output.
+
+    Raises:
+        InputError: U912 the packages that write ONNX are not installed.
+    """
+    onnx = needed("onnx", "onnx")
+    needed("onnxscript", "onnx")
+    stride = max(model.strides)
+    shape: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=_MOST_IMAGES)}
+    if dynamic_size:
+        shape |= {2: stride * torch.export.Dim("rows", min=1), 3: stride * torch.export.Dim("columns", min=1)}
+    images = torch.zeros(_EXAMPLE_IMAGES, 3, image_size, image_size)
+    with _silent():
+        program = torch.onnx.export(
+            Decoding(model),
+            (images,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={INPUT: shape},
+            verbose=False,
+        )
+    assert program is not None  # as always with dynamo
+    proto = program.model_proto
+    if suppression is not None:
+        _suppress(onnx, proto.graph, model.architecture.nc, suppression)
+    described = {
+        "names": list(model.names),
+        "strides": list(model.strides),
+        "image_size": None if dynamic_size else image_size,
+        "suppressed": suppression is not None,
+    }
+    metadata = {
+        "names": str(dict(enumerate(model.names))),  # this and the next as upstream's scripts read them
+        "stride": str(stride),
+        _METADATA: canonical_json(described),
+    }
+    onnx.helper.set_model_props(proto, metadata)
+    onnx.checker.check_model(proto)
+    file.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def open_onnx(file: Path) -> Network:
+    """A network that onnxruntime computes on the CPU.
+
+    Raises:
+        CheckpointError: W301 there is no such file; W302 it is not the ONNX file of a YOLOv5.
+        InputError: U912 onnxruntime is not installed.
+    """
+    runtime = needed("onnxruntime", "onnx")
+    if not file.is_file():
+        raise CheckpointError(Diagnostic("W301", "there is no such file", str(file)))
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4
+    try:
+        session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        found = _described(session.get_modelmeta().custom_metadata_map, session.get_inputs(), session.get_outputs())
+    except Exception as fault:  # onnxruntime's exceptions share no class of their own
+        help_text = "export the model again"
+        message = f"not the ONNX file of a YOLOv5: {str(fault).splitlines()[0][:200]}"
+        raise CheckpointError(Diagnostic("W302", message, str(file), help=help_text)) from fault
+    name = session.get_inputs()[0].name
+
+    def predict(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {name: images.numpy()})[0])
+
+    return Network(**found, predict=predict, device=torch.device("cpu"), runs_on=f"onnxruntime {runtime.__version__}")
+
+
+def _described(metadata: dict[str, str], inputs: Any, outputs: Any) -> dict[str, Any]:
+    """Names, strides, size and kind of output; what the metadata lacks is told from the shapes.
+
+    Raises:
+        ValueError, SyntaxError, KeyError: they are not those of a YOLOv5.
+    """
+    (given,), output = inputs, outputs[0]
+    if _METADATA in metadata:
+        known = json.loads(metadata[_METADATA])
+        names, strides = tuple(map(str, known["names"])), tuple(map(int, known["strides"]))
+        size, suppressed = known["image_size"], known["suppressed"]
+    else:  # upstream's own export
+        named = ast.literal_eval(metadata["names"])
+        names = tuple(str(named[index]) for index in range(len(named)))
+        strides, suppressed = (int(metadata["stride"]),), False
+        size = given.shape[2] if isinstance(given.shape[2], int) else None
+    if given.type != "tensor(float)" or len(given.shape) != 4 or given.shape[1] != 3:
+        raise ValueError(f"its input is {given.type} {given.shape}")
+    if len(output.shape) != (2 if suppressed else 3) or output.shape[-1] != (7 if suppressed else len(names) + 5):
+        raise ValueError(f"its output is {output.shape} for {len(names)} classes")
+    return {"names": names, "strides": strides, "image_size": size, "suppressed": bool(suppressed)}
+
+
+def _suppress(onnx: Any, graph: Any, nc: int, suppression: Suppression) -> None:
+    """Append suppression to a graph with `output0` as its output."""
+    helper, numbers, floats = onnx.helper, onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
+    corners = [1, 0, 1, 0, 0, 1, 0, 1, -0.5, 0, 0.5, 0, 0, -0.5, 0, 0.5]  # of centre, width and height
+    for name, kind, dims, values in (
+        ("nms_0", numbers, [1], [0]),
+        ("nms_4", numbers, [1], [4]),
+        ("nms_5", numbers, [1], [5]),
+        ("nms_end", numbers, [1], [nc + 5]),
+        ("nms_axis", numbers, [1], [2]),
+        ("nms_max", numbers, [1], [suppression.max_det]),
+        ("nms_iou", floats, [1], [suppression.iou_thres]),
+        ("nms_conf", floats, [1], [suppression.conf_thres]),
+        ("nms_image", numbers, [1], [0]),
+        ("nms_class", numbers, [1], [1]),
+        ("nms_place", numbers, [2], [0, 2]),
+        ("nms_corners", floats, [4, 4], corners),
+        ("nms_column", numbers, [1], [1]),
+    ):
+        graph.initializer.append(helper.make_tensor(name, kind, dims, values))
+    node = helper.make_node
+    columns = ["nms_image_float", "nms_xyxy", "nms_score_column", "nms_class_float"]
+    graph.node.extend(
+        [
+            node("Slice", [OUTPUT, "nms_0", "nms_4", "nms_axis"], ["nms_boxes"]),
+            node("Slice", [OUTPUT, "nms_4", "nms_5", "nms_axis"], ["nms_objectness"]),
+            node("Slice", [OUTPUT, "nms_5", "nms_end", "nms_axis"], ["nms_classes"]),
+            node("Mul", ["nms_classes", "nms_objectness"], ["nms_by_row"]),
+            node("Transpose", ["nms_by_row"], ["nms_scores"], perm=[0, 2, 1]),
+            node(
+                "NonMaxSuppression",
+                ["nms_boxes", "nms_scores", "nms_max", "nms_iou", "nms_conf"],
+                ["nms_kept"],  # (n, 3): image, class, row
+                center_point_box=1,
+            ),
+            node("Gather", ["nms_kept", "nms_place"], ["nms_places"], axis=1),
+            node("GatherND", ["nms_boxes", "nms_places"], ["nms_centred"]),
+            node("MatMul", ["nms_centred", "nms_corners"], ["nms_xyxy"]),
+            node("GatherND", ["nms_scores", "nms_kept"], ["nms_score"]),
+            node("Unsqueeze", ["nms_score", "nms_column"], ["nms_score_column"]),
+            node("Gather", ["nms_kept", "nms_image"], ["nms_image_column"], axis=1),
+            node("Gather", ["nms_kept", "nms_class"], ["nms_class_column"], axis=1),
+            node("Cast", ["nms_image_column"], ["nms_image_float"], to=floats),
+            node("Cast", ["nms_class_column"], ["nms_class_float"], to=floats),
+            node("Concat", columns, [DETECTIONS], axis=1),
+        ]
+    )
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(DETECTIONS, floats, ["detections", 7]))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Torch's exporter tells of what it does not need, such as torchvision."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

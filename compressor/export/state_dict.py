@@ -1,0 +1,24 @@
+"""A plain safetensors file with upstream's key names: every weight as it is, zeros included."""
+
+from __future__ import annotations
+
+from safetensors.torch import save as to_bytes
+
+from compressor.artifact.save import STATE_DICT_KEY, Dtype, canonical_json, dense_tensors
+from compressor.yolov5.architecture import architecture_to_yaml
+from compressor.yolov5.build import YOLOv5
+
+
+def state_dict_bytes(stored: YOLOv5, dtype: Dtype) -> bytes:
+    """The file's bytes; the same for the same model.
+
+    Args:
+        stored: the network as its file holds it.
+        dtype: of the weights.
+    """
+    described = {
+        "names": list(stored.names),
+        "stride": list(stored.strides),
+        "yaml": architecture_to_yaml(stored.architecture),
+    }
+    return to_bytes(dense_tensors(stored, dtype), {STATE_DICT_KEY: canonical_json(described)})

@@ -1,0 +1,84 @@
+"""A model in another tool's format, checked against the model before it is put in place."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+import torch
+from torch import Tensor
+
+from compressor.artifact.load import LoadedModel
+from compressor.artifact.save import Dtype
+from compressor.evaluation.network import inference_network
+from compressor.export.check import Agreement, compare
+from compressor.export.checkpoint import checkpoint_bytes
+from compressor.export.onnx_graph import Suppression, open_onnx, write_onnx
+from compressor.export.open import open_network
+from compressor.export.openvino_ir import write_openvino
+from compressor.export.script import write_torchscript
+from compressor.export.state_dict import state_dict_bytes
+from compressor.recipe.schema import ExportFormat
+from compressor.yolov5.fuse import fuse
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to export.
+
+    Attributes:
+        image_size: of the square images that a graph takes, a multiple of the stride.
+        dynamic_size: let a graph take any multiple of the stride.
+        suppression: make it part of the graph.
+    """
+
+    image_size: int = 640
+    dynamic_size: bool = False
+    suppression: Suppression | None = None
+
+
+def export(loaded: LoadedModel, form: ExportFormat, options: Options, images: Tensor, place: Path) -> Agreement:
+    """Write `place`, read it back and compare.
+
+    Args:
+        loaded: the model.
+        form: the format.
+        options: for `onnx`, `openvino` and `torchscript`.
+        images: (N, 3, S, S) in [0, 1] to compare on, S the image size.
+        place: file, or of `openvino` folder, that does not exist; its ending decides how it is read back.
+
+    Raises:
+        InputError: U912 a package that the format needs is not installed.
+        ArtifactError: A503 what was written does not compute what the model does.
+    """
+    model = fuse(copy.deepcopy(loaded.model))
+    reference = inference_network(model, CPU)
+    match form:
+        case "yolov5":
+            dtype = torch.float16 if loaded.dtype == "float16" else torch.float32
+            place.write_bytes(checkpoint_bytes(loaded.stored, dtype))
+        case "dense":
+            stored_as: Dtype = "float16" if loaded.dtype == "float16" else "float32"
+            place.write_bytes(state_dict_bytes(loaded.stored, stored_as))
+        case "onnx":
+            write_onnx(
+                model,
+                place,
+                options.image_size,
+                dynamic_size=options.dynamic_size,
+                suppression=options.suppression,
+            )
+        case "openvino":
+            graph = place.with_suffix(".onnx")
+            write_onnx(model, graph, options.image_size, dynamic_size=options.dynamic_size)
+            write_openvino(graph, place, open_onnx(graph))
+            graph.unlink()
+        case "torchscript":
+            write_torchscript(model, place, options.image_size)
+        case _:
+            assert_never(form)
+    return compare(reference, open_network(place, CPU), images, options.suppression, str(place))

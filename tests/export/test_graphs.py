@@ -1,0 +1,137 @@
+"""Graphs for other runtimes, each against the model it was made from."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from compressor.artifact.load import LoadedModel
+from compressor.data.dataset import load_dataset, read_split
+from compressor.errors import ArtifactError, CheckpointError, InputError
+from compressor.evaluation.judge import make_judge
+from compressor.evaluation.network import Network, inference_network
+from compressor.evaluation.nms import non_max_suppression
+from compressor.export.check import compare
+from compressor.export.onnx_graph import OPSET, Suppression, open_onnx
+from compressor.export.open import open_network
+from compressor.export.write import Options, export
+from compressor.progress import Silent
+from compressor.recipe.schema import Evaluation
+from compressor.yolov5.build import YOLOv5
+from tests.tiny import NAMES, tiny_data, tiny_model
+
+CPU = torch.device("cpu")
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def model() -> YOLOv5:
+    return tiny_model()
+
+
+def loaded(model: YOLOv5) -> LoadedModel:
+    twin = copy.deepcopy(model)
+    return LoadedModel(twin, twin, "float32", "", {})
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def fixed(model: YOLOv5, images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("fixed") / "model.onnx"
+    export(loaded(model), "onnx", Options(SIZE), images, place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def free(model: YOLOv5, images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("free") / "model.onnx"
+    export(loaded(model), "onnx", Options(SIZE, dynamic_size=True), images, place)
+    return place
+
+
+def test_onnx_takes_any_batch_and_carries_upstreams_metadata(fixed: Path, model: YOLOv5) -> None:
+    network = open_onnx(fixed)
+    assert (network.names, network.strides, network.image_size) == (NAMES, (8, 16, 32), SIZE)
+    images = torch.rand(5, 3, SIZE, SIZE)
+    assert torch.allclose(network.predict(images), inference_network(model, CPU).predict(images), rtol=1e-4, atol=1e-4)
+    proto = onnx.load(fixed)
+    metadata = {each.key: each.value for each in proto.metadata_props}
+    assert metadata["names"] == str(dict(enumerate(NAMES)))
+    assert metadata["stride"] == "32"
+    assert [each.version for each in proto.opset_import if not each.domain] == [OPSET]
+
+
+def test_a_graph_of_any_size_is_judged_as_the_model_is(free: Path, model: YOLOv5, tmp_path: Path) -> None:
+    judge = make_judge(
+        read_split(load_dataset(str(tiny_data(tmp_path))), "val"), Evaluation(image_size=96, batch_size=2), CPU
+    )
+    ours, _ = judge.evaluate(model, Silent(), "")
+    theirs, _ = judge.evaluate(open_onnx(free), Silent(), "")
+    assert theirs.settings.runs_on.startswith("onnxruntime")
+    assert pytest.approx(ours.metrics.coco.AP, abs=5e-4) == theirs.metrics.coco.AP
+
+
+def test_a_graph_of_one_size_refuses_others(fixed: Path, tmp_path: Path) -> None:
+    judge = make_judge(read_split(load_dataset(str(tiny_data(tmp_path))), "val"), Evaluation(image_size=96), CPU)
+    with pytest.raises(InputError, match=r"U909 .*64 px only, not of 96"):
+        judge.evaluate(open_onnx(fixed), Silent(), "")
+
+
+def test_suppression_in_the_graph_finds_what_an_evaluation_finds(model: YOLOv5, tmp_path: Path) -> None:
+    pictures = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    place = tmp_path / "model.onnx"
+    suppression = Suppression(conf_thres=0.05, iou_thres=0.45, max_det=300)
+    export(loaded(model), "onnx", Options(SIZE, suppression=suppression), pictures, place)
+    network = open_onnx(place)
+    assert network.suppressed
+    rows = network.predict(pictures)
+    decoded = inference_network(model, CPU).predict(pictures)
+    wanted = non_max_suppression(decoded, conf_thres=0.05, iou_thres=0.45, max_det=10_000)
+    for image, detections in enumerate(wanted):
+        mine = rows[rows[:, 0] == image, 1:]
+        assert len(mine) == len(detections) > 0
+        assert torch.allclose(mine[:, 4].sort().values, detections[:, 4].sort().values, atol=1e-5)
+
+
+@pytest.mark.parametrize(("form", "name"), [("openvino", "model_openvino"), ("torchscript", "model.torchscript")])
+def test_other_runtimes_give_what_the_model_gives(
+    form: str, name: str, model: YOLOv5, images: torch.Tensor, tmp_path: Path
+) -> None:
+    place = tmp_path / name
+    agreement = export(loaded(model), form, Options(SIZE), images, place)  # type: ignore[arg-type]  # a known format
+    assert agreement.images == 3
+    assert agreement.pixels < 1e-2
+    network = open_network(place, CPU)
+    assert (network.names, network.strides, network.image_size) == (NAMES, (8, 16, 32), SIZE)
+    wanted = inference_network(model, CPU).predict(images)
+    assert torch.allclose(network.predict(images), wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_another_network_is_told(model: YOLOv5, images: torch.Tensor) -> None:
+    ours = inference_network(model, CPU)
+    other = Network(NAMES, (8, 16, 32), inference_network(tiny_model(1), CPU).predict, CPU)
+    with pytest.raises(ArtifactError, match="A503"):
+        compare(ours, other, images, None, "other.onnx")
+    broken = Network(NAMES, (8, 16, 32), lambda given: ours.predict(given) * torch.nan, CPU)
+    with pytest.raises(ArtifactError, match="A503"):
+        compare(ours, broken, images, None, "broken.onnx")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.torchscript"])
+def test_what_is_no_graph_is_refused(name: str, tmp_path: Path) -> None:
+    place = tmp_path / name
+    with pytest.raises(CheckpointError, match="W301"):
+        open_network(place, CPU)
+    for content in (b"", b"\x08\x01 not a graph", np.random.RandomState(0).bytes(2000)):
+        place.write_bytes(content)
+        with pytest.raises(CheckpointError, match="W302"):
+            open_network(place, CPU)
