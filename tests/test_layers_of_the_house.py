@@ -12,7 +12,7 @@ ORDER = (
     *("__init__", "errors", "rules", "progress", "output", "recipe", "results", "outlook"),
     *("sensitivity_table", "sensitivity_notebook", "report", "environment"),
     *("yolov5", "data", "plan", "modifiers", "evaluation", "training", "artifact", "export", "run_folder", "forecast"),
-    *("starter", "job", "budget", "sensitivity", "pipeline", "cli", "__main__"),
+    *("starter", "job", "budget", "sensitivity", "pipeline", "verification", "cli", "__main__"),
 )
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode
-from compressor.artifact.save import FORMAT, METADATA_KEY, STATE_DICT_KEY
+from compressor.artifact.save import FORMAT, METADATA_KEY, STATE_DICT_KEY, Form, Provenance
 from compressor.data.fetch import find_weights
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.progress import Progress
@@ -33,6 +33,21 @@ from compressor.yolov5.fuse import fuse
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What an artifact says of how it was made.
+
+    Attributes:
+        version: of compressor.
+        form: how it holds the model.
+        provenance: where the model comes from.
+    """
+
+    version: str
+    form: Form
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
 class LoadedModel:
     """A model and what its file says of itself.
 
@@ -42,7 +57,7 @@ class LoadedModel:
         dtype: number type of the file's weights, such as `float16`.
         kind: what sort of file it is, in words.
         facts: what else the file tells, as label and text.
-        recipe: the recipe that made it; None where compressor did not.
+        origin: how compressor made it; None where it did not.
     """
 
     model: YOLOv5
@@ -50,7 +65,12 @@ class LoadedModel:
     dtype: str
     kind: str
     facts: dict[str, str]
-    recipe: dict[str, Any] | None = None
+    origin: Origin | None = None
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """The recipe that made it; None where compressor did not."""
+        return self.origin.provenance.recipe if self.origin else None
 
 
 def fetch_and_load(weights: str, progress: Progress) -> tuple[Path, LoadedModel]:
@@ -125,7 +145,13 @@ def _artifact(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) 
         "made by": f"compressor {metadata['version']}",
         "source": f"{metadata['source']['name']} (sha256 {metadata['source']['sha256'][:16]}...)",
     }
-    return LoadedModel(model, stored, metadata["dtype"], "compressor artifact", facts, metadata["recipe"])
+    source = metadata["source"]
+    origin = Origin(
+        metadata["version"],
+        Form(metadata["dtype"], metadata["layout"], metadata["fold_on_load"]),
+        Provenance(metadata["recipe"], source["name"], source["sha256"]),
+    )
+    return LoadedModel(model, stored, metadata["dtype"], "compressor artifact", facts, origin)
 
 
 def _dense(name: str, record: dict[str, Any], tensors: dict[str, Tensor]) -> Tensor:

@@ -20,6 +20,7 @@ from compressor.cli.interrupts import INTERRUPTED, MESSAGE
 from compressor.cli.plan import plan
 from compressor.cli.schema import schema
 from compressor.cli.sensitivity import sensitivity
+from compressor.cli.verify import verify
 from compressor.errors import did_you_mean
 
 
@@ -47,7 +48,9 @@ def cli() -> None:
     """
 
 
-for _command in (init, apply, plan, check, evaluate, export, sensitivity, inspect, diff, explain, schema, completion):
+_WORK = (init, check, plan, apply, evaluate, sensitivity, export)
+_QUESTIONS = (inspect, verify, diff, explain, schema, completion)
+for _command in (*_WORK, *_QUESTIONS):
     cli.add_command(_command)
 
 

@@ -1,0 +1,115 @@
+"""`compressor verify`: a run as it was made holds, and every tampering is told."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.commands import compressor
+from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    tiny_weights(folder)
+    tiny_data(folder)
+    done = compressor("apply", tiny_recipe(folder, "tiny_half").name, "--output", "run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def place(made: Path, tmp_path: Path) -> Path:
+    """A copy to tamper with."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def verified(place: Path, *arguments: str) -> tuple[int, dict[str, list[str]]]:
+    done = compressor("verify", *arguments, "--json", cwd=place)
+    assert done.returncode in (0, 1), done.stderr
+    document = json.loads(done.stdout)
+    assert document["good"] == (done.returncode == 0)
+    return done.returncode, {check["claim"]: check["differences"] for check in document["checks"]}
+
+
+def change_record(place: Path, change: Any) -> None:
+    file = place / "run" / "run.json"
+    record = json.loads(file.read_text())
+    change(record)
+    file.write_text(json.dumps(record))
+
+
+def test_what_was_made_holds(place: Path) -> None:
+    code, checks = verified(place, "run", "--evaluate")
+    assert code == 0
+    assert len(checks) == 7
+    assert len(verified(place, "run/model.safetensors")[1]) == 2
+    text = compressor("verify", "run", cwd=place).stdout
+    assert all(line.startswith("holds") for line in text.splitlines())
+
+
+def test_a_flipped_bit_is_told(place: Path) -> None:
+    file = place / "run" / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1000] ^= 1
+    file.write_bytes(data)
+    code, checks = verified(place, "run/model.safetensors")
+    assert code == 1
+    assert next(iter(checks.values()))
+    code, checks = verified(place, "run")
+    assert checks["every file has its recorded digest"] == ["model.safetensors was changed"]
+
+
+def test_a_record_of_other_zeros_recipe_or_figures_is_told(place: Path) -> None:
+    def tamper(record: dict[str, Any]) -> None:
+        record["layers"][3]["zeros"] += 1
+        record["recipe"]["description"] = "another"
+        record["compressed"]["metrics"]["coco"]["AR100"] = 0.9
+
+    change_record(place, tamper)
+    done = compressor("verify", "run", "--evaluate", cwd=place)
+    assert done.returncode == 1
+    assert "the recipe differs" in done.stdout
+    assert "zeros, recorded are" in done.stdout
+    assert "recorded is 0.9" in done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")].count("differs") == 3
+
+
+def test_other_data_are_told(place: Path) -> None:
+    labels = next((place / "labels").glob("*.txt"))
+    labels.write_text("0 0.5 0.5 0.5 0.5\n")
+    code, checks = verified(place, "run", "--evaluate")
+    assert code == 1
+    assert checks["the data are those of the run"] == ["tiny.yaml holds other images or labels"]
+
+
+def test_a_missing_file_is_told(place: Path) -> None:
+    (place / "run" / "predictions_after.json").unlink()
+    assert verified(place, "run")[1]["every file has its recorded digest"] == ["predictions_after.json is missing"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nowhere.safetensors",), "W301"),
+        (("images",), "U913"),
+        (("run/model.safetensors", "--evaluate"), "U913"),
+        (("run", "--data", "tiny.yaml"), "--data goes with --evaluate"),
+        (("tiny.yaml",), "W30"),
+    ],
+)
+def test_what_claims_nothing_is_refused(made: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = compressor("verify", *arguments, cwd=made)
+    assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("fault", ["{}", "[]", '{"schema": "compressor/run/1"}'])
+def test_a_record_that_is_not_whole_is_refused(place: Path, fault: str) -> None:
+    (place / "run" / "run.json").write_text(fault)
+    done = compressor("verify", "run", cwd=place)
+    assert (done.returncode, "U913" in done.stderr) == (2, True), done.stderr
