@@ -7,14 +7,14 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode
-from compressor.artifact.save import FORMAT, METADATA_KEY, STATE_DICT_KEY, Form, Provenance
+from compressor.artifact.save import FORMAT, METADATA_KEY, STATE_DICT_KEY, Dtype, Form, Layout, Provenance
 from compressor.data.fetch import find_weights
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.progress import Progress
@@ -130,14 +130,22 @@ def _artifact(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) 
     if metadata["format"] != FORMAT:
         message = f"format {metadata['format']!r}; this version reads {FORMAT!r}"
         raise CheckpointError(Diagnostic("W308", message, str(path), help="update compressor"))
-    dense = {name: _dense(name, record, tensors) for name, record in metadata["tensors"].items()}
+    _check_types(metadata)
+    left = dict(tensors)
+    dense = {name: _dense(name, record, left) for name, record in metadata["tensors"].items()}
+    if left:
+        raise ValueError(f"it holds {next(iter(left))}, which its metadata do not tell of")
     for name, record in metadata["tensors"].items():
+        if [list(dense[name].shape), str(dense[name].dtype)] != [record["shape"], f"torch.{record['dtype']}"]:
+            raise ValueError(f"{name} has another shape or number type than recorded")
         if hashlib.sha256(dense[name].numpy().tobytes()).hexdigest() != record["sha256"]:
             raise _damaged(path, f"{name} differs from its recorded digest")
     yaml = metadata["architecture"]
     anchors = tuple(tuple(zip(level[::2], level[1::2], strict=True)) for level in yaml["anchors"])
     architecture = architecture_from_yaml(yaml, yaml["nc"], anchors, str(path))
     stored = _filled(path, architecture, tuple(metadata["names"]), dense)
+    if metadata["fused"] != stored.fused or metadata["strides"] != list(stored.strides):
+        raise ValueError("its BatchNorm or its strides are not those that it tells of")
     model = fuse(copy.deepcopy(stored)) if metadata["fold_on_load"] else stored
     facts = {
         "layout": metadata["layout"],
@@ -154,11 +162,35 @@ def _artifact(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) 
     return LoadedModel(model, stored, metadata["dtype"], "compressor artifact", facts, origin)
 
 
+_TYPES = {
+    **{"version": str, "architecture": dict, "names": list, "strides": list, "fused": bool, "fold_on_load": bool},
+    **{"recipe": dict, "source": dict, "tensors": dict},
+}
+
+
+def _check_types(metadata: dict[str, Any]) -> None:
+    """Refuse metadata of other types than `save.file_metadata` writes.
+
+    Raises:
+        ValueError: with the first that is otherwise.
+        KeyError: one is missing.
+    """
+    for key, kind in _TYPES.items():
+        if type(metadata[key]) is not kind:
+            raise ValueError(f"`{key}` is not what it should be")
+    texts = (*metadata["names"], metadata["source"]["name"], metadata["source"]["sha256"])
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a class name or its source is not a text")
+    if metadata["dtype"] not in get_args(Dtype) or metadata["layout"] not in get_args(Layout):
+        raise ValueError("`dtype` or `layout` is not known")
+
+
 def _dense(name: str, record: dict[str, Any], tensors: dict[str, Tensor]) -> Tensor:
+    """One tensor, taken out of those of the file."""
     if name in tensors:
-        return tensors[name]
+        return tensors.pop(name)
     prefix = name.removesuffix(".weight")
-    encoded = Bitmask(**{suffix: tensors[f"{prefix}.{suffix}"] for suffix in SUFFIXES})
+    encoded = Bitmask(**{suffix: tensors.pop(f"{prefix}.{suffix}") for suffix in SUFFIXES})
     try:
         return decode(encoded, tuple(record["shape"]))
     except ValueError as fault:
