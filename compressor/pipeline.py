@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from compressor.artifact.load import fetch_and_load, load_model
-from compressor.artifact.save import Form, Provenance, encode_model, measure
+from compressor.artifact.load import fetch_and_load, load_model, stored_tensors
+from compressor.artifact.save import Dtype, Form, Provenance, encode_model, gzip_size, measure
 from compressor.budget import Seeker
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import draw, find_calibration_images, load_images
@@ -50,6 +51,7 @@ from compressor.results import (
     Search,
     Sizes,
     SparsitySummary,
+    StoredLayer,
     to_json,
 )
 from compressor.run_folder import (
@@ -238,10 +240,17 @@ def export(
     return agreement
 
 
-def inspect(weights: str, progress: Progress) -> Inspection:
-    """What a weights file of any kind holds."""
+def inspect(weights: str, progress: Progress, *, weigh: bool = False) -> Inspection:
+    """What a weights file of any kind holds; `weigh` also compresses it, and its tensors stored densely."""
     path, source = fetch_and_load(weights, progress)
-    layers = convolutions(source.model)
+    layers = convolutions(source.stored)
+    held = stored_tensors(path, source)
+    dtype: Dtype = "float16" if source.dtype == "float16" else "float32"
+    sizes = None
+    if weigh:
+        with progress.step("gzip"):
+            data = path.read_bytes()
+            sizes = measure(data, source.stored, data, dtype)
     return Inspection(
         kind=source.kind,
         dtype=source.dtype,
@@ -252,8 +261,9 @@ def inspect(weights: str, progress: Progress) -> Inspection:
         anchors=source.model.architecture.anchors,
         sparsity=_zero_fraction(list(layers)),
         facts=source.facts,
-        layers=tuple(_layer_sparsity(layer) for layer in layers),
+        layers=tuple(_stored_layer(layer, held[layer.name], gzipped=weigh) for layer in layers),
         recipe=source.recipe,
+        sizes=sizes,
     )
 
 
@@ -348,6 +358,17 @@ def _save(job: Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[
 
 def _layer_sparsity(layer: Layer) -> LayerSparsity:
     return LayerSparsity(layer.name, layer.role, tuple(layer.weight.shape), layer.weight.numel(), layer.zeros)
+
+
+def _stored_layer(layer: Layer, tensors: list[Tensor], *, gzipped: bool) -> StoredLayer:
+    data = b"".join(tensor.numpy().tobytes() for tensor in tensors)
+    return StoredLayer(
+        **vars(_layer_sparsity(layer)),
+        dtype=str(tensors[0].dtype).removeprefix("torch."),
+        layout="dense" if len(tensors) == 1 else "bitmask",
+        size_bytes=len(data),
+        gzip_bytes=gzip_size(data) if gzipped else None,
+    )
 
 
 def _sparsity(model: YOLOv5, layers: tuple[Layer, ...], changes: tuple[Change, ...]) -> SparsitySummary:

@@ -221,6 +221,23 @@ class LayerSparsity:
 
 
 @dataclass(frozen=True)
+class StoredLayer(LayerSparsity):
+    """How a file holds one convolution's weight.
+
+    Attributes:
+        dtype: number type of its values.
+        layout: `bitmask` or `dense`.
+        size_bytes: of its tensors, without their entries in the file's header.
+        gzip_bytes: of these tensors compressed; None where that was not asked for.
+    """
+
+    dtype: str
+    layout: str
+    size_bytes: int
+    gzip_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What a weights file holds.
 
@@ -236,6 +253,7 @@ class Inspection:
         facts: what else the file tells.
         layers: every convolution.
         recipe: the recipe that made it, None where compressor did not.
+        sizes: the file beside the same tensors stored densely, raw and gzipped; None where that was not asked for.
     """
 
     kind: str
@@ -247,8 +265,9 @@ class Inspection:
     anchors: tuple[tuple[tuple[float, float], ...], ...]
     sparsity: float
     facts: dict[str, str]
-    layers: tuple[LayerSparsity, ...]
+    layers: tuple[StoredLayer, ...]
     recipe: dict[str, Any] | None
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True)

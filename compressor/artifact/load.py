@@ -108,6 +108,25 @@ def load_model(path: Path) -> LoadedModel:
     return LoadedModel(checkpoint.model, checkpoint.model, checkpoint.dtype, "YOLOv5 checkpoint", facts)
 
 
+def stored_tensors(path: Path, loaded: LoadedModel) -> dict[str, list[Tensor]]:
+    """By convolution the tensors that hold its weight in the file: one, or the four of a bitmask.
+
+    Args:
+        path: the file.
+        loaded: what it was read as.
+    """
+    weights = {name.removesuffix(".weight"): w for name, w in loaded.stored.state_dict().items() if w.ndim == 4}
+    if path.suffix.lower() != ".safetensors":
+        dtype = getattr(torch, loaded.dtype)
+        return {name: [weight.to(dtype)] for name, weight in weights.items()}
+    with safe_open(path, framework="pt", device="cpu") as file:
+        found = set(file.keys())
+        return {
+            name: [file.get_tensor(f"{name}.{each}") for each in ("weight", *SUFFIXES) if f"{name}.{each}" in found]
+            for name in weights
+        }
+
+
 def _load_safetensors(path: Path) -> LoadedModel:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:

@@ -203,8 +203,13 @@ def measure(source: bytes, stored: YOLOv5, artifact: bytes, dtype: Dtype) -> Siz
         return Sizes(*pool.map(_file_size, (source, dense_float32, dense, artifact)))
 
 
+def gzip_size(data: bytes) -> int:
+    """Bytes that are left of some when they are compressed as every report does it."""
+    return len(gzip.compress(data, compresslevel=GZIP_LEVEL, mtime=0))
+
+
 def _file_size(data: bytes) -> FileSize:
-    return FileSize(len(data), len(gzip.compress(data, compresslevel=GZIP_LEVEL, mtime=0)))
+    return FileSize(len(data), gzip_size(data))
 
 
 def canonical_json(value: Any) -> str:

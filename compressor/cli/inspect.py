@@ -11,15 +11,16 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
-from compressor.report.tables import layer_table, megabytes, percent
+from compressor.report.tables import megabytes, percent, stored_layer_table, stored_size_table
 
 
 @click.command(short_help="Say what is in a checkpoint or an artifact.")
 @console_options
 @click.argument("file", shell_complete=complete_file)
-@click.option("--layers", is_flag=True, help="List every convolution with its zeros.")
+@click.option("--layers", is_flag=True, help="List every convolution with its zeros and its bytes.")
+@click.option("--sizes", is_flag=True, help="Weigh the file, and with --layers every layer, raw and gzipped.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, layers included.")
-def inspect(*, file: str, layers: bool, as_json: bool, console: Console) -> None:
+def inspect(*, file: str, layers: bool, sizes: bool, as_json: bool, console: Console) -> None:
     """Say what is in a YOLOv5 checkpoint, an artifact or a state dict. No code in the file ever runs.
 
     \b
@@ -29,7 +30,7 @@ def inspect(*, file: str, layers: bool, as_json: bool, console: Console) -> None
     from compressor import pipeline
 
     unwind()
-    seen = pipeline.inspect(file, console)
+    seen = pipeline.inspect(file, console, weigh=sizes)
     if as_json:
         document = {"schema": "compressor/inspection/1", "file": file, **asdict(seen)}
         console.result(json.dumps(document, indent=2, ensure_ascii=False))
@@ -47,5 +48,7 @@ def inspect(*, file: str, layers: bool, as_json: bool, console: Console) -> None
     ]
     for label, text in rows:
         console.result(f"{label:<22}  {text}")
+    if seen.sizes is not None:
+        console.result("\n" + stored_size_table(seen.sizes, seen.dtype).text())
     if layers:
-        console.result("\n" + layer_table(seen.layers).text())
+        console.result("\n" + stored_layer_table(seen.layers).text())

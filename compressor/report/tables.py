@@ -14,11 +14,13 @@ from compressor.results import (
     CocoMetrics,
     DetectionMetrics,
     Evaluation,
+    FileSize,
     LayerSparsity,
     ModelSummary,
     Search,
     Sizes,
     SparsitySummary,
+    StoredLayer,
 )
 
 
@@ -158,6 +160,10 @@ def size_table(sizes: Sizes, dtype: str) -> Table:
         (f"dense, {dtype}", dense),
         ("model.safetensors", sizes.artifact),
     )
+    return _beside_dense(entries, dense, dtype)
+
+
+def _beside_dense(entries: Sequence[tuple[str, FileSize]], dense: FileSize, dtype: str) -> Table:
     rows = tuple(
         (
             *(name, megabytes(size.size_bytes), f"{size.size_bytes / dense.size_bytes:.3f}"),
@@ -178,6 +184,26 @@ def layer_table(layers: Sequence[LayerSparsity]) -> Table:
         for layer in layers
     )
     return Table(("layer", "role", "shape", "weights", "zeros", "sparsity"), rows, text_columns=3)
+
+
+def stored_layer_table(layers: Sequence[StoredLayer]) -> Table:
+    """Every convolution with its zeros and what it takes in the file."""
+    zeros, weighed = layer_table(layers), any(layer.gzip_bytes is not None for layer in layers)
+    rows = tuple(
+        (
+            *(*row, layer.dtype, layer.layout, f"{layer.size_bytes:,}"),
+            *((f"{layer.gzip_bytes:,}",) if layer.gzip_bytes is not None else ()),
+        )
+        for row, layer in zip(zeros.rows, layers, strict=True)
+    )
+    return Table((*zeros.headers, "dtype", "layout", "bytes", *(("gzipped",) if weighed else ())), rows, text_columns=3)
+
+
+def stored_size_table(sizes: Sizes, dtype: str) -> Table:
+    """The file beside its tensors stored densely: what the dtype saves, and what the zeros do."""
+    dense = sizes.dense
+    entries = (("dense, float32", sizes.dense_float32), (f"dense, {dtype}", dense), ("this file", sizes.artifact))
+    return _beside_dense(entries, dense, dtype)
 
 
 def search_table(search: Search) -> Table:

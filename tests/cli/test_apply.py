@@ -146,6 +146,23 @@ def test_inspect_tells_source_and_artifact_apart(place: Path) -> None:
     assert "50.00 %" in listed.stdout
 
 
+def test_inspect_weighs_what_the_file_holds(place: Path) -> None:
+    file = place / "reports" / "tiny_half" / "model.safetensors"
+    document = json.loads(compressor("inspect", str(file), "--sizes", "--json", cwd=place).stdout)
+    run = json.loads((file.parent / "run.json").read_text())
+    assert document["sizes"] == {**run["sizes"], "source": run["sizes"]["artifact"]}
+    for layer in document["layers"]:
+        bits = layer["shape"][0] * -(-layer["weights"] // layer["shape"][0] // 8)
+        kept = layer["weights"] - layer["zeros"]
+        encoded = 2 * kept + bits + 16 + 8 * layer["shape"][0]
+        assert layer["size_bytes"] == (encoded if layer["layout"] == "bitmask" else 2 * layer["weights"])
+        assert layer["gzip_bytes"] > 0
+    assert {layer["layout"] for layer in document["layers"]} == {"bitmask", "dense"}
+    text = compressor("inspect", str(file), "--sizes", "--layers", cwd=place).stdout
+    assert "dense, float32" in text
+    assert "gzipped" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
