@@ -1,8 +1,9 @@
 """How large a file becomes: every stock size, number type and sparsity, beside the dense file and the bound.
 
-Run from the repository root: `.venv/bin/python benchmarks/sizes.py --sizes n s m l x`. The weights are random: the size of
-a file hangs on the network and on the number of zeros, not on the values; only gzip's share does. Zeros are taken by one
-threshold, the bound is one bit a weight and the values that are left, and the table goes to `benchmarks/sizes.md`.
+Run from the repository root: `.venv/bin/python benchmarks/sizes.py --sizes n s m l x`. The weights are random: the size
+of a file hangs on the network and on the number of zeros, not on the values; only gzip's share does. Zeros are taken by
+one threshold over the model with BatchNorm folded. The bound is one bit a convolution weight, the values that are left,
+and all else as it is. The table goes to `benchmarks/sizes.md`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MB = 1e6
 def rows(size: str, *, zipped: bool) -> list[tuple[str, ...]]:
     torch.manual_seed(0)
     source = fuse(build(stock_architecture("v6", size)).eval().requires_grad_(False))
-    found = []
+    found: list[tuple[str, ...]] = []
     for dtype in DTYPES:
         for sparsity in SPARSITIES:
             model = copy.deepcopy(source)
@@ -56,7 +57,7 @@ def pruned(model: YOLOv5, sparsity: float) -> None:
     layers = convolutions(model)
     scores = torch.cat([layer.weight.abs().flatten() for layer in layers])
     kept = torch.from_numpy(keep_mask(scores.numpy(), round(sparsity * scores.numel())))
-    for layer, mask in zip(layers, kept.split([layer.weight.numel() for layer in layers]), strict=True):
+    for layer, mask in zip(layers, torch.split(kept, [layer.weight.numel() for layer in layers]), strict=True):
         layer.weight.mul_(mask.view_as(layer.weight))
 
 
@@ -64,11 +65,11 @@ def bound(model: YOLOv5, dtype: Dtype) -> int:
     """Bytes of one bit a convolution weight, the values that are left of them, and all that is not pruned."""
     width = 2 if dtype == "float16" else 4
     state = model.state_dict()
-    weights = [tensor for name, tensor in state.items() if tensor.ndim == 4 and name.endswith("weight")]
+    weights: list[torch.Tensor] = [layer.weight for layer in convolutions(model)]
     bits = sum(weight.numel() for weight in weights)
-    left = sum(int(weight.count_nonzero()) for weight in weights)
-    rest = sum(t.numel() * width for t in state.values()) - bits * width
-    return bits // 8 + width * left + rest
+    left = sum(int(torch.count_nonzero(weight)) for weight in weights)
+    rest: int = sum(tensor.numel() for tensor in state.values()) - bits
+    return bits // 8 + width * (left + rest)
 
 
 def main() -> None:
