@@ -70,6 +70,23 @@ def staged(output: Path, option: str = "--output") -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def publish(made: Path, output: Path) -> None:
+    """Move a finished file or folder to its place; an earlier one stays until then."""
+    if not output.exists():
+        made.rename(output)
+    elif output.is_dir():
+        old = made.with_suffix(".old")
+        output.rename(old)
+        try:
+            made.rename(output)
+        except OSError:
+            old.rename(output)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        made.replace(output)
+
+
 def _cannot_write(output: Path, fault: OSError, option: str) -> OutputError:
     message = f"cannot write here: {fault.strerror or fault}"
     return OutputError(Diagnostic("O602", message, str(output), help=f"choose another place: {option}"))

@@ -5,7 +5,6 @@ recipe -> weights -> plan -> judge -> modify -> save -> judge what was saved -> 
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,17 +26,18 @@ from compressor.evaluation.judge import Judge, check_classes, make_judge
 from compressor.evaluation.network import inference_network
 from compressor.evaluation.predict import select_device
 from compressor.export.check import Agreement
+from compressor.export.formats import ExportFormat
 from compressor.export.open import is_graph, open_network
 from compressor.export.write import Options as ExportOptions
 from compressor.export.write import export as export_checked
 from compressor.forecast import forecast_sizes, forecast_times
 from compressor.job import CalibrationImages, Job, foresee, modify, open_job, storage
 from compressor.outlook import Plan
-from compressor.output import staged
+from compressor.output import publish, staged
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile
-from compressor.recipe.schema import Budget, ExportFormat, Prune
+from compressor.recipe.schema import Budget, Prune
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.render import render_report
 from compressor.results import (
@@ -234,9 +234,7 @@ def export(
     with staged(output) as folder, progress.step(f"export {form}"):
         place = folder / output.name
         agreement = export_checked(loaded, form, replace(options, image_size=size), images, place)
-        if output.is_dir():
-            shutil.rmtree(output)
-        place.replace(output)
+        publish(place, output)
     return agreement
 
 
@@ -361,13 +359,15 @@ def _layer_sparsity(layer: Layer) -> LayerSparsity:
 
 
 def _stored_layer(layer: Layer, tensors: list[Tensor], *, gzipped: bool) -> StoredLayer:
-    data = b"".join(tensor.numpy().tobytes() for tensor in tensors)
+    def raw(tensor: Tensor) -> bytes:
+        return tensor.contiguous().view(torch.uint8).numpy().tobytes()
+
     return StoredLayer(
         **vars(_layer_sparsity(layer)),
         dtype=str(tensors[0].dtype).removeprefix("torch."),
         layout="dense" if len(tensors) == 1 else "bitmask",
-        size_bytes=len(data),
-        gzip_bytes=gzip_size(data) if gzipped else None,
+        size_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        gzip_bytes=gzip_size(b"".join(map(raw, tensors))) if gzipped else None,
     )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compressor.output import check_place, staged
+from compressor.output import check_place, publish, staged
 from compressor.results import RUN_SCHEMA, FileDigest
 
 REPORT, RECORD, MODEL = "report.md", "run.json", "model.safetensors"
@@ -49,23 +48,8 @@ def written_aside(output: Path, *, force: bool) -> Iterator[Path]:
     with staged(output) as folder:
         yield folder
         check_output(output, force=force)
-        _publish(folder, output)
-
-
-def _publish(staging: Path, output: Path) -> None:
-    """Put the finished folder in its place; an earlier run stays until then."""
-    staging.chmod(0o755)  # mkdtemp's folder is the owner's alone
-    if not output.exists():
-        staging.rename(output)
-        return
-    old = staging.with_suffix(".old")
-    output.rename(old)
-    try:
-        staging.rename(output)
-    except OSError:
-        old.rename(output)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        folder.chmod(0o755)  # mkdtemp's folder is the owner's alone
+        publish(folder, output)
 
 
 def digests(folder: Path) -> tuple[FileDigest, ...]:

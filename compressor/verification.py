@@ -1,15 +1,13 @@
-"""Whether an artifact, or a whole run, is what it says: every claim in it is worked out again."""
+"""Whether an artifact, or a whole run, is what it says: digests, zeros and figures are worked out again."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from compressor import __version__
-from compressor.artifact.load import LoadedModel, load_model
+from compressor.artifact.load import LoadedModel, load_model, missing
 from compressor.artifact.save import encode_model
 from compressor.errors import CheckpointError, Diagnostic, InputError
 from compressor.pipeline import evaluate
@@ -17,10 +15,11 @@ from compressor.plan.layers import convolutions
 from compressor.progress import Progress
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.results import RUN_SCHEMA
-from compressor.run_folder import MODEL, RECORD, sha256
+from compressor.report.render import render_report
+from compressor.results import Evaluation, RunRecord, load_run
+from compressor.run_folder import MODEL, PREDICTIONS_AFTER, PREDICTIONS_BEFORE, RECORD, REPORT, sha256
 
-AP_TOLERANCE = 5e-4  # two machines round otherwise, which moves a detection or two
+TOLERANCE = 5e-4  # two machines round otherwise, which moves a detection or two
 
 
 @dataclass(frozen=True)
@@ -59,27 +58,16 @@ def verify(place: Path, again: Evaluating | None, progress: Progress) -> tuple[C
 
     Raises:
         CheckpointError: W301 there is no such file, W3xx it is another kind of file.
-        InputError: U913 it is not a run folder, or holds nothing to compare with.
+        InputError: U901, U902 it is not a run folder; U913 it holds nothing to compare with.
     """
     if place.is_dir():
-        return tuple(_run(place, _record(place), again, progress))
+        return tuple(_run(place, load_run(place), again, progress))
     if again is not None:
         message = "an artifact alone records no figures to compare with"
         raise InputError(Diagnostic("U913", message, str(place), help="name the run folder it belongs to"))
     if not place.is_file():
-        raise CheckpointError(Diagnostic("W301", "there is no such file", str(place)))
+        raise missing(place)
     return tuple(check for check, _ in _artifact(place, progress))
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    try:
-        record: Any = json.loads((folder / RECORD).read_bytes())
-    except (OSError, ValueError):
-        record = None
-    if not isinstance(record, dict) or record.get("schema") != RUN_SCHEMA:
-        message = f"this folder has no {RECORD} of this version"
-        raise InputError(Diagnostic("U913", message, str(folder), help="name a run folder that `apply` wrote"))
-    return record
 
 
 def _artifact(file: Path, progress: Progress) -> Iterator[tuple[Check, LoadedModel | None]]:
@@ -101,6 +89,9 @@ def _artifact(file: Path, progress: Progress) -> Iterator[tuple[Check, LoadedMod
             same = encode_model(loaded.stored, loaded.origin.form, loaded.origin.provenance) == file.read_bytes()
         claim = "saved again it has the same bytes"
         yield Check(claim, () if same else ("other bytes come out",)), loaded
+    else:
+        version = loaded.origin.version
+        yield Check(f"saving it again was not tried: compressor {version} made it, this is {__version__}"), loaded
 
 
 def _no_artifact(file: Path) -> CheckpointError:
@@ -108,46 +99,52 @@ def _no_artifact(file: Path) -> CheckpointError:
     return CheckpointError(Diagnostic("W302", "not an artifact, so it claims nothing", str(file), help=help_text))
 
 
-def _run(folder: Path, record: dict[str, Any], again: Evaluating | None, progress: Progress) -> Iterator[Check]:
-    try:
-        files = {each["path"]: each for each in record["files"]}
-        with progress.step("digests"):
-            yield Check("every file has its recorded digest", tuple(_wrong_files(folder, files)))
-        loaded = None
-        for check, loaded in _artifact(folder / MODEL, progress):  # noqa: B007  # the last model is used below
-            yield check
-        if loaded is None or loaded.origin is None:
-            return
-        origin = loaded.origin
-        told = {
-            "recipe": (record["recipe"], origin.provenance.recipe),
-            "digest of the source weights": (record["weights"]["sha256"], origin.provenance.source_sha256),
-        }
-        yield Check(
-            "the artifact and run.json tell of the same run",
-            tuple(f"the {what} differs" for what, (ours, theirs) in told.items() if ours != theirs),
-        )
-        yield Check("every layer has the zeros that were planned and recorded", tuple(_wrong_zeros(record, loaded)))
-        if again is not None:
-            yield from _figures(folder, record, again, progress)
-    except (KeyError, TypeError, AttributeError) as fault:
-        message = f"its {RECORD} is not whole: {fault}"
-        raise InputError(Diagnostic("U913", message, str(folder), help="run the recipe again")) from fault
+def _run(folder: Path, record: RunRecord, again: Evaluating | None, progress: Progress) -> Iterator[Check]:
+    with progress.step("digests"):
+        yield Check("every file has its recorded digest", tuple(_wrong_files(folder, record)))
+    rendered = render_report(record)
+    same = (folder / REPORT).is_file() and (folder / REPORT).read_text(encoding="utf-8") == rendered
+    yield Check("the report is the one that run.json gives", () if same else (f"{REPORT} is missing or was changed",))
+    loaded = None
+    for check, found in _artifact(folder / MODEL, progress):
+        loaded = found
+        yield check
+    if loaded is None or loaded.origin is None:
+        return
+    provenance = loaded.origin.provenance
+    told = {
+        "recipe": (record.recipe, provenance.recipe),
+        "size of the file": (record.sizes.artifact.size_bytes, (folder / MODEL).stat().st_size),
+        "digest of the source weights": (record.weights.sha256, provenance.source_sha256),
+    }
+    yield Check(
+        "the artifact and run.json tell of the same run",
+        tuple(f"the {what} differs" for what, (ours, theirs) in told.items() if ours != theirs),
+    )
+    yield Check("every layer has the zeros that were planned and recorded", tuple(_wrong_zeros(record, loaded)))
+    if again is not None:
+        yield from _figures(folder, record.compressed, again, progress)
 
 
-def _wrong_files(folder: Path, files: dict[str, Any]) -> Iterator[str]:
-    for name, recorded in files.items():
-        path = folder / name
-        if Path(name).name != name or not path.is_file():
-            yield f"{name} is missing"
-        elif sha256(path) != recorded["sha256"]:
-            yield f"{name} was changed"
+def _wrong_files(folder: Path, record: RunRecord) -> Iterator[str]:
+    recorded = {file.path for file in record.files}
+    judged = ((record.baseline, PREDICTIONS_BEFORE), (record.compressed, PREDICTIONS_AFTER))
+    needed = {MODEL, *(name for evaluation, name in judged if evaluation is not None)}
+    yield from (f"{name} is not recorded" for name in sorted(needed - recorded))
+    present = {file.name for file in folder.iterdir()}
+    yield from (f"{name} does not belong to the run" for name in sorted(present - recorded - needed - {REPORT, RECORD}))
+    for file in record.files:
+        path = folder / file.path
+        if path.parent != folder or not path.is_file():
+            yield f"{file.path} is missing"
+        elif sha256(path) != file.sha256:
+            yield f"{file.path} was changed"
 
 
-def _wrong_zeros(record: dict[str, Any], loaded: LoadedModel) -> Iterator[str]:
+def _wrong_zeros(record: RunRecord, loaded: LoadedModel) -> Iterator[str]:
     found = {layer.name: layer.zeros for layer in convolutions(loaded.model)}
-    recorded = {layer["name"]: layer["zeros"] for layer in record["layers"]}
-    planned = {layer["name"]: layer["zeros_after"] for change in record["changes"] for layer in change["layers"]}
+    recorded = {layer.name: layer.zeros for layer in record.layers}
+    planned = {layer.name: layer.zeros_after for change in record.changes for layer in change.layers}
     for name in sorted({*found, *recorded}):
         zeros = found.get(name)
         if zeros != recorded.get(name):
@@ -156,25 +153,22 @@ def _wrong_zeros(record: dict[str, Any], loaded: LoadedModel) -> Iterator[str]:
             yield f"{name} holds {zeros} zeros, planned were {planned[name]}"
 
 
-def _figures(folder: Path, record: dict[str, Any], again: Evaluating, progress: Progress) -> Iterator[Check]:
-    known = record["compressed"]
+def _figures(folder: Path, known: Evaluation | None, again: Evaluating, progress: Progress) -> Iterator[Check]:
     if known is None:
         message = "the run judged nothing, so there are no figures to compare with"
         raise InputError(Diagnostic("U913", message, str(folder), help="leave out --evaluate"))
-    kept = {key: value for key, value in known["settings"].items() if key in Settings.model_fields}
-    settings = check_part(Settings, {**kept, "split": known["data"]["split"]})
-    data = again.data or known["data"]["source"]
-    _, evaluation = evaluate(str(folder / MODEL), data, settings, again.device, progress)
-    same = evaluation.data.sha256 == known["data"]["sha256"]
+    kept = {key: value for key, value in asdict(known.settings).items() if key in Settings.model_fields}
+    settings = check_part(Settings, {**kept, "split": known.data.split})
+    data = again.data or known.data.source
+    _, found = evaluate(str(folder / MODEL), data, settings, again.device, progress)
+    same = found.data.sha256 == known.data.sha256
     yield Check("the data are those of the run", () if same else (f"{data} holds other images or labels",))
-    coco, own = asdict(evaluation.metrics.coco), asdict(evaluation.metrics.detection)
-    pairs = [(name, known["metrics"]["coco"][name], value) for name, value in coco.items()]
-    pairs += [(name, known["metrics"]["detection"][name], value) for name, value in own.items()]
+    old, new = ({**asdict(each.metrics.coco), **asdict(each.metrics.detection)} for each in (known, found))
     yield Check(
-        f"judged again every figure is within {AP_TOLERANCE}",
-        tuple(f"{name} is {value}, recorded is {old}" for name, old, value in pairs if not _close(old, value)),
+        f"judged again every figure over all classes is within {TOLERANCE}",
+        tuple(f"{name} is {new[name]}, recorded is {old[name]}" for name in old if not _close(old[name], new[name])),
     )
 
 
 def _close(old: float | None, new: float | None) -> bool:
-    return old == new or (old is not None and new is not None and abs(old - new) <= AP_TOLERANCE)
+    return old == new or (old is not None and new is not None and abs(old - new) <= TOLERANCE)

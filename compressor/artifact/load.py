@@ -108,6 +108,11 @@ def load_model(path: Path) -> LoadedModel:
     return LoadedModel(checkpoint.model, checkpoint.model, checkpoint.dtype, "YOLOv5 checkpoint", facts)
 
 
+def missing(path: Path) -> CheckpointError:
+    """W301: there is no such file."""
+    return CheckpointError(Diagnostic("W301", "there is no such file", str(path), help="look for a slip in the path"))
+
+
 def stored_tensors(path: Path, loaded: LoadedModel) -> dict[str, list[Tensor]]:
     """By convolution the tensors that hold its weight in the file: one, or the four of a bitmask.
 
@@ -133,7 +138,7 @@ def _load_safetensors(path: Path) -> LoadedModel:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except FileNotFoundError as fault:
-        raise CheckpointError(Diagnostic("W301", "there is no such file", str(path))) from fault
+        raise missing(path) from fault
     except (SafetensorError, OSError) as fault:
         raise _damaged(path, f"not a readable safetensors file: {fault}") from fault
     try:

@@ -61,7 +61,7 @@ def folds_on_load(model_is_folded: bool, source: YOLOv5, dtype: Dtype) -> bool:
         source: the model before folding.
         dtype: number type of the file.
     """
-    return model_is_folded and not source.fused and _holds_exactly(dtype, source)
+    return model_is_folded and not source.fused and holds_exactly(dtype, source)
 
 
 def safetensors_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
@@ -104,7 +104,8 @@ def _empty_bitmask(weight: Tensor, nonzeros: int) -> Bitmask:
     )
 
 
-def _holds_exactly(dtype: Dtype, model: YOLOv5) -> bool:
+def holds_exactly(dtype: Dtype, model: YOLOv5) -> bool:
+    """Whether every number of the model is one of `dtype`."""
     return all(
         torch.equal(tensor.to(stored_dtype(tensor, dtype)).to(tensor.dtype), tensor)
         for tensor in model.state_dict().values()

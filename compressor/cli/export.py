@@ -11,18 +11,10 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
+from compressor.export.formats import ENDINGS, EXPORTED_BY, GRAPHS, ExportFormat
 from compressor.output import check_place
-from compressor.recipe.schema import ExportFormat
 from compressor.report.tables import megabytes
 
-ENDINGS: dict[str, str] = {
-    "yolov5": "_yolov5.pt",
-    "dense": "_dense.safetensors",
-    "onnx": ".onnx",
-    "openvino": "_openvino_model",
-    "torchscript": ".torchscript",
-}
-_GRAPHS = ("onnx", "openvino", "torchscript")
 T = TypeVar("T")
 
 
@@ -65,6 +57,7 @@ def export(
     in place.
 
     \b
+    Formats:
     yolov5       a .pt that YOLOv5's own scripts load
     dense        a safetensors state dict with YOLOv5's names
     onnx         decoded boxes as YOLOv5's export gives; or detections, with --nms
@@ -76,15 +69,16 @@ def export(
       compressor export reports/yolov5n_global30/model.safetensors --format onnx --dynamic-size
     """  # noqa: D205  # click shows the first sentence whole
     sizes = {"--image-size": image_size, "--dynamic-size": dynamic_size}
-    _check(sizes, form in _GRAPHS, f"{form} has no size")
+    _check(sizes, form in GRAPHS, f"{form} has no size")
     _check({"--dynamic-size": dynamic_size}, form != "torchscript", "torchscript takes squares of one size")
     _check({"--nms": nms}, form == "onnx", "only onnx takes non-maximum suppression into the graph")
     _check({"--conf-thres": conf_thres, "--iou-thres": iou_thres, "--max-det": max_det}, nms, "it goes with --nms")
     source = Path(file)
     place = output or source.with_name(source.stem + ENDINGS[form])
+    _check_ending(place, form, source)
     check_place(place, "exported model", "place", lambda path: _is_ours(path, form), force=force)
     from compressor import pipeline
-    from compressor.export.onnx_graph import Suppression
+    from compressor.evaluation.network import Suppression
     from compressor.export.write import Options
 
     unwind()
@@ -99,7 +93,7 @@ def export(
     )
 
 
-def _check(given: Mapping[str, object], allowed: bool, reason: str) -> None:  # a sentence of its own
+def _check(given: Mapping[str, object], allowed: bool, reason: str) -> None:
     """Refuse options that would do nothing."""
     for flag, value in given.items():
         if value not in (None, False) and not allowed:
@@ -110,8 +104,21 @@ def _or(value: T | None, default: T) -> T:
     return default if value is None else value
 
 
+def _check_ending(place: Path, form: ExportFormat, source: Path) -> None:
+    """Refuse a name by which the file could not be opened again, and the source itself."""
+    ending = Path(f"model{ENDINGS[form]}").suffix
+    if place.suffix.lower() != ending:
+        raise click.UsageError(f"--output: {form} goes to {f'a file that ends in {ending}' if ending else 'a folder'}")
+    if place.resolve() == source.resolve():
+        raise click.UsageError("--output: it would replace the file that is exported")
+
+
 def _is_ours(path: Path, form: ExportFormat) -> bool:
-    """Whether what stands there looks like an earlier export of this format."""
+    """Whether what stands there was written by an export of this format."""
     if form == "openvino":
-        return path.is_dir() and {each.suffix for each in path.iterdir()} == {".xml", ".bin"}
-    return path.is_file() and path.name.endswith(Path(ENDINGS[form]).suffix or ENDINGS[form])
+        files = sorted(path.iterdir()) if path.is_dir() else []
+        whole = [each.name for each in files] == ["model.bin", "model.xml"] and all(each.is_file() for each in files)
+        return whole and EXPORTED_BY.encode() in files[1].read_bytes()
+    if not path.is_file():
+        return False
+    return EXPORTED_BY.encode() in path.read_bytes()

@@ -21,24 +21,27 @@ _MOST_SHOWN = 20
 @click.argument("place", type=click.Path(path_type=Path), shell_complete=complete_file)
 @click.option("--evaluate", is_flag=True, help="Judge the model of a run again and compare the figures.")
 @click.option("--data", metavar="YAML", shell_complete=complete_file, help="With --evaluate: the data, where it moved.")
-@click.option("--device", default="auto", show_default=True, help="With --evaluate: cpu, cuda, cuda:1, or auto.")
+@click.option("--device", help="With --evaluate: cpu, cuda, cuda:1, or auto, which is the default.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def verify(*, place: Path, evaluate: bool, data: str | None, device: str, as_json: bool, console: Console) -> None:
+def verify(
+    *, place: Path, evaluate: bool, data: str | None, device: str | None, as_json: bool, console: Console
+) -> None:
     """Check an artifact: structure, digest of every tensor, and that saving it again gives the same bytes. Of a run
-    folder also the digests of its files, the recipe and the zeros of every layer against its run.json. Exits 1 where
-    something differs.
+    folder also that its files, the recipe, the zeros of every layer and the report are those of its run.json, and with
+    --evaluate the figures of the compressed model. Exits 1 where something differs.
 
     \b
     Example:
       compressor verify reports/yolov5n_global30 --evaluate
     """  # noqa: D205  # click shows the first sentence whole
-    if data is not None and not evaluate:
-        raise click.UsageError("--data goes with --evaluate")
+    for flag, value in (("--data", data), ("--device", device)):
+        if value is not None and not evaluate:
+            raise click.UsageError(f"{flag} goes with --evaluate")
     from compressor.verification import Evaluating
     from compressor.verification import verify as verified
 
     unwind()
-    checks = verified(place, Evaluating(data, device) if evaluate else None, console)
+    checks = verified(place, Evaluating(data, device or "auto") if evaluate else None, console)
     good = not any(check.differences for check in checks)
     if as_json:
         document = {"schema": "compressor/verification/1", "place": str(place), "good": good}

@@ -13,6 +13,21 @@ from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse
 
 
+@dataclass(frozen=True)
+class Suppression:
+    """Non-maximum suppression as part of a graph: per class, as an evaluation does it.
+
+    Attributes:
+        conf_thres: least score, exclusive.
+        iou_thres: boxes of a class that overlap a better one by more go.
+        max_det: most detections per image and class.
+    """
+
+    conf_thres: float
+    iou_thres: float
+    max_det: int
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """What an evaluation needs of a detector.
@@ -20,13 +35,13 @@ class Network:
     Attributes:
         names: class names, index is the class.
         strides: per detection level, input pixels per grid cell.
-        predict: (B, 3, H, W) RGB in [0, 1] to (B, rows, nc + 5) as `Detect.decode`; or, where `suppressed`, to
+        predict: (B, 3, H, W) RGB in [0, 1] to (B, rows, nc + 5) as `Detect.decode`; or, with `suppression`, to
             (n, 7): image, x1, y1, x2, y2 in input pixels, score, class.
         device: where `predict` takes its images.
         dtype: in which number type.
         runs_on: what computes it, in words: `torch`, `onnxruntime`.
         image_size: of the only square images it takes, in pixels; None where any multiple of the stride will do.
-        suppressed: non-maximum suppression is part of it.
+        suppression: the thresholds of the non-maximum suppression that is part of it; None where it is not.
     """
 
     names: tuple[str, ...]
@@ -36,7 +51,7 @@ class Network:
     dtype: torch.dtype = torch.float32
     runs_on: str = "torch"
     image_size: int | None = None
-    suppressed: bool = False
+    suppression: Suppression | None = None
 
 
 def inference_network(model: YOLOv5, device: torch.device) -> Network:

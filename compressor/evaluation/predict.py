@@ -106,7 +106,7 @@ def detect(
         Detections per image in the order of the batches, and the time each step took.
 
     Raises:
-        InputError: U909 the network takes only images of another size.
+        InputError: U909 the network takes only images of another size, or suppresses at other thresholds.
         RunError: E812 the device has too little memory.
         DatasetError: D405 an image cannot be decoded.
     """
@@ -134,7 +134,9 @@ def _detect_batch(network: Network, batch: Batch, settings: Settings, watch: Sto
     watch.preprocess += watch.lap()
     predictions = network.predict(images)
     watch.inference += watch.lap()
-    if network.suppressed:
+    if network.runs_on != "torch":
+        _check_output(network, predictions, len(images))
+    if network.suppression is not None:
         kept = _by_image(predictions, len(images), settings.max_det)
     else:
         kept = non_max_suppression(
@@ -149,8 +151,39 @@ def _detect_batch(network: Network, batch: Batch, settings: Settings, watch: Sto
     ]
 
 
+def _check_output(network: Network, predictions: Tensor, images: int) -> None:
+    """Refuse what a graph of another kind gives, and numbers that say nothing.
+
+    Raises:
+        RunError: E811.
+    """
+    nc = len(network.names)
+    suppressed = network.suppression is not None
+    shaped = predictions.is_floating_point() and (
+        predictions.ndim == 2 and predictions.shape[1] == 7
+        if suppressed
+        else predictions.ndim == 3 and predictions.shape[::2] == (images, nc + 5)
+    )
+    fault = None
+    if not shaped:
+        fault = f"the graph gives {predictions.dtype} of shape {list(predictions.shape)} for {images} images"
+    elif not bool(torch.isfinite(predictions).all()):
+        fault = "the graph gives numbers that are not finite"
+    elif suppressed and len(predictions):
+        known = torch.tensor([images, nc], device=predictions.device)
+        if not bool(((predictions[:, [0, 6]] >= 0) & (predictions[:, [0, 6]] < known)).all()):
+            fault = "the graph gives detections of images or classes that there are not"
+    if fault is not None:
+        raise RunError(Diagnostic("E811", fault, help="export the model again"))
+
+
 def _planned(network: Network, samples: tuple[Sample, ...], settings: Settings) -> tuple[int, tuple[BatchPlan, ...]]:
     """The image size and the batches that a network takes."""
+    own = network.suppression
+    if own is not None and (own.conf_thres, own.iou_thres) != (settings.conf_thres, settings.iou_thres):
+        message = "non-maximum suppression is part of the file, at other thresholds"
+        help_text = f"judge it with --conf-thres {own.conf_thres} --iou-thres {own.iou_thres}, or export without --nms"
+        raise InputError(Diagnostic("U909", message, "--conf-thres", help=help_text))
     stride = max(32, *network.strides)
     image_size = fit_image_size(settings.image_size, stride)
     if network.image_size is None:

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from compressor.errors import ArtifactError, Diagnostic
-from compressor.evaluation.network import Network
+from compressor.evaluation.network import Network, Suppression
 from compressor.evaluation.nms import non_max_suppression
-from compressor.export.onnx_graph import Suppression
 
 PIXELS, PROBABILITY = 0.1, 1e-3  # most that two runtimes may differ by in float32
 _LEAST_FOUND = 0.99  # of the detections; two boxes at the threshold of overlap may go either way
@@ -22,11 +21,13 @@ class Agreement:
 
     Attributes:
         images: compared on.
+        values: rows of output compared on them, boxes or detections.
         pixels: largest difference of a coordinate.
         probability: largest difference of an objectness or class probability, or of a score.
     """
 
     images: int
+    values: int
     pixels: float
     probability: float
 
@@ -45,6 +46,7 @@ def compare(model: Network, exported: Network, images: Tensor, suppression: Supp
         ArtifactError: A503 they differ by more than rounding.
     """
     pixels = probability = 0.0
+    values = 0
     with torch.inference_mode():
         for image in images[:, None]:
             wanted, found = model.predict(image), exported.predict(image)
@@ -52,12 +54,17 @@ def compare(model: Network, exported: Network, images: Tensor, suppression: Supp
                 wanted, found = _pairs(wanted, found, suppression, path)
             if wanted.shape != found.shape:
                 raise _differs(path, f"it gives {list(found.shape)} where the model gives {list(wanted.shape)}")
+            values += wanted.shape[-2]
             gap = (wanted - found).abs().nan_to_num(nan=torch.inf)
             pixels = max(pixels, _largest(gap[..., :4]))
             probability = max(probability, _largest(gap[..., 4:]))
     if pixels > PIXELS or probability > PROBABILITY:
         raise _differs(path, f"boxes differ by up to {pixels:.3g} px and probabilities by up to {probability:.3g}")
-    return Agreement(len(images), pixels, probability)
+    if not values:
+        help_text = "compare on images with objects that it knows: --images FOLDER; or lower --conf-thres"
+        message = "the model detects nothing on the images to compare on"
+        raise ArtifactError(Diagnostic("A503", message, path, help=help_text))
+    return Agreement(len(images), values, pixels, probability)
 
 
 def _largest(values: Tensor) -> float:
@@ -70,16 +77,18 @@ def _pairs(wanted: Tensor, found: Tensor, suppression: Suppression, path: str) -
         wanted,
         conf_thres=suppression.conf_thres,
         iou_thres=suppression.iou_thres,
-        max_det=suppression.max_det,
+        max_det=suppression.max_det * (wanted.shape[2] - 5),  # the graph counts per class
         multi_label=True,
     )
     rows = found[:, 1:]
     same_class = expected[:, None, 5] == rows[None, :, 5]
     gap = (expected[:, None, :5] - rows[None, :, :5]).abs()
     close = same_class & (gap[..., :4] <= PIXELS).all(dim=2) & (gap[..., 4] <= PROBABILITY)
-    matched = close.any(dim=1)
+    matched, genuine = close.any(dim=1), close.any(dim=0)
     if int(matched.sum()) < _LEAST_FOUND * len(expected):
         raise _differs(path, f"it gives {int(matched.sum())} of the model's {len(expected)} detections")
+    if int(genuine.sum()) < _LEAST_FOUND * len(rows):
+        raise _differs(path, f"{len(rows) - int(genuine.sum())} of its {len(rows)} detections are not the model's")
     partner = close.float().argmax(dim=1) if rows.numel() else torch.zeros(0, dtype=torch.long)
     return expected[matched, :5], rows[partner[matched], :5]
 

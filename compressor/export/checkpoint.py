@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressor import __version__
+from compressor.export.formats import EXPORTED_BY
 from compressor.yolov5.architecture import architecture_to_yaml
 from compressor.yolov5.blocks import BN_EPS, BN_MOMENTUM, C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
 from compressor.yolov5.build import YOLOv5
@@ -48,6 +50,7 @@ def checkpoint_bytes(stored: YOLOv5, dtype: torch.dtype) -> bytes:
         dtype: of the weights; float16 as upstream's own files, or float32.
     """
     content = {
+        EXPORTED_BY: f"compressor {__version__}",
         "epoch": -1,
         "best_fitness": None,
         "model": _model(stored, dtype),

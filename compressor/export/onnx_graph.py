@@ -8,17 +8,21 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from compressor import __version__
+from compressor.artifact.load import missing
 from compressor.artifact.save import canonical_json
 from compressor.errors import CheckpointError, Diagnostic
-from compressor.evaluation.network import Network
+from compressor.evaluation.network import Network, Suppression
+from compressor.export.described import checked_size, checked_strides
 from compressor.export.extras import needed
+from compressor.export.formats import EXPORTED_BY
 from compressor.export.traced import Decoding
 from compressor.yolov5.build import YOLOv5
 
@@ -27,21 +31,6 @@ INPUT, OUTPUT, DETECTIONS = "images", "output0", "detections"
 _METADATA = "compressor"
 _MOST_IMAGES = 65_536
 _EXAMPLE_IMAGES = 2  # torch.export takes a dimension of 1 for a constant
-
-
-@dataclass(frozen=True)
-class Suppression:
-    """Non-maximum suppression as part of the graph: per class, as an evaluation does it.
-
-    Attributes:
-        conf_thres: least score, exclusive.
-        iou_thres: boxes of a class that overlap a better one by more go.
-        max_det: most detections per image and class.
-    """
-
-    conf_thres: float
-    iou_thres: float
-    max_det: int
 
 
 def write_onnx(
@@ -85,10 +74,11 @@ def write_onnx(
     if suppression is not None:
         _suppress(onnx, proto.graph, model.architecture.nc, suppression)
     described = {
+        EXPORTED_BY: f"compressor {__version__}",
         "names": list(model.names),
         "strides": list(model.strides),
         "image_size": None if dynamic_size else image_size,
-        "suppressed": suppression is not None,
+        "suppression": asdict(suppression) if suppression else None,
     }
     metadata = {
         "names": str(dict(enumerate(model.names))),  # this and the next as upstream's scripts read them
@@ -109,7 +99,7 @@ def open_onnx(file: Path) -> Network:
     """
     runtime = needed("onnxruntime", "onnx")
     if not file.is_file():
-        raise CheckpointError(Diagnostic("W301", "there is no such file", str(file)))
+        raise missing(file)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
@@ -137,18 +127,21 @@ def _described(metadata: dict[str, str], inputs: Any, outputs: Any) -> dict[str,
     (given,), output = inputs, outputs[0]
     if _METADATA in metadata:
         known = json.loads(metadata[_METADATA])
-        names, strides = tuple(map(str, known["names"])), tuple(map(int, known["strides"]))
-        size, suppressed = known["image_size"], known["suppressed"]
+        names, strides = tuple(map(str, known["names"])), checked_strides(known["strides"])
+        size = checked_size(known["image_size"], strides)
+        suppression = Suppression(**known["suppression"]) if known["suppression"] else None
     else:  # upstream's own export
         named = ast.literal_eval(metadata["names"])
         names = tuple(str(named[index]) for index in range(len(named)))
-        strides, suppressed = (int(metadata["stride"]),), False
+        strides, suppression = checked_strides([ast.literal_eval(metadata["stride"])]), None
         size = given.shape[2] if isinstance(given.shape[2], int) else None
     if given.type != "tensor(float)" or len(given.shape) != 4 or given.shape[1] != 3:
         raise ValueError(f"its input is {given.type} {given.shape}")
-    if len(output.shape) != (2 if suppressed else 3) or output.shape[-1] != (7 if suppressed else len(names) + 5):
+    if len(output.shape) != (2 if suppression else 3) or output.shape[-1] != (7 if suppression else len(names) + 5):
         raise ValueError(f"its output is {output.shape} for {len(names)} classes")
-    return {"names": names, "strides": strides, "image_size": size, "suppressed": bool(suppressed)}
+    if isinstance(given.shape[0], int):
+        raise ValueError(f"it takes batches of {given.shape[0]} only; export it with a dynamic batch")
+    return {"names": names, "strides": strides, "image_size": size, "suppression": suppression}
 
 
 def _suppress(onnx: Any, graph: Any, nc: int, suppression: Suppression) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from safetensors.torch import save as to_bytes
 
+from compressor import __version__
 from compressor.artifact.save import STATE_DICT_KEY, Dtype, canonical_json, dense_tensors
+from compressor.export.formats import EXPORTED_BY
 from compressor.yolov5.architecture import architecture_to_yaml
 from compressor.yolov5.build import YOLOv5
 
@@ -17,6 +19,7 @@ def state_dict_bytes(stored: YOLOv5, dtype: Dtype) -> bytes:
         dtype: of the weights.
     """
     described = {
+        EXPORTED_BY: f"compressor {__version__}",
         "names": list(stored.names),
         "stride": list(stored.strides),
         "yaml": architecture_to_yaml(stored.architecture),

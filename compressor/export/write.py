@@ -12,15 +12,16 @@ from torch import Tensor
 
 from compressor.artifact.load import LoadedModel
 from compressor.artifact.save import Dtype
-from compressor.evaluation.network import inference_network
+from compressor.artifact.size import holds_exactly
+from compressor.evaluation.network import Suppression, inference_network
 from compressor.export.check import Agreement, compare
 from compressor.export.checkpoint import checkpoint_bytes
-from compressor.export.onnx_graph import Suppression, open_onnx, write_onnx
+from compressor.export.formats import ExportFormat
+from compressor.export.onnx_graph import open_onnx, write_onnx
 from compressor.export.open import open_network
 from compressor.export.openvino_ir import write_openvino
 from compressor.export.script import write_torchscript
 from compressor.export.state_dict import state_dict_bytes
-from compressor.recipe.schema import ExportFormat
 from compressor.yolov5.fuse import fuse
 
 CPU = torch.device("cpu")
@@ -47,7 +48,7 @@ def export(loaded: LoadedModel, form: ExportFormat, options: Options, images: Te
     Args:
         loaded: the model.
         form: the format.
-        options: for `onnx`, `openvino` and `torchscript`.
+        options: of graphs; a size of any kind is for `onnx` and `openvino`, suppression for `onnx`.
         images: (N, 3, S, S) in [0, 1] to compare on, S the image size.
         place: file, or of `openvino` folder, that does not exist; its ending decides how it is read back.
 
@@ -57,13 +58,12 @@ def export(loaded: LoadedModel, form: ExportFormat, options: Options, images: Te
     """
     model = fuse(copy.deepcopy(loaded.model))
     reference = inference_network(model, CPU)
+    dtype: Dtype = "float16" if holds_exactly("float16", loaded.stored) else "float32"
     match form:
         case "yolov5":
-            dtype = torch.float16 if loaded.dtype == "float16" else torch.float32
-            place.write_bytes(checkpoint_bytes(loaded.stored, dtype))
+            place.write_bytes(checkpoint_bytes(loaded.stored, getattr(torch, dtype)))
         case "dense":
-            stored_as: Dtype = "float16" if loaded.dtype == "float16" else "float32"
-            place.write_bytes(state_dict_bytes(loaded.stored, stored_as))
+            place.write_bytes(state_dict_bytes(loaded.stored, dtype))
         case "onnx":
             write_onnx(
                 model,

@@ -369,9 +369,6 @@ class Evaluation(Part):
     )
 
 
-ExportFormat = Literal["yolov5", "dense", "onnx", "openvino", "torchscript"]
-
-
 class Artifact(Part):
     """How to save the compressed model."""
 

@@ -46,7 +46,7 @@ def change_record(place: Path, change: Any) -> None:
 def test_what_was_made_holds(place: Path) -> None:
     code, checks = verified(place, "run", "--evaluate")
     assert code == 0
-    assert len(checks) == 7
+    assert len(checks) == 8
     assert len(verified(place, "run/model.safetensors")[1]) == 2
     text = compressor("verify", "run", cwd=place).stdout
     assert all(line.startswith("holds") for line in text.splitlines())
@@ -76,7 +76,7 @@ def test_a_record_of_other_zeros_recipe_or_figures_is_told(place: Path) -> None:
     assert "the recipe differs" in done.stdout
     assert "zeros, recorded are" in done.stdout
     assert "recorded is 0.9" in done.stdout
-    assert [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")].count("differs") == 3
+    assert [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")].count("differs") == 4
 
 
 def test_other_data_are_told(place: Path) -> None:
@@ -85,6 +85,18 @@ def test_other_data_are_told(place: Path) -> None:
     code, checks = verified(place, "run", "--evaluate")
     assert code == 1
     assert checks["the data are those of the run"] == ["tiny.yaml holds other images or labels"]
+
+
+def test_a_report_and_files_that_the_record_does_not_know_are_told(place: Path) -> None:
+    (place / "run" / "report.md").write_text("# kept 100 % of the AP")
+    (place / "run" / "notes.txt").write_text("mine")
+    change_record(place, lambda record: record.update(files=record["files"][1:]))
+    code, checks = verified(place, "run")
+    assert code == 1
+    assert checks["the report is the one that run.json gives"]
+    told = checks["every file has its recorded digest"]
+    assert "notes.txt does not belong to the run" in told
+    assert "model.safetensors is not recorded" in told
 
 
 def test_a_missing_file_is_told(place: Path) -> None:
@@ -96,7 +108,8 @@ def test_a_missing_file_is_told(place: Path) -> None:
     ("arguments", "words"),
     [
         (("nowhere.safetensors",), "W301"),
-        (("images",), "U913"),
+        (("run", "--device", "cpu"), "--device goes with --evaluate"),
+        (("images",), "U901"),
         (("run/model.safetensors", "--evaluate"), "U913"),
         (("run", "--data", "tiny.yaml"), "--data goes with --evaluate"),
         (("tiny.yaml",), "W30"),
@@ -112,4 +125,4 @@ def test_what_claims_nothing_is_refused(made: Path, arguments: tuple[str, ...], 
 def test_a_record_that_is_not_whole_is_refused(place: Path, fault: str) -> None:
     (place / "run" / "run.json").write_text(fault)
     done = compressor("verify", "run", cwd=place)
-    assert (done.returncode, "U913" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "U902" in done.stderr) == (2, True), done.stderr

@@ -14,10 +14,10 @@ from compressor.artifact.load import LoadedModel
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import ArtifactError, CheckpointError, InputError
 from compressor.evaluation.judge import make_judge
-from compressor.evaluation.network import Network, inference_network
+from compressor.evaluation.network import Network, Suppression, inference_network
 from compressor.evaluation.nms import non_max_suppression
 from compressor.export.check import compare
-from compressor.export.onnx_graph import OPSET, Suppression, open_onnx
+from compressor.export.onnx_graph import OPSET, open_onnx
 from compressor.export.open import open_network
 from compressor.export.write import Options, export
 from compressor.progress import Silent
@@ -92,7 +92,7 @@ def test_suppression_in_the_graph_finds_what_an_evaluation_finds(model: YOLOv5, 
     suppression = Suppression(conf_thres=0.05, iou_thres=0.45, max_det=300)
     export(loaded(model), "onnx", Options(SIZE, suppression=suppression), pictures, place)
     network = open_onnx(place)
-    assert network.suppressed
+    assert network.suppression == suppression
     rows = network.predict(pictures)
     decoded = inference_network(model, CPU).predict(pictures)
     wanted = non_max_suppression(decoded, conf_thres=0.05, iou_thres=0.45, max_det=10_000)
