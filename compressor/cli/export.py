@@ -22,7 +22,7 @@ T = TypeVar("T")
 @console_options
 @click.argument("file", shell_complete=complete_file)
 @click.option("--format", "form", type=click.Choice(get_args(ExportFormat)), required=True, help="What to write.")
-@click.option("--output", type=click.Path(path_type=Path), metavar="PLACE", help="Where; beside FILE when not given.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="PLACE", help="Where; here when not given.")
 @click.option("--image-size", type=click.IntRange(32, 8192), help="Side of the squares a graph takes, in pixels; 640.")
 @click.option("--dynamic-size", is_flag=True, help="Let an onnx or openvino graph take images of any size.")
 @click.option("--nms", is_flag=True, help="Make non-maximum suppression part of an onnx graph.")
@@ -74,7 +74,7 @@ def export(
     _check({"--nms": nms}, form == "onnx", "only onnx takes non-maximum suppression into the graph")
     _check({"--conf-thres": conf_thres, "--iou-thres": iou_thres, "--max-det": max_det}, nms, "it goes with --nms")
     source = Path(file)
-    place = output or source.with_name(source.stem + ENDINGS[form])
+    place = output or Path(source.stem + ENDINGS[form])
     _check_ending(place, form, source)
     check_place(place, "exported model", "place", lambda path: _is_ours(path, form), force=force)
     from compressor import pipeline

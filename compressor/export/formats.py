@@ -4,7 +4,7 @@ from typing import Literal
 
 ExportFormat = Literal["yolov5", "dense", "onnx", "openvino", "torchscript"]
 GRAPHS = ("onnx", "openvino", "torchscript")
-ENDINGS: dict[ExportFormat, str] = {  # of the place beside the source
+ENDINGS: dict[ExportFormat, str] = {  # of the name, after that of the source
     "yolov5": "_yolov5.pt",
     "dense": "_dense.safetensors",
     "onnx": ".onnx",

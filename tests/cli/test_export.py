@@ -45,7 +45,7 @@ def test_a_pruned_model_goes_out_with_its_zeros(place: Path, form: str, name: st
 def test_a_graph_is_judged_by_its_runtime(place: Path) -> None:
     done = compressor("export", "run/model.safetensors", "--format", "onnx", "--image-size", "64", cwd=place)
     assert done.returncode == 0, done.stderr
-    arguments = ("evaluate", "run/model.onnx", "--data", "tiny.yaml", "--image-size", "64")
+    arguments = ("evaluate", "model.onnx", "--data", "tiny.yaml", "--image-size", "64")
     document = json.loads(compressor(*arguments, "--json", cwd=place).stdout)
     assert document["settings"]["runs_on"].startswith("onnxruntime")
     assert document["model"] is None
