@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import get_args
 
 import click
+from click.core import ParameterSource
 
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
-from compressor.export.formats import ENDINGS, EXPORTED_BY, GRAPHS, ExportFormat
+from compressor.export.formats import (
+    CONF_THRES,
+    ENDINGS,
+    EXPORTED_BY,
+    GRAPHS,
+    IMAGE_SIZE,
+    IOU_THRES,
+    MAX_DET,
+    ExportFormat,
+)
 from compressor.output import check_place
 from compressor.report.tables import megabytes
-
-T = TypeVar("T")
 
 
 @click.command(short_help="Write a model for YOLOv5, ONNX, OpenVINO or TorchScript.")
@@ -23,12 +31,28 @@ T = TypeVar("T")
 @click.argument("file", shell_complete=complete_file)
 @click.option("--format", "form", type=click.Choice(get_args(ExportFormat)), required=True, help="What to write.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="PLACE", help="Where; here when not given.")
-@click.option("--image-size", type=click.IntRange(32, 8192), help="Side of the squares a graph takes, in pixels; 640.")
+@click.option(
+    "--image-size",
+    type=click.IntRange(32, 8192),
+    default=IMAGE_SIZE,
+    show_default=True,
+    help="Side in pixels of the squares that a graph takes, rounded up to the network's stride.",
+)
 @click.option("--dynamic-size", is_flag=True, help="Let an onnx or openvino graph take images of any size.")
 @click.option("--nms", is_flag=True, help="Make non-maximum suppression part of an onnx graph.")
-@click.option("--conf-thres", type=click.FloatRange(0, 1), help="With --nms: least score; 0.25.")
-@click.option("--iou-thres", type=click.FloatRange(0, 1), help="With --nms: most overlap; 0.45.")
-@click.option("--max-det", type=click.IntRange(1, 30_000), help="With --nms: most detections per image and class; 300.")
+@click.option(
+    "--conf-thres", type=click.FloatRange(0, 1), default=CONF_THRES, show_default=True, help="With --nms: least score."
+)
+@click.option(
+    "--iou-thres", type=click.FloatRange(0, 1), default=IOU_THRES, show_default=True, help="With --nms: most overlap."
+)
+@click.option(
+    "--max-det",
+    type=click.IntRange(1, 30_000),
+    default=MAX_DET,
+    show_default=True,
+    help="With --nms: most detections per image and class.",
+)
 @click.option(
     "--images",
     default="shapes.yaml",
@@ -43,12 +67,12 @@ def export(
     file: str,
     form: ExportFormat,
     output: Path | None,
-    image_size: int | None,
+    image_size: int,
     dynamic_size: bool,
     nms: bool,
-    conf_thres: float | None,
-    iou_thres: float | None,
-    max_det: int | None,
+    conf_thres: float,
+    iou_thres: float,
+    max_det: int,
     images: str,
     force: bool,
     console: Console,
@@ -68,11 +92,10 @@ def export(
     Example:
       compressor export reports/yolov5n_global30/model.safetensors --format onnx --dynamic-size
     """  # noqa: D205  # click shows the first sentence whole
-    sizes = {"--image-size": image_size, "--dynamic-size": dynamic_size}
-    _check(sizes, form in GRAPHS, f"{form} has no size")
-    _check({"--dynamic-size": dynamic_size}, form != "torchscript", "torchscript takes squares of one size")
-    _check({"--nms": nms}, form == "onnx", "only onnx takes non-maximum suppression into the graph")
-    _check({"--conf-thres": conf_thres, "--iou-thres": iou_thres, "--max-det": max_det}, nms, "it goes with --nms")
+    _check(("image_size", "dynamic_size"), form in GRAPHS, f"{form} has no size")
+    _check(("dynamic_size",), form != "torchscript", "torchscript takes squares of one size")
+    _check(("nms",), form == "onnx", "only onnx takes non-maximum suppression into the graph")
+    _check(("conf_thres", "iou_thres", "max_det"), nms, "it goes with --nms")
     source = Path(file)
     place = output or Path(source.stem + ENDINGS[form])
     _check_ending(place, form, source)
@@ -82,8 +105,7 @@ def export(
     from compressor.export.write import Options
 
     unwind()
-    suppression = Suppression(*(_or(conf_thres, 0.25), _or(iou_thres, 0.45)), _or(max_det, 300)) if nms else None
-    options = Options(_or(image_size, 640), dynamic_size, suppression)
+    options = Options(image_size, dynamic_size, Suppression(conf_thres, iou_thres, max_det) if nms else None)
     agreement = pipeline.export(file, form, options, images, place, console)
     size = sum(each.stat().st_size for each in place.iterdir()) if place.is_dir() else place.stat().st_size
     console.result(f"{place}: {megabytes(size)} MB")
@@ -93,15 +115,12 @@ def export(
     )
 
 
-def _check(given: Mapping[str, object], allowed: bool, reason: str) -> None:
-    """Refuse options that would do nothing."""
-    for flag, value in given.items():
-        if value not in (None, False) and not allowed:
-            raise click.UsageError(f"{flag}: {reason}")
-
-
-def _or(value: T | None, default: T) -> T:
-    return default if value is None else value
+def _check(names: Iterable[str], allowed: bool, reason: str) -> None:
+    """Refuse options that were given and would do nothing."""
+    context = click.get_current_context()
+    for name in names:
+        if not allowed and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name.replace('_', '-')}: {reason}")
 
 
 def _check_ending(place: Path, form: ExportFormat, source: Path) -> None:

@@ -134,8 +134,6 @@ def _detect_batch(network: Network, batch: Batch, settings: Settings, watch: Sto
     watch.preprocess += watch.lap()
     predictions = network.predict(images)
     watch.inference += watch.lap()
-    if network.runs_on != "torch":
-        _check_output(network, predictions, len(images))
     if network.suppression is not None:
         kept = _by_image(predictions, len(images), settings.max_det)
     else:
@@ -149,32 +147,6 @@ def _detect_batch(network: Network, batch: Batch, settings: Settings, watch: Sto
         _in_original_pixels(detections.cpu(), sample, ratio, pad, (height, width))
         for detections, sample, ratio, pad in zip(kept, batch.samples, batch.ratios, batch.pads, strict=True)
     ]
-
-
-def _check_output(network: Network, predictions: Tensor, images: int) -> None:
-    """Refuse what a graph of another kind gives, and numbers that say nothing.
-
-    Raises:
-        RunError: E811.
-    """
-    nc = len(network.names)
-    suppressed = network.suppression is not None
-    shaped = predictions.is_floating_point() and (
-        predictions.ndim == 2 and predictions.shape[1] == 7
-        if suppressed
-        else predictions.ndim == 3 and predictions.shape[::2] == (images, nc + 5)
-    )
-    fault = None
-    if not shaped:
-        fault = f"the graph gives {predictions.dtype} of shape {list(predictions.shape)} for {images} images"
-    elif not bool(torch.isfinite(predictions).all()):
-        fault = "the graph gives numbers that are not finite"
-    elif suppressed and len(predictions):
-        known = torch.tensor([images, nc], device=predictions.device)
-        if not bool(((predictions[:, [0, 6]] >= 0) & (predictions[:, [0, 6]] < known)).all()):
-            fault = "the graph gives detections of images or classes that there are not"
-    if fault is not None:
-        raise RunError(Diagnostic("E811", fault, help="export the model again"))
 
 
 def _planned(network: Network, samples: tuple[Sample, ...], settings: Settings) -> tuple[int, tuple[BatchPlan, ...]]:

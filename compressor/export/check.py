@@ -21,13 +21,11 @@ class Agreement:
 
     Attributes:
         images: compared on.
-        values: rows of output compared on them, boxes or detections.
         pixels: largest difference of a coordinate.
         probability: largest difference of an objectness or class probability, or of a score.
     """
 
     images: int
-    values: int
     pixels: float
     probability: float
 
@@ -64,7 +62,7 @@ def compare(model: Network, exported: Network, images: Tensor, suppression: Supp
         help_text = "compare on images with objects that it knows: --images FOLDER; or lower --conf-thres"
         message = "the model detects nothing on the images to compare on"
         raise ArtifactError(Diagnostic("A503", message, path, help=help_text))
-    return Agreement(len(images), values, pixels, probability)
+    return Agreement(len(images), pixels, probability)
 
 
 def _largest(values: Tensor) -> float:

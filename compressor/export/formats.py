@@ -11,4 +11,6 @@ ENDINGS: dict[ExportFormat, str] = {  # of the name, after that of the source
     "openvino": "_openvino_model",
     "torchscript": ".torchscript",
 }
+IMAGE_SIZE = 640
+CONF_THRES, IOU_THRES, MAX_DET = 0.25, 0.45, 300  # as YOLOv5 detects and exports
 EXPORTED_BY = "exported_by"  # the key by which an exported file is known as one

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import ast
-import json
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from compressor import __version__
 from compressor.artifact.load import missing
-from compressor.artifact.save import canonical_json
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network, Suppression
-from compressor.export.described import checked_size, checked_strides
 from compressor.export.extras import needed
-from compressor.export.formats import EXPORTED_BY
+from compressor.export.graph import METADATA, Graph
 from compressor.export.traced import Decoding
 from compressor.yolov5.build import YOLOv5
 
 OPSET = 18
 INPUT, OUTPUT, DETECTIONS = "images", "output0", "detections"
-_METADATA = "compressor"
 _MOST_IMAGES = 65_536
 _EXAMPLE_IMAGES = 2  # torch.export takes a dimension of 1 for a constant
 
@@ -73,17 +67,11 @@ def write_onnx(
     proto = program.model_proto
     if suppression is not None:
         _suppress(onnx, proto.graph, model.architecture.nc, suppression)
-    described = {
-        EXPORTED_BY: f"compressor {__version__}",
-        "names": list(model.names),
-        "strides": list(model.strides),
-        "image_size": None if dynamic_size else image_size,
-        "suppression": asdict(suppression) if suppression else None,
-    }
+    graph = Graph(model.names, model.strides, None if dynamic_size else image_size, suppression)
     metadata = {
         "names": str(dict(enumerate(model.names))),  # this and the next as upstream's scripts read them
         "stride": str(stride),
-        _METADATA: canonical_json(described),
+        METADATA: graph.to_json(),
     }
     onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto)
@@ -105,43 +93,41 @@ def open_onnx(file: Path) -> Network:
     options.log_severity_level = 4
     try:
         session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        found = _described(session.get_modelmeta().custom_metadata_map, session.get_inputs(), session.get_outputs())
+        graph = _graph(session.get_modelmeta().custom_metadata_map, session.get_inputs(), session.get_outputs())
     except Exception as fault:  # onnxruntime's exceptions share no class of their own
         help_text = "export the model again"
         message = f"not the ONNX file of a YOLOv5: {str(fault).splitlines()[0][:200]}"
         raise CheckpointError(Diagnostic("W302", message, str(file), help=help_text)) from fault
     name = session.get_inputs()[0].name
 
-    def predict(images: Tensor) -> Tensor:
+    def compute(images: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {name: images.numpy()})[0])
 
-    return Network(**found, predict=predict, device=torch.device("cpu"), runs_on=f"onnxruntime {runtime.__version__}")
+    return graph.network(compute, f"onnxruntime {runtime.__version__}")
 
 
-def _described(metadata: dict[str, str], inputs: Any, outputs: Any) -> dict[str, Any]:
-    """Names, strides, size and kind of output; what the metadata lacks is told from the shapes.
+def _graph(metadata: dict[str, str], inputs: Any, outputs: Any) -> Graph:
+    """What the file says of itself, or, of an export by YOLOv5 itself, what its names, stride and shapes tell.
 
     Raises:
-        ValueError, SyntaxError, KeyError: they are not those of a YOLOv5.
+        ValueError, SyntaxError, KeyError, TypeError: they are not those of a YOLOv5.
     """
     (given,), output = inputs, outputs[0]
-    if _METADATA in metadata:
-        known = json.loads(metadata[_METADATA])
-        names, strides = tuple(map(str, known["names"])), checked_strides(known["strides"])
-        size = checked_size(known["image_size"], strides)
-        suppression = Suppression(**known["suppression"]) if known["suppression"] else None
-    else:  # upstream's own export
+    if METADATA in metadata:
+        graph = Graph.from_json(metadata[METADATA])
+    else:
         named = ast.literal_eval(metadata["names"])
         names = tuple(str(named[index]) for index in range(len(named)))
-        strides, suppression = checked_strides([ast.literal_eval(metadata["stride"])]), None
         size = given.shape[2] if isinstance(given.shape[2], int) else None
+        graph = Graph(names, (int(metadata["stride"]),), size)
     if given.type != "tensor(float)" or len(given.shape) != 4 or given.shape[1] != 3:
         raise ValueError(f"its input is {given.type} {given.shape}")
-    if len(output.shape) != (2 if suppression else 3) or output.shape[-1] != (7 if suppression else len(names) + 5):
-        raise ValueError(f"its output is {output.shape} for {len(names)} classes")
+    expected = (2, 7) if graph.suppression else (3, len(graph.names) + 5)
+    if (len(output.shape), output.shape[-1]) != expected:
+        raise ValueError(f"its output is {output.shape} for {len(graph.names)} classes")
     if isinstance(given.shape[0], int):
         raise ValueError(f"it takes batches of {given.shape[0]} only; export it with a dynamic batch")
-    return {"names": names, "strides": strides, "image_size": size, "suppression": suppression}
+    return graph
 
 
 def _suppress(onnx: Any, graph: Any, nc: int, suppression: Suppression) -> None:

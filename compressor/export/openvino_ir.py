@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from compressor import __version__
 from compressor.artifact.load import missing
-from compressor.artifact.save import canonical_json
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network
-from compressor.export.described import checked_size, checked_strides
 from compressor.export.extras import needed
-from compressor.export.formats import EXPORTED_BY
-
-_METADATA = "compressor"
+from compressor.export.graph import METADATA, Graph
 
 
-def write_openvino(onnx_file: Path, folder: Path, network: Network) -> None:
+def write_openvino(onnx_file: Path, folder: Path, graph: Graph) -> None:
     """Convert an ONNX file; weights keep their number type.
 
     Args:
         onnx_file: as `write_onnx` wrote it.
         folder: is made; `model.xml` and `model.bin` go into it.
-        network: the same, opened.
+        graph: what it is.
 
     Raises:
         InputError: U912 OpenVINO is not installed.
     """
     openvino = needed("openvino", "openvino")
     model = openvino.convert_model(str(onnx_file))
-    described = {
-        EXPORTED_BY: f"compressor {__version__}",
-        "names": list(network.names),
-        "strides": list(network.strides),
-        "image_size": network.image_size,
-    }
-    model.set_rt_info(canonical_json(described), [_METADATA])
+    model.set_rt_info(graph.to_json(), [METADATA])
     folder.mkdir()
     openvino.save_model(model, str(folder / "model.xml"), compress_to_fp16=False)
 
@@ -66,17 +53,14 @@ def open_openvino(place: Path) -> Network:
     try:
         core = openvino.Core()
         model = core.read_model(str(file))
-        known: dict[str, Any] = json.loads(model.get_rt_info([_METADATA]).astype(str))
+        graph = Graph.from_json(model.get_rt_info([METADATA]).astype(str))
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
         compiled = core.compile_model(model, "CPU", settings)
-        names, strides = tuple(map(str, known["names"])), checked_strides(known["strides"])
-        size = checked_size(known["image_size"], strides)
     except Exception as fault:  # OpenVINO raises RuntimeError and its kin for whatever is wrong
         message = f"not an OpenVINO model of this tool: {str(fault).splitlines()[0][:200]}"
         raise CheckpointError(Diagnostic("W302", message, str(file), help="export the model again")) from fault
 
-    def predict(images: Tensor) -> Tensor:
+    def compute(images: Tensor) -> Tensor:
         return torch.from_numpy(compiled(images.numpy())[0].copy())
 
-    version = str(openvino.__version__).split("-")[0]
-    return Network(names, strides, predict, torch.device("cpu"), torch.float32, f"OpenVINO {version}", size)
+    return graph.network(compute, f"OpenVINO {str(openvino.__version__).split('-')[0]}")

@@ -13,11 +13,12 @@ from torch import Tensor
 from compressor.artifact.load import LoadedModel
 from compressor.artifact.save import Dtype
 from compressor.artifact.size import holds_exactly
-from compressor.evaluation.network import Suppression, inference_network
+from compressor.evaluation.network import Network, Suppression
 from compressor.export.check import Agreement, compare
 from compressor.export.checkpoint import checkpoint_bytes
-from compressor.export.formats import ExportFormat
-from compressor.export.onnx_graph import open_onnx, write_onnx
+from compressor.export.formats import IMAGE_SIZE, ExportFormat
+from compressor.export.graph import Graph
+from compressor.export.onnx_graph import write_onnx
 from compressor.export.open import open_network
 from compressor.export.openvino_ir import write_openvino
 from compressor.export.script import write_torchscript
@@ -37,7 +38,7 @@ class Options:
         suppression: make it part of the graph.
     """
 
-    image_size: int = 640
+    image_size: int = IMAGE_SIZE
     dynamic_size: bool = False
     suppression: Suppression | None = None
 
@@ -57,7 +58,7 @@ def export(loaded: LoadedModel, form: ExportFormat, options: Options, images: Te
         ArtifactError: A503 what was written does not compute what the model does.
     """
     model = fuse(copy.deepcopy(loaded.model))
-    reference = inference_network(model, CPU)
+    reference = Network(model.names, model.strides, model.predict, CPU)
     dtype: Dtype = "float16" if holds_exactly("float16", loaded.stored) else "float32"
     match form:
         case "yolov5":
@@ -75,10 +76,11 @@ def export(loaded: LoadedModel, form: ExportFormat, options: Options, images: Te
         case "openvino":
             graph = place.with_suffix(".onnx")
             write_onnx(model, graph, options.image_size, dynamic_size=options.dynamic_size)
-            write_openvino(graph, place, open_onnx(graph))
+            size = None if options.dynamic_size else options.image_size
+            write_openvino(graph, place, Graph(model.names, model.strides, size))
             graph.unlink()
         case "torchscript":
             write_torchscript(model, place, options.image_size)
         case _:
             assert_never(form)
-    return compare(reference, open_network(place, CPU), images, options.suppression, str(place))
+    return compare(reference, open_network(place, CPU), images, options.suppression, place.name)

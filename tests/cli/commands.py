@@ -37,7 +37,9 @@ def compressor(
         assert server.stdin is not None and server.stdout is not None
         server.stdin.write(json.dumps(job) + "\n")
         server.stdin.flush()
-        code = int(server.stdout.readline())
+        answer = server.stdout.readline()
+        assert answer, f"{_SERVER.name} has ended with {server.wait()}"
+        code = int(answer)
         return subprocess.CompletedProcess(
             ["compressor", *words], code, shown.read_text("utf-8"), told.read_text("utf-8")
         )

@@ -12,11 +12,12 @@ import torch
 
 from compressor.artifact.load import LoadedModel
 from compressor.data.dataset import load_dataset, read_split
-from compressor.errors import ArtifactError, CheckpointError, InputError
+from compressor.errors import ArtifactError, CheckpointError, InputError, RunError
 from compressor.evaluation.judge import make_judge
 from compressor.evaluation.network import Network, Suppression, inference_network
 from compressor.evaluation.nms import non_max_suppression
 from compressor.export.check import compare
+from compressor.export.graph import Graph
 from compressor.export.onnx_graph import OPSET, open_onnx
 from compressor.export.open import open_network
 from compressor.export.write import Options, export
@@ -68,6 +69,45 @@ def test_onnx_takes_any_batch_and_carries_upstreams_metadata(fixed: Path, model:
     assert metadata["names"] == str(dict(enumerate(NAMES)))
     assert metadata["stride"] == "32"
     assert [each.version for each in proto.opset_import if not each.domain] == [OPSET]
+
+
+def test_an_export_of_upstream_itself_is_known_by_its_names_and_stride(fixed: Path, tmp_path: Path) -> None:
+    proto = onnx.load(fixed)
+    kept = [each for each in proto.metadata_props if each.key in ("names", "stride")]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(kept)
+    onnx.save(proto, tmp_path / "upstream.onnx")
+    network = open_onnx(tmp_path / "upstream.onnx")
+    assert (network.names, network.strides, network.image_size) == (NAMES, (32,), SIZE)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (torch.zeros(1, 5, 9), "of shape"),
+        (torch.zeros(2, 5, 8, dtype=torch.int64), "int64"),
+        (torch.full((2, 5, 8), torch.nan), "not finite"),
+    ],
+)
+def test_outputs_that_are_no_detections_are_refused(output: torch.Tensor, words: str) -> None:
+    network = Graph(NAMES, (8, 16, 32), None).network(lambda _: output, "a runtime")
+    with pytest.raises(RunError, match=f"E811 .*{words}"):
+        network.predict(torch.zeros(2, 3, SIZE, SIZE))
+
+
+@pytest.mark.parametrize("row", [[2.0, 0, 0, 1, 1, 0.5, 0], [0, 0, 0, 1, 1, 0.5, 3], [0, 0, 0, 1, 1, 0.5, -1]])
+def test_detections_of_no_image_or_class_are_refused(row: list[float]) -> None:
+    graph = Graph(NAMES, (8, 16, 32), None, Suppression(0.1, 0.5, 300))
+    with pytest.raises(RunError, match="E811"):
+        graph.network(lambda _: torch.tensor([row]), "a runtime").predict(torch.zeros(2, 3, SIZE, SIZE))
+
+
+@pytest.mark.parametrize(
+    ("strides", "size"), [((), 64), ((0,), 64), ((7,), 63), ((32,), 40), ((32,), -32), ((32,), True)]
+)
+def test_absurd_strides_and_sizes_are_refused(strides: tuple[int, ...], size: int) -> None:
+    with pytest.raises(ValueError, match="its "):
+        Graph(NAMES, strides, size)
 
 
 def test_a_graph_of_any_size_is_judged_as_the_model_is(free: Path, model: YOLOv5, tmp_path: Path) -> None:
