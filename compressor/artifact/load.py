@@ -94,6 +94,10 @@ def load_model(path: Path) -> LoadedModel:
     Raises:
         CheckpointError: W3xx the file is missing, damaged, hostile or not supported.
     """
+    if path.is_dir():
+        found = sorted(file.name for file in path.glob("*.safetensors"))
+        help_text = f"name the file in it: {(path / found[0]).as_posix()}" if found else "name a weights file"
+        raise CheckpointError(Diagnostic("W301", "this is a folder", str(path), help=help_text))
     if path.suffix.lower() == ".safetensors":
         return _load_safetensors(path)
     checkpoint = read_checkpoint(path)

@@ -146,6 +146,12 @@ def test_inspect_tells_source_and_artifact_apart(place: Path) -> None:
     assert "50.00 %" in listed.stdout
 
 
+def test_a_run_folder_in_the_place_of_weights_is_told_its_file(place: Path) -> None:
+    done = compressor("evaluate", "reports/tiny_half", "--data", "tiny.yaml", cwd=place)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "name the file in it: reports/tiny_half/model.safetensors" in done.stderr
+
+
 def test_inspect_weighs_what_the_file_holds(place: Path) -> None:
     file = place / "reports" / "tiny_half" / "model.safetensors"
     document = json.loads(compressor("inspect", str(file), "--sizes", "--json", cwd=place).stdout)
