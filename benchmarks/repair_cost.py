@@ -25,8 +25,8 @@ from compressor.modifiers import Materials, apply_steps
 from compressor.modifiers.order import steps_of
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
+from compressor.recipe.modifiers import Calibration, Prune, Repair
 from compressor.recipe.nodes import Place
-from compressor.recipe.schema import Calibration, Prune, Repair
 from compressor.yolov5.architecture import stock_architecture
 from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.fuse import fuse

@@ -15,10 +15,10 @@ from compressor.forecast import folds, forecast_size
 from compressor.job import CalibrationImages, Job, foresee, modify, storage, with_sparsity
 from compressor.plan.layers import convolutions
 from compressor.progress import Progress
-from compressor.recipe.schema import Budget, Prune
+from compressor.recipe.modifiers import Budget, Prune
 from compressor.recipe.sizes import parse_size
 from compressor.report.tables import megabytes
-from compressor.results import Search, Try
+from compressor.results.run import Search, Try
 
 AP_STEPS = 100  # a budget of AP is searched by whole per cents ...
 SIZE_STEPS = 1000  # ... and a size by tenths of a per cent ...

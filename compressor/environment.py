@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from compressor import __version__
-from compressor.results import Environment
+from compressor.results.run import Environment
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pycocotools", "safetensors")
 

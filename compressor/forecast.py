@@ -18,8 +18,9 @@ from compressor.data.shapes import IMAGES
 from compressor.errors import DatasetError
 from compressor.evaluation.estimate import seconds_per_image
 from compressor.outlook import PredictedSize, StageTime
-from compressor.recipe.schema import Artifact, Recipe, Repair
-from compressor.results import GZIP_LEVEL
+from compressor.recipe.modifiers import Repair
+from compressor.recipe.schema import Artifact, Recipe
+from compressor.results.files import GZIP_LEVEL
 from compressor.yolov5.build import YOLOv5
 
 _SAMPLE_BYTES = 2_000_000

@@ -21,8 +21,9 @@ from compressor.modifiers.order import Step, Tables, steps_of
 from compressor.plan.layers import convolutions
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile
-from compressor.recipe.schema import Calibration, Prune, Recipe
-from compressor.results import Change
+from compressor.recipe.modifiers import Calibration, Prune
+from compressor.recipe.schema import Recipe
+from compressor.results.network import Change
 from compressor.sensitivity_table import load_table
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse

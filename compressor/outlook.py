@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compressor.results import Change, ModelSummary, SparsitySummary
+from compressor.results.network import Change, ModelSummary, SparsitySummary
 
 PLAN_SCHEMA = "compressor/plan/1"
 

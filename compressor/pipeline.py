@@ -37,23 +37,14 @@ from compressor.output import publish, staged
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile
-from compressor.recipe.schema import Budget, Prune
+from compressor.recipe.modifiers import Budget, Prune
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.render import render_report
-from compressor.results import (
-    Change,
-    Evaluation,
-    FileDigest,
-    Inspection,
-    LayerSparsity,
-    ModelSummary,
-    RunRecord,
-    Search,
-    Sizes,
-    SparsitySummary,
-    StoredLayer,
-    to_json,
-)
+from compressor.results.document import to_json
+from compressor.results.files import FileDigest, Inspection, Sizes, StoredLayer
+from compressor.results.judgement import Evaluation
+from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
+from compressor.results.run import RunRecord, Search
 from compressor.run_folder import (
     MODEL,
     PREDICTIONS_AFTER,

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from compressor.output import check_place, publish, staged
-from compressor.results import RUN_SCHEMA, FileDigest
+from compressor.results.files import FileDigest
+from compressor.results.run import RUN_SCHEMA
 
 REPORT, RECORD, MODEL = "report.md", "run.json", "model.safetensors"
 PREDICTIONS_BEFORE, PREDICTIONS_AFTER = "predictions_before.json", "predictions_after.json"

@@ -25,8 +25,9 @@ from compressor.plan.layers import Layer, convolutions, raw_weights_unknown
 from compressor.plan.targets import targeted
 from compressor.progress import Progress, Silent
 from compressor.recipe.load import check_part
+from compressor.recipe.modifiers import Prune
 from compressor.recipe.nodes import Place
-from compressor.recipe.schema import Evaluation, Model, Prune, Recipe
+from compressor.recipe.schema import Evaluation, Model, Recipe
 from compressor.run_folder import sha256
 from compressor.sensitivity_notebook import Notebook
 from compressor.sensitivity_table import LayerLosses, SensitivityTable

@@ -22,8 +22,9 @@ from compressor.plan.targets import misfits
 from compressor.progress import Progress
 from compressor.recipe.commented import YOUR_DATA, comment, commented, printable
 from compressor.recipe.load import check_part
+from compressor.recipe.modifiers import Calibration, Prune, Repair
 from compressor.recipe.nodes import Place
-from compressor.recipe.schema import Artifact, Calibration, Evaluation, Model, Prune, Recipe, Repair
+from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.recipe.targets import ROLES
 from compressor.report.tables import megabytes, percent
 from compressor.yolov5.build import YOLOv5

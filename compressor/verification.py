@@ -16,7 +16,8 @@ from compressor.progress import Progress
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.render import render_report
-from compressor.results import Evaluation, RunRecord, load_run
+from compressor.results.judgement import Evaluation
+from compressor.results.run import RunRecord, load_run
 from compressor.run_folder import MODEL, PREDICTIONS_AFTER, PREDICTIONS_BEFORE, RECORD, REPORT, sha256
 
 TOLERANCE = 5e-4  # two machines round otherwise, which moves a detection or two

@@ -23,7 +23,7 @@ import click
 from compressor.cli.main import cli
 from compressor.recipe.json_schema import recipe_schema
 from compressor.recipe.load import load_recipe
-from compressor.recipe.schema import AP_IMAGES, METHODS, SCORES
+from compressor.recipe.modifiers import AP_IMAGES, METHODS, SCORES
 from compressor.recipe.sizes import SIZE
 from compressor.recipe.targets import KERNEL, N_OF_M
 from compressor.rules.catalogue import Rule, rules

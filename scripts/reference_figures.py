@@ -24,9 +24,10 @@ from compressor.evaluation.judge import make_judge
 from compressor.modifiers.prune import prune
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
-from compressor.recipe.schema import Evaluation, Prune
+from compressor.recipe.modifiers import Prune
+from compressor.recipe.schema import Evaluation
 from compressor.report.tables import Table, fraction
-from compressor.results import Metrics
+from compressor.results.judgement import Metrics
 from compressor.yolov5.fuse import fuse
 
 Allocation = Literal["uniform", "global"]

@@ -21,7 +21,8 @@ from compressor.pipeline import Options
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import RecipeFile, load_recipe
-from compressor.recipe.schema import Evaluation, Prune
+from compressor.recipe.modifiers import Prune
+from compressor.recipe.schema import Evaluation
 from compressor.yolov5 import describe
 from compressor.yolov5.build import YOLOv5
 from tests.tiny import tiny_data, tiny_weights

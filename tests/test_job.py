@@ -12,7 +12,7 @@ from compressor.job import CalibrationImages, Job, foresee, modify, open_job, st
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import RecipeFile, load_recipe
-from compressor.recipe.schema import Calibration, Prune
+from compressor.recipe.modifiers import Calibration, Prune
 from compressor.sensitivity_table import LayerLosses, SensitivityTable, table_text
 from tests.data.images import write_image
 from tests.tiny import tiny_data, tiny_model, tiny_weights

@@ -15,7 +15,9 @@ import yaml
 
 from compressor.cli.main import cli
 from compressor.recipe.load import load_recipe
-from compressor.recipe.schema import Artifact, Budget, Calibration, Evaluation, Model, Part, Prune, Recipe, Repair
+from compressor.recipe.modifiers import Budget, Calibration, Prune, Repair
+from compressor.recipe.part import Part
+from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.rules.catalogue import rules
 
 ROOT = Path(__file__).parents[1]

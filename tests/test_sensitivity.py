@@ -22,7 +22,7 @@ from compressor.evaluation.judge import Judge
 from compressor.modifiers.prune import prune
 from compressor.plan.layers import convolutions
 from compressor.progress import Progress, Silent, Update
-from compressor.recipe.schema import Prune, Repair
+from compressor.recipe.modifiers import Prune, Repair
 from compressor.run_folder import sha256
 from compressor.sensitivity import Question, Subject, measure, open_subject, recipe_for
 from compressor.sensitivity_table import SensitivityTable

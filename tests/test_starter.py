@@ -18,7 +18,8 @@ from compressor.pipeline import Options, plan
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
-from compressor.recipe.schema import Artifact, Calibration, Evaluation, Model, Prune, Recipe, Repair
+from compressor.recipe.modifiers import Calibration, Prune, Repair
+from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.starter import ALLOCATION, IMAGES, SPARSITY, Goal, Starter, _Candidates, start
 from compressor.yolov5 import describe
 from compressor.yolov5.architecture import stock_architecture

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from compressor import __version__
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, encode
 from compressor.errors import ArtifactError, Diagnostic
-from compressor.results import GZIP_LEVEL, FileSize, Sizes
+from compressor.results.files import GZIP_LEVEL, FileSize, Sizes
 from compressor.yolov5.architecture import architecture_to_yaml
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse

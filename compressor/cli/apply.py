@@ -13,7 +13,7 @@ from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options
 from compressor.recipe.load import RecipeFile
 from compressor.report.tables import coco_table, detection_table, size_table, sparsity_table
-from compressor.results import RunRecord
+from compressor.results.run import RunRecord
 from compressor.run_folder import RECORD, REPORT
 
 

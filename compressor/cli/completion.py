@@ -20,7 +20,8 @@ from click.shell_completion import (
 from compressor.cli.console import Console, console_options
 from compressor.recipe.load import read_draft
 from compressor.recipe.nodes import Node
-from compressor.recipe.schema import Part, Recipe, is_section, models_in, of_type, words_of
+from compressor.recipe.part import Part, is_section, models_in, of_type, words_of
+from compressor.recipe.schema import Recipe
 from compressor.rules.catalogue import rules
 
 _NAME = "compressor"

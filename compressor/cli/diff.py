@@ -10,7 +10,7 @@ import click
 
 from compressor.cli.console import Console, console_options
 from compressor.report.compare import compare_runs, comparison_tables
-from compressor.results import load_run
+from compressor.results.run import load_run
 
 
 @click.command(short_help="Compare two runs: recipe, metrics, layers, sizes.")

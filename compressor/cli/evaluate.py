@@ -14,7 +14,8 @@ from compressor.cli.interrupts import unwind
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.tables import evaluation_coco_table, evaluation_detection_table, evaluation_speed_line
-from compressor.results import EVALUATION_SCHEMA, to_json
+from compressor.results.document import to_json
+from compressor.results.judgement import EVALUATION_SCHEMA
 
 
 def _settings_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -10,7 +10,7 @@ from compressor.cli.recipe_options import recipe_options
 from compressor.outlook import PLAN_SCHEMA, Plan
 from compressor.recipe.load import RecipeFile
 from compressor.report.tables import macs_table, plan_table, predicted_size_table, sparsity_table, time_table
-from compressor.results import to_json
+from compressor.results.document import to_json
 
 _AFTER_A_REPAIR = "the repair before it is not tried here: the total is right, the shares of the layers are a guess"
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from compressor.data.dataset import Sample
 from compressor.errors import DatasetError, Diagnostic, did_you_mean
 from compressor.evaluation.boxes import xyxy_to_xywh
-from compressor.results import CocoMetrics
+from compressor.results.judgement import CocoMetrics
 
 ImageId = int | str
 Record = dict[str, Any]  # one image, annotation or category as COCO's JSON holds it

@@ -26,7 +26,7 @@ from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import ImageDetections, detect
 from compressor.progress import Progress
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.results import (
+from compressor.results.judgement import (
     ClassMetrics,
     DataSummary,
     DetectionMetrics,

@@ -16,7 +16,7 @@ from compressor.evaluation.network import Network
 from compressor.evaluation.nms import non_max_suppression
 from compressor.progress import Progress
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.results import Speed
+from compressor.results.judgement import Speed
 
 
 @dataclass

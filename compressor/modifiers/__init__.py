@@ -19,8 +19,8 @@ from compressor.modifiers.prune import Evidence, prune
 from compressor.modifiers.repair import Subject, foreseen, repair
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
-from compressor.recipe.schema import Calibration, Prune, Repair
-from compressor.results import Change
+from compressor.recipe.modifiers import Calibration, Prune, Repair
+from compressor.results.network import Change
 from compressor.yolov5.build import YOLOv5
 
 Images = Callable[[Calibration], Tensor]  # (N, 3, H, W) in [0, 1]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from compressor.modifiers.lockstep import Meeting, objectness
 from compressor.modifiers.repair import solve_layer
 from compressor.plan.layers import Layer
-from compressor.recipe.schema import Repair
+from compressor.recipe.modifiers import Repair
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import batchnorm_behind
 

@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import random_crops
 from compressor.progress import Update
-from compressor.recipe.schema import Repair
+from compressor.recipe.modifiers import Repair
 from compressor.yolov5.blocks import C3, SPPF
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.difference import head_loss

@@ -13,7 +13,7 @@ from compressor.errors import Diagnostic, PlanError
 from compressor.modifiers.prune import prune
 from compressor.plan.layers import Layer, raw_weights_unknown
 from compressor.plan.targets import Places, sparsity_groups, targeted
-from compressor.recipe.schema import Modifier, Prune, Repair
+from compressor.recipe.modifiers import Modifier, Prune, Repair
 from compressor.sensitivity_table import SensitivityTable
 
 Step = tuple[tuple[Layer, ...], Modifier]

@@ -17,8 +17,8 @@ from compressor.modifiers.masks import keep_mask, n_of_m_mask
 from compressor.modifiers.scores import Score, score
 from compressor.plan.layers import Layer
 from compressor.plan.targets import sparsity_groups
-from compressor.recipe.schema import Prune
-from compressor.results import Change, LayerChange
+from compressor.recipe.modifiers import Prune
+from compressor.results.network import Change, LayerChange
 from compressor.sensitivity_table import SensitivityTable
 
 

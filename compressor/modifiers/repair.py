@@ -19,8 +19,8 @@ from compressor.modifiers.lockstep import Meeting, objectness, side_by_side
 from compressor.modifiers.obs import choose
 from compressor.plan.layers import Layer
 from compressor.progress import Progress, Update
-from compressor.recipe.schema import Repair
-from compressor.results import Change, LayerChange
+from compressor.recipe.modifiers import Repair
+from compressor.results.network import Change, LayerChange
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import batchnorm_behind
 

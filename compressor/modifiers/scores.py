@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.plan.layers import Layer
-from compressor.recipe.schema import Prune
+from compressor.recipe.modifiers import Prune
 
 Score = NDArray[np.float32]
 

@@ -14,9 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 from compressor.errors import Diagnostic
 from compressor.plan.targets import endless, matches, misfits, unmatched
 from compressor.recipe.load import Draft, in_file_order, read_draft
+from compressor.recipe.modifiers import Modifier, Repair, is_budget
 from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override
-from compressor.recipe.schema import Modifier, Recipe, Repair, is_budget
+from compressor.recipe.schema import Recipe
 from compressor.recipe.targets import GlobEntry, RegexEntry, entry_text, parse_entry
 from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
 from compressor.yolov5.convolutions import Convolution, convolutions_of

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Protocol, assert_never
 
 from compressor.errors import Diagnostic, PlanError, did_you_mean
+from compressor.recipe.modifiers import Budget, Modifier, Prune, Repair
 from compressor.recipe.nodes import Place, show
-from compressor.recipe.schema import Budget, Modifier, Prune, Repair
 from compressor.recipe.targets import (
     MODULE_TYPES,
     ROLES,

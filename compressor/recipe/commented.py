@@ -12,7 +12,8 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from compressor.recipe.load import load_recipe
-from compressor.recipe.schema import Part, Recipe, words_of
+from compressor.recipe.part import Part, words_of
+from compressor.recipe.schema import Recipe
 from compressor.recipe.write import value_text
 
 YOUR_DATA = "YOUR_DATA.yaml"  # stands where a data set has to be named

@@ -1,6 +1,6 @@
 """The recipe language as a JSON Schema, with which editors complete keys, show what they mean and mark slips.
 
-Made from the models in `schema.py`, which describe a resolved recipe, and made true for files: these may also extend
+Made from the recipe models, which describe a resolved recipe, and made true for files: these may also extend
 others, define variables, and say `${...}` where a number or a word is meant. Whatever the engine accepts the schema
 accepts too; only the engine knows whether files, layers and variables are there.
 """
@@ -12,19 +12,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from compressor.recipe.schema import (
-    ALLOCATIONS,
-    FILE_KEYS,
-    METHODS,
-    SCORES,
-    Budget,
-    Part,
-    Prune,
-    Recipe,
-    Repair,
-    Settings,
-    words_of,
-)
+from compressor.recipe.modifiers import ALLOCATIONS, METHODS, SCORES, Budget, Prune, Repair
+from compressor.recipe.part import Part, Settings, words_of
+from compressor.recipe.schema import FILE_KEYS, Recipe
 from compressor.recipe.targets import MODULE_TYPES, N_OF_M, ROLES, Target
 
 Schema = dict[str, Any]

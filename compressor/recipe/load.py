@@ -13,7 +13,8 @@ from compressor.recipe.files import Files
 from compressor.recipe.messages import faults_of
 from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override, apply_override
-from compressor.recipe.schema import Part, Recipe
+from compressor.recipe.part import Part
+from compressor.recipe.schema import Recipe
 from compressor.recipe.variables import fill_in, variable_names
 
 PartT = TypeVar("PartT", bound=Part)

@@ -15,7 +15,9 @@ from compressor.report.tables import (
     percent,
     signed,
 )
-from compressor.results import Evaluation, LayerSparsity, RunRecord
+from compressor.results.judgement import Evaluation
+from compressor.results.network import LayerSparsity
+from compressor.results.run import RunRecord
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from compressor.report import tables
-from compressor.results import Evaluation, RunRecord
+from compressor.results.judgement import Evaluation
+from compressor.results.run import RunRecord
 
 
 def render_report(run: RunRecord) -> str:

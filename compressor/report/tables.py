@@ -8,20 +8,10 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from compressor.outlook import Plan, StageTime
-from compressor.results import (
-    GZIP_LEVEL,
-    Change,
-    CocoMetrics,
-    DetectionMetrics,
-    Evaluation,
-    FileSize,
-    LayerSparsity,
-    ModelSummary,
-    Search,
-    Sizes,
-    SparsitySummary,
-    StoredLayer,
-)
+from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
+from compressor.results.judgement import CocoMetrics, DetectionMetrics, Evaluation
+from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
+from compressor.results.run import Search
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from compressor.results import ModelSummary
+from compressor.results.network import ModelSummary
 from compressor.yolov5.blocks import C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.detect import Detect

@@ -21,7 +21,7 @@ from compressor.artifact.save import (
 from compressor.errors import ArtifactError, CheckpointError
 from compressor.modifiers.prune import prune
 from compressor.plan.layers import convolutions
-from compressor.recipe.schema import Prune
+from compressor.recipe.modifiers import Prune
 from compressor.yolov5.architecture import architecture_to_yaml
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse

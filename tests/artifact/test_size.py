@@ -13,7 +13,7 @@ from compressor.artifact.save import Dtype, Form, Layout, Provenance, encode_mod
 from compressor.artifact.size import folds_on_load, predicted_size, safetensors_size
 from compressor.modifiers.prune import prune
 from compressor.plan.layers import convolutions
-from compressor.recipe.schema import Prune
+from compressor.recipe.modifiers import Prune
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse
 from tests.tiny import tiny_model

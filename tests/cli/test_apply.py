@@ -6,7 +6,7 @@ import pytest
 
 from compressor.artifact.load import load_model
 from compressor.plan.layers import convolutions
-from compressor.results import load_run
+from compressor.results.run import load_run
 from tests.cli.commands import compressor
 from tests.tiny import tiny_data, tiny_recipe, tiny_weights
 

@@ -13,7 +13,7 @@ from compressor import pipeline
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.cli.main import cli
 from compressor.recipe.load import load_recipe
-from compressor.recipe.schema import Prune
+from compressor.recipe.modifiers import Prune
 from compressor.starter import ALLOCATION, SPARSITY
 from compressor.yolov5 import describe
 from tests.cli.commands import compressor

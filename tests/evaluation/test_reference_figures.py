@@ -13,8 +13,9 @@ from compressor.evaluation.judge import make_judge
 from compressor.modifiers.prune import prune
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
-from compressor.recipe.schema import Evaluation, Prune
-from compressor.results import CocoMetrics, Metrics
+from compressor.recipe.modifiers import Prune
+from compressor.recipe.schema import Evaluation
+from compressor.results.judgement import CocoMetrics, Metrics
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse
 from tests.cli.commands import compressor

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from compressor.modifiers.prune import prune
 from compressor.modifiers.repair import Subject
 from compressor.plan.layers import Layer, convolutions
-from compressor.recipe.schema import Prune
+from compressor.recipe.modifiers import Prune
 from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.fuse import fuse
 from tests.tiny import NAMES, tiny_model

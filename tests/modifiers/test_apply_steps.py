@@ -14,7 +14,7 @@ from compressor.modifiers.scores import scaled_magnitude
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
-from compressor.recipe.schema import Calibration
+from compressor.recipe.modifiers import Calibration
 from compressor.sensitivity_table import LayerLosses, SensitivityTable
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse

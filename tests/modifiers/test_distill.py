@@ -9,7 +9,7 @@ from compressor.modifiers.distill import distill, feature_loss, schedule
 from compressor.modifiers.prune import prune
 from compressor.modifiers.repair import Subject
 from compressor.plan.layers import Layer, convolutions
-from compressor.recipe.schema import Prune, Repair
+from compressor.recipe.modifiers import Prune, Repair
 from compressor.yolov5.blocks import C3, SPPF
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.difference import head_loss

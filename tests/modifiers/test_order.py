@@ -7,7 +7,7 @@ from compressor.modifiers.order import NO_TABLES, Tables, check_every_step_matte
 from compressor.modifiers.prune import prune
 from compressor.plan.layers import Layer, convolutions
 from compressor.recipe.load import load_recipe
-from compressor.recipe.schema import Prune
+from compressor.recipe.modifiers import Prune
 from compressor.sensitivity_table import LayerLosses, SensitivityTable
 from compressor.yolov5.fuse import fuse
 from tests.modifiers.networks import live_model

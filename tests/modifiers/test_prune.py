@@ -12,7 +12,7 @@ from compressor.errors import RunError
 from compressor.modifiers.allocation import by_losses
 from compressor.modifiers.prune import Evidence, keep_masks, prune
 from compressor.plan.layers import convolutions
-from compressor.recipe.schema import Prune
+from compressor.recipe.modifiers import Prune
 from compressor.sensitivity_table import LayerLosses, SensitivityTable
 from compressor.yolov5.architecture import Generation, stock_architecture
 from compressor.yolov5.build import YOLOv5, build

@@ -15,8 +15,8 @@ from compressor.modifiers.prune import prune
 from compressor.modifiers.repair import Subject, foreseen, repair
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Silent
-from compressor.recipe.schema import Prune, Repair
-from compressor.results import Change
+from compressor.recipe.modifiers import Prune, Repair
+from compressor.results.network import Change
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse
 from tests.modifiers.networks import CPU, grouped_model, hooks_left, inputs_and_outputs, live_model, pictures, pruned

@@ -11,7 +11,7 @@ from compressor.modifiers.activations import input_norms
 from compressor.modifiers.prune import Evidence, prune
 from compressor.modifiers.scores import magnitude, random, scaled_magnitude, score, wanda
 from compressor.plan.layers import Layer, convolutions
-from compressor.recipe.schema import Prune
+from compressor.recipe.modifiers import Prune
 from compressor.sensitivity_table import LayerLosses, SensitivityTable
 from compressor.yolov5.fuse import fuse
 from tests.modifiers.networks import CPU, live_model, pictures

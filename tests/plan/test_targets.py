@@ -5,7 +5,7 @@ import pytest
 from compressor.errors import PlanError
 from compressor.plan.targets import exact_count, misfits, sparsity_groups, targeted
 from compressor.recipe.load import RecipeFile, load_recipe
-from compressor.recipe.schema import Prune
+from compressor.recipe.modifiers import Prune
 from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
 from compressor.yolov5.convolutions import convolutions_of
 

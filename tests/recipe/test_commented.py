@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from compressor.recipe.commented import YOUR_DATA, comment, commented
 from compressor.recipe.load import load_recipe
-from compressor.recipe.schema import Budget, Calibration, Model, Prune, Recipe, Repair
+from compressor.recipe.modifiers import Budget, Calibration, Prune, Repair
+from compressor.recipe.schema import Model, Recipe
 
 LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff")  # which no recipe can hold
 TEXT = (st.text(LETTERS, min_size=1) | st.text("${}#:'\"\\ \n\t*&!%@`-a1.e", min_size=1)).filter(str.strip)

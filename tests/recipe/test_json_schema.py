@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from compressor.recipe.json_schema import recipe_schema
-from compressor.recipe.schema import FILE_KEYS, Prune, Recipe, Repair, words_of
+from compressor.recipe.modifiers import Prune, Repair
+from compressor.recipe.part import words_of
+from compressor.recipe.schema import FILE_KEYS, Recipe
 from compressor.rules.catalogue import Rule, rules
 from tests.cli.commands import compressor
 

@@ -6,8 +6,10 @@ import pytest
 from pydantic import Field, ValidationError
 
 from compressor.recipe import messages
+from compressor.recipe.modifiers import Prune
 from compressor.recipe.nodes import parse
-from compressor.recipe.schema import Part, Prune, Recipe
+from compressor.recipe.part import Part
+from compressor.recipe.schema import Recipe
 
 
 class Shrink(Part):

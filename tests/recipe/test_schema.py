@@ -3,21 +3,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from compressor.recipe.schema import (
-    Artifact,
-    Budget,
-    Calibration,
-    Evaluation,
-    Model,
-    Part,
-    Prune,
-    Recipe,
-    Repair,
-    is_budget,
-    models_in,
-    of_type,
-    words_of,
-)
+from compressor.recipe.modifiers import Budget, Calibration, Prune, Repair, is_budget
+from compressor.recipe.part import Part, models_in, of_type, words_of
+from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.recipe.targets import MODULE_TYPES, ROLES
 
 

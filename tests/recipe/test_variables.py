@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from compressor.errors import Diagnostic, RecipeError
 from compressor.recipe.load import load_recipe
+from compressor.recipe.modifiers import Prune
 from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override, parse_set
-from compressor.recipe.schema import Prune, Recipe
+from compressor.recipe.schema import Recipe
 from compressor.recipe.variables import escaped, fill_in
 
 MODIFIERS = "modifiers:\n  - {type: prune, allocation: lamp, sparsity: 0.3}\n"

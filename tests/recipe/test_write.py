@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from compressor.errors import Diagnostic, OutputError
 from compressor.recipe.load import load_recipe
+from compressor.recipe.modifiers import is_budget
 from compressor.recipe.nodes import parse
-from compressor.recipe.schema import Recipe, is_budget
+from compressor.recipe.schema import Recipe
 from compressor.recipe.variables import escaped
 from compressor.recipe.write import check_recipe_place, resolved_text, value_text, write_recipe
 

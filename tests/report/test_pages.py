@@ -8,28 +8,20 @@ import pytest
 from compressor.errors import InputError
 from compressor.report.compare import compare_runs, comparison_tables
 from compressor.report.render import render_report
-from compressor.results import (
-    Change,
+from compressor.results.document import to_json
+from compressor.results.files import FileDigest, FileSize, Sizes
+from compressor.results.judgement import (
     ClassMetrics,
     CocoMetrics,
     DataSummary,
     DetectionMetrics,
-    Environment,
     Evaluation,
     EvaluationSettings,
-    FileDigest,
-    FileSize,
-    LayerChange,
-    LayerSparsity,
     Metrics,
-    ModelSummary,
-    RunRecord,
-    Sizes,
-    SparsitySummary,
     Speed,
-    load_run,
-    to_json,
 )
+from compressor.results.network import Change, LayerChange, LayerSparsity, ModelSummary, SparsitySummary
+from compressor.results.run import Environment, RunRecord, load_run
 
 HERE = Path(__file__).parent
 

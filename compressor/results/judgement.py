@@ -1,0 +1,124 @@
+"""How well a model detects, and how that was found out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EVALUATION_SCHEMA = "compressor/evaluation/1"
+
+
+@dataclass(frozen=True)
+class CocoMetrics:
+    """The 12 figures of pycocotools, in its order: AP and AR over IoU 0.50:0.95 unless named otherwise."""
+
+    AP: float | None
+    AP50: float | None
+    AP75: float | None
+    APs: float | None
+    APm: float | None
+    APl: float | None
+    AR1: float | None
+    AR10: float | None
+    AR100: float | None
+    ARs: float | None
+    ARm: float | None
+    ARl: float | None
+
+
+@dataclass(frozen=True)
+class DetectionMetrics:
+    """YOLOv5's own figures: class means at the confidence of best F1 (P, R), and its own mAP."""
+
+    P: float
+    R: float
+    mAP50: float
+    mAP50_95: float
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """One class, by YOLOv5's own metric.
+
+    Attributes:
+        index: class index.
+        name: class name.
+        images: images holding at least one object of the class.
+        instances: objects of the class.
+    """
+
+    index: int
+    name: str
+    images: int
+    instances: int
+    P: float
+    R: float
+    AP50: float
+    AP50_95: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """How well a model detects on one data set."""
+
+    coco: CocoMetrics
+    detection: DetectionMetrics
+    classes: tuple[ClassMetrics, ...]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Mean time per image in milliseconds; preprocess is the copy to the device, the cast and the division by 255."""
+
+    preprocess_ms: float
+    inference_ms: float
+    nms_ms: float
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How a model was judged."""
+
+    image_size: int
+    batch_size: int
+    conf_thres: float
+    iou_thres: float
+    max_det: int
+    resize: str
+    device: str
+    precision: str
+    runs_on: str = "torch"
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What was judged on.
+
+    Attributes:
+        source: the dataset YAML as the user named it.
+        split: train, val or test.
+        images: images used.
+        instances: labelled objects in them.
+        backgrounds: images without objects.
+        skipped: one sentence per image or label file that was left out or amended, and why.
+        ground_truth: `labels`, or the COCO annotation file.
+        sha256: digest over the names and bytes of images and labels used.
+    """
+
+    source: str
+    split: str
+    images: int
+    instances: int
+    backgrounds: int
+    skipped: tuple[str, ...]
+    ground_truth: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model judged on one data set."""
+
+    metrics: Metrics
+    speed: Speed
+    data: DataSummary
+    settings: EvaluationSettings

@@ -1,0 +1,100 @@
+"""What a network is, and what was done to its layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What upstream prints of a model, and what it is."""
+
+    name: str
+    generation: str
+    nc: int
+    fused: bool
+    layers: int
+    parameters: int
+    gradients: int
+    gflops: float
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """One weight tensor before and after a step.
+
+    Attributes:
+        name: module name, such as `model.2.cv1.conv`.
+        role: stem, backbone, neck or detect.
+        shape: (C_out, C_in, kH, kW).
+        weights: number of weights.
+        pruned: weights the mask drops; exact.
+        zeros_before: weights that were exactly zero before the step.
+        zeros_after: weights that are exactly zero after it: what the mask drops and what was zero already.
+    """
+
+    name: str
+    role: str
+    shape: tuple[int, ...]
+    weights: Annotated[int, Field(gt=0)]
+    pruned: int
+    zeros_before: int
+    zeros_after: int
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of the weights that are zero after the step."""
+        return self.zeros_after / self.weights
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one modifier did."""
+
+    modifier: str
+    summary: str
+    layers: tuple[LayerChange, ...]
+
+    @property
+    def prunes(self) -> bool:
+        """Whether it sets weights to zero; else it changes those that are left."""
+        return self.modifier == "prune"
+
+    @property
+    def weights(self) -> int:
+        """Targeted weights."""
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def pruned(self) -> int:
+        """Targeted weights the masks drop."""
+        return sum(layer.pruned for layer in self.layers)
+
+    @property
+    def zeros(self) -> int:
+        """Targeted weights that are zero after the step."""
+        return sum(layer.zeros_after for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class LayerSparsity:
+    """Zeros of one convolution in the finished model."""
+
+    name: str
+    role: str
+    shape: tuple[int, ...]
+    weights: Annotated[int, Field(gt=0)]
+    zeros: int
+
+
+@dataclass(frozen=True)
+class SparsitySummary:
+    """Zeros of the finished model, counted three ways; fractions in [0, 1]."""
+
+    targeted: float
+    conv_weights: float
+    all_parameters: float

@@ -1,0 +1,136 @@
+"""Everything about one run: run.json in and out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from compressor.errors import Diagnostic, InputError
+from compressor.results.files import FileDigest, Sizes
+from compressor.results.judgement import Evaluation
+from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
+
+RUN_SCHEMA = "compressor/run/1"
+
+
+@dataclass(frozen=True)
+class Try:
+    """One sparsity that a search tried.
+
+    Attributes:
+        sparsity: fraction of the targeted weights; None is the model before the modifiers.
+        AP: on `images` images; None where the search is for a size.
+        images: how many it was judged on.
+        size_bytes: of the file; None where the search is for AP.
+    """
+
+    sparsity: float | None
+    AP: float | None = None
+    images: int | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a budget became a sparsity.
+
+    Attributes:
+        modifier: index of the modifier that asks for it.
+        goal: the budget as a phrase.
+        sparsity: what was found.
+        baseline_AP: of the model before the modifiers, on all images; None where the search is for a size.
+        tries: in their order.
+    """
+
+    modifier: int
+    goal: str
+    sparsity: float
+    baseline_AP: float | None
+    tries: tuple[Try, ...]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a run was made."""
+
+    compressor: str
+    python: str
+    platform: str
+    processor: str
+    cores: int
+    device: str
+    packages: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything about one run: what report.md is rendered from and run.json holds.
+
+    Attributes:
+        name: the recipe's file name without its ending.
+        command: the command line.
+        started: UTC time, ISO 8601.
+        duration_s: wall time of the run in seconds.
+        recipe: the resolved recipe, after extends and overrides.
+        weights: the source checkpoint.
+        model: the model the modifiers were given.
+        compressed_model: the model that was saved.
+        changes: one per modifier, in order.
+        layers: every convolution of the finished model.
+        baseline: judgement before the modifiers, None when it was not asked for.
+        compressed: judgement after them, None with `--no-evaluate`.
+        search: how a budget in the recipe became the sparsity that `recipe` holds; None where there is none.
+        warnings: everything skipped, amended or left out, one sentence each.
+        files: what the run wrote, by file name.
+    """
+
+    name: str
+    command: str
+    started: str
+    duration_s: float
+    recipe: dict[str, Any]
+    weights: FileDigest
+    model: ModelSummary
+    compressed_model: ModelSummary
+    changes: tuple[Change, ...]
+    layers: tuple[LayerSparsity, ...]
+    sparsity: SparsitySummary
+    sizes: Sizes
+    baseline: Evaluation | None
+    compressed: Evaluation | None
+    environment: Environment
+    search: Search | None = None
+    warnings: tuple[str, ...] = ()
+    files: tuple[FileDigest, ...] = ()
+    schema: str = field(default=RUN_SCHEMA)
+
+
+def load_run(path: Path) -> RunRecord:
+    """Read a run folder, or a run.json.
+
+    Raises:
+        InputError: U901 no such run; U902 not a run.json this version reads.
+    """
+    file = path / "run.json" if path.is_dir() else path
+    try:
+        record = _RUN.validate_json(file.read_bytes())
+    except OSError as fault:
+        help_text = "name a folder that `compressor apply` wrote, or its run.json"
+        raise InputError(
+            Diagnostic("U901", f"no run here: {fault.strerror or fault}", str(file), help=help_text)
+        ) from fault
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = f"not a run record: {place or 'the document'}: {first['msg']}"
+        raise InputError(Diagnostic("U902", message, str(file), help="run `compressor apply` again")) from fault
+    if record.schema != RUN_SCHEMA:
+        message = f"schema {record.schema!r}, this version reads {RUN_SCHEMA!r}"
+        raise InputError(Diagnostic("U902", message, str(file), help="run `compressor apply` again"))
+    return record
+
+
+_RUN = TypeAdapter(RunRecord)
