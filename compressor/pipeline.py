@@ -1,23 +1,22 @@
 """The run, from recipe to report, in the order it happens. Read this file first.
 
-recipe -> weights -> plan -> judge -> modify -> save -> judge what was saved -> report
+recipe -> weights -> plan -> judge -> modify -> save -> judge what was saved -> export -> report
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from compressor.artifact.load import fetch_and_load, load_model, stored_tensors
+from compressor.artifact.load import LoadedModel, fetch_and_load, load_model, stored_tensors
 from compressor.artifact.save import Dtype, Form, Provenance, encode_model, gzip_size, measure
 from compressor.budget import Seeker
 from compressor.data.batches import fit_image_size
-from compressor.data.calibration import draw, find_calibration_images, load_images
 from compressor.data.dataset import load_dataset, read_split
 from compressor.environment import describe_environment
 from compressor.errors import ArtifactError, Diagnostic, RecipeError
@@ -25,15 +24,11 @@ from compressor.evaluation.coco import write_predictions
 from compressor.evaluation.judge import Judge, check_classes, make_judge
 from compressor.evaluation.network import inference_network
 from compressor.evaluation.predict import select_device
-from compressor.export.check import Agreement
-from compressor.export.formats import ExportFormat
 from compressor.export.open import is_graph, open_network
-from compressor.export.write import Options as ExportOptions
-from compressor.export.write import export as export_checked
+from compressor.exports import check_runtimes, export_run
 from compressor.forecast import forecast_sizes, forecast_times
 from compressor.job import CalibrationImages, Job, foresee, modify, open_job, storage
 from compressor.outlook import Plan
-from compressor.output import publish, staged
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile
@@ -44,7 +39,7 @@ from compressor.results.document import to_json
 from compressor.results.files import FileDigest, Inspection, Sizes, StoredLayer
 from compressor.results.judgement import Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import RunRecord, Search
+from compressor.results.run import Exported, RunRecord, Search
 from compressor.run_folder import (
     MODEL,
     PREDICTIONS_AFTER,
@@ -58,8 +53,6 @@ from compressor.run_folder import (
 )
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.describe import sparsity, summarise
-
-CHECK_IMAGES = 8  # on which an exported file is compared with the model
 
 
 @dataclass(frozen=True)
@@ -92,6 +85,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     started, clock = datetime.now(UTC), time.perf_counter()
     recipe = recipe_file.recipe
     check_output(options.output, force=options.force)
+    check_runtimes(export.format for export in recipe.exports)
     device = select_device(options.device)
     job = open_job(recipe_file, progress)
     budget = _budget(job, judged=options.evaluate)
@@ -112,10 +106,12 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
         with progress.step(f"save {MODEL}"):
             stored, warnings = storage(job, changes)
             saved, sizes = _save(job, stored, weights.sha256, staging)
+            model = saved.model
         compressed = None
         if judge:
-            compressed = _judged(judge, saved, staging / PREDICTIONS_AFTER, progress, "evaluate after")
-        layers = convolutions(saved)
+            compressed = _judged(judge, model, staging / PREDICTIONS_AFTER, progress, "evaluate after")
+        exports = export_run(recipe.exports, saved, recipe.evaluation, judge, staging, progress)
+        layers = convolutions(model)
         record = RunRecord(
             name=recipe_file.name,
             command=options.command,
@@ -124,16 +120,17 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             recipe=job.recipe.model_dump(mode="json"),
             weights=weights,
             model=summary_before,
-            compressed_model=summarise(saved),
+            compressed_model=summarise(model),
             changes=changes,
             layers=tuple(_layer_sparsity(layer) for layer in layers),
-            sparsity=_sparsity(saved, layers, changes),
+            sparsity=_sparsity(model, layers, changes),
             sizes=sizes,
             baseline=baseline,
             compressed=compressed,
             environment=describe_environment(device),
             search=search,
-            warnings=(*warnings, *(judge.split.skipped if judge else ())),
+            exports=exports,
+            warnings=(*warnings, *_uncompared(exports), *(judge.split.skipped if judge else ())),
             files=digests(staging),
         )
         (staging / REPORT).write_text(render_report(record), encoding="utf-8")
@@ -147,6 +144,7 @@ def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:
     Raises:
         CompressorError: any fault of the recipe, the weights, or of the two together.
     """
+    check_runtimes(export.format for export in recipe_file.recipe.exports)
     chosen = select_device(device)
     job = open_job(recipe_file, progress)
     images = _images(job, None, progress)
@@ -198,35 +196,6 @@ def evaluate(
     judge = _judge(data, settings, network.names, chosen, progress)
     evaluation, _ = judge.evaluate(network, progress, "evaluate")
     return summary, evaluation
-
-
-def export(
-    weights: str, form: ExportFormat, options: ExportOptions, images_from: str, output: Path, progress: Progress
-) -> Agreement:
-    """Write a model in another tool's format, and compare the two on real images before it is put in place.
-
-    Args:
-        weights: a checkpoint, artifact or state dict.
-        form: the format.
-        options: how.
-        images_from: a folder of images, or a data set, to compare on.
-        output: file or folder, replaced where it exists.
-        progress: told of every step.
-
-    Raises:
-        CompressorError: any fault of the input, or of what was written.
-    """
-    with progress.step(f"load {weights}"):
-        _, loaded = fetch_and_load(weights, progress)
-    size = fit_image_size(options.image_size, max(32, *loaded.model.strides))
-    with progress.step(f"read {images_from}"):
-        files = draw(find_calibration_images(images_from, "val"), CHECK_IMAGES, seed=0)
-        images = load_images(files, size)
-    with staged(output) as folder, progress.step(f"export {form}"):
-        place = folder / output.name
-        agreement = export_checked(loaded, form, replace(options, image_size=size), images, place)
-        publish(place, output)
-    return agreement
 
 
 def inspect(weights: str, progress: Progress, *, weigh: bool = False) -> Inspection:
@@ -324,7 +293,7 @@ def _judged(judge: Judge, model: YOLOv5, predictions_file: Path, progress: Progr
     return evaluation
 
 
-def _save(job: Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[YOLOv5, Sizes]:
+def _save(job: Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[LoadedModel, Sizes]:
     """Write the artifact, read it back, and prove that nothing changed; the model read back, and what the files weigh.
 
     Raises:
@@ -336,13 +305,18 @@ def _save(job: Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[
     data = encode_model(stored, form, provenance)
     path = staging / MODEL
     path.write_bytes(data)
-    loaded = load_model(path).model
+    loaded = load_model(path)
     expected = job.model.state_dict()
-    for name, tensor in loaded.state_dict().items():
+    for name, tensor in loaded.model.state_dict().items():
         if not torch.equal(tensor, expected[name].cpu()):
             help_text = "this is a fault of compressor; please report it"
             raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
     return loaded, measure(job.path.read_bytes(), stored, data, form.dtype)
+
+
+def _uncompared(exports: tuple[Exported, ...]) -> list[str]:
+    paths = [export.path for export in exports if export.agreement is None]
+    return [f"{path} was not compared with the model: neither detects anything on the images" for path in paths]
 
 
 def _layer_sparsity(layer: Layer) -> LayerSparsity:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from compressor.errors import InputError
 from compressor.output import check_place, publish, staged
 from compressor.results.files import FileDigest
-from compressor.results.run import RUN_SCHEMA
+from compressor.results.run import load_run
 
 REPORT, RECORD, MODEL = "report.md", "run.json", "model.safetensors"
 PREDICTIONS_BEFORE, PREDICTIONS_AFTER = "predictions_before.json", "predictions_after.json"
-_OURS = {REPORT, RECORD, MODEL, PREDICTIONS_BEFORE, PREDICTIONS_AFTER}
 
 
 def check_output(output: Path, *, force: bool) -> None:
@@ -28,15 +27,17 @@ def check_output(output: Path, *, force: bool) -> None:
 
 
 def _is_run(path: Path) -> bool:
-    return path.is_dir() and {file.name for file in path.iterdir()} <= _OURS and _is_record(path / RECORD)
-
-
-def _is_record(path: Path) -> bool:
+    """Whether a folder holds a run, and nothing that the run does not name."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        recorded = {file.path for file in load_run(path).files}
+    except InputError:
         return False
-    return isinstance(document, dict) and document.get("schema") == RUN_SCHEMA
+    return names_in(path) <= {REPORT, RECORD, *recorded}
+
+
+def names_in(folder: Path) -> set[str]:
+    """Every file below a folder, by its path within it."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
 
 
 @contextmanager
@@ -54,8 +55,9 @@ def written_aside(output: Path, *, force: bool) -> Iterator[Path]:
 
 
 def digests(folder: Path) -> tuple[FileDigest, ...]:
-    """Every file of the folder, by name."""
-    return tuple(FileDigest(p.name, p.stat().st_size, sha256(p)) for p in sorted(folder.iterdir()))
+    """Every file below the folder, by its path within it."""
+    places = ((name, folder / name) for name in sorted(names_in(folder)))
+    return tuple(FileDigest(name, place.stat().st_size, sha256(place)) for name, place in places)
 
 
 def sha256(path: Path) -> str:

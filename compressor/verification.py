@@ -18,7 +18,7 @@ from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.render import render_report
 from compressor.results.judgement import Evaluation
 from compressor.results.run import RunRecord, load_run
-from compressor.run_folder import MODEL, PREDICTIONS_AFTER, PREDICTIONS_BEFORE, RECORD, REPORT, sha256
+from compressor.run_folder import MODEL, PREDICTIONS_AFTER, PREDICTIONS_BEFORE, RECORD, REPORT, names_in, sha256
 
 TOLERANCE = 5e-4  # two machines round otherwise, which moves a detection or two
 
@@ -124,7 +124,13 @@ def _run(folder: Path, record: RunRecord, again: Evaluating | None, progress: Pr
     )
     yield Check("every layer has the zeros that were planned and recorded", tuple(_wrong_zeros(record, loaded)))
     if again is not None:
-        yield from _figures(folder, record.compressed, again, progress)
+        if record.compressed is None:
+            message = "the run judged nothing, so there are no figures to compare with"
+            raise InputError(Diagnostic("U913", message, str(folder), help="leave out --evaluate"))
+        judged = {MODEL: record.compressed, **{each.path: each.evaluation for each in record.exports}}
+        for name, known in judged.items():
+            if known is not None:
+                yield from _figures(folder / name, known, again, progress)
 
 
 def _wrong_files(folder: Path, record: RunRecord) -> Iterator[str]:
@@ -132,11 +138,11 @@ def _wrong_files(folder: Path, record: RunRecord) -> Iterator[str]:
     judged = ((record.baseline, PREDICTIONS_BEFORE), (record.compressed, PREDICTIONS_AFTER))
     needed = {MODEL, *(name for evaluation, name in judged if evaluation is not None)}
     yield from (f"{name} is not recorded" for name in sorted(needed - recorded))
-    present = {file.name for file in folder.iterdir()}
+    present = names_in(folder)
     yield from (f"{name} does not belong to the run" for name in sorted(present - recorded - needed - {REPORT, RECORD}))
     for file in record.files:
         path = folder / file.path
-        if path.parent != folder or not path.is_file():
+        if folder not in path.parents or ".." in path.parts or not path.is_file():
             yield f"{file.path} is missing"
         elif sha256(path) != file.sha256:
             yield f"{file.path} was changed"
@@ -154,19 +160,18 @@ def _wrong_zeros(record: RunRecord, loaded: LoadedModel) -> Iterator[str]:
             yield f"{name} holds {zeros} zeros, planned were {planned[name]}"
 
 
-def _figures(folder: Path, known: Evaluation | None, again: Evaluating, progress: Progress) -> Iterator[Check]:
-    if known is None:
-        message = "the run judged nothing, so there are no figures to compare with"
-        raise InputError(Diagnostic("U913", message, str(folder), help="leave out --evaluate"))
+def _figures(file: Path, known: Evaluation, again: Evaluating, progress: Progress) -> Iterator[Check]:
     kept = {key: value for key, value in asdict(known.settings).items() if key in Settings.model_fields}
     settings = check_part(Settings, {**kept, "split": known.data.split})
     data = again.data or known.data.source
-    _, found = evaluate(str(folder / MODEL), data, settings, again.device, progress)
+    _, found = evaluate(str(file), data, settings, again.device, progress)
     same = found.data.sha256 == known.data.sha256
-    yield Check("the data are those of the run", () if same else (f"{data} holds other images or labels",))
+    yield Check(
+        f"{file.name}: the data are those of the run", () if same else (f"{data} holds other images or labels",)
+    )
     old, new = ({**asdict(each.metrics.coco), **asdict(each.metrics.detection)} for each in (known, found))
     yield Check(
-        f"judged again every figure over all classes is within {TOLERANCE}",
+        f"{file.name}: judged again every figure over all classes is within {TOLERANCE}",
         tuple(f"{name} is {new[name]}, recorded is {old[name]}" for name in old if not _close(old[name], new[name])),
     )
 

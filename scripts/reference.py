@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from compressor.cli.main import cli
+from compressor.recipe.exports import EXPORTS
 from compressor.recipe.json_schema import recipe_schema
 from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import AP_IMAGES, METHODS, SCORES
@@ -48,7 +49,10 @@ _TEXTS = {
     KERNEL: "height x width, such as `3x3`",
     f"^{SIZE}$": "a size such as `2.5MB` or `60%`",
 }  # what the patterns of the schema look like
-_LATE = {"images": AP_IMAGES, **{key: default for key, (default, *_) in (SCORES | METHODS).items()}}  # defaults of
+_LATE = {
+    "images": AP_IMAGES,
+    **{key: default for key, (default, *_) in (SCORES | METHODS | EXPORTS).items()},
+}  # defaults of
 # keys that count only beside some choice of another one; elsewhere they have none
 
 
@@ -113,6 +117,11 @@ def recipe_page(schema: dict[str, Any]) -> str:
             blocks += [block for modifier in modifiers for block in _modifier(modifier)]
             blocks += [block for modifier in modifiers[-1:] for block in _calibration(modifier)]
             blocks += [block for modifier in modifiers[:1] for block in _budget(modifier)]
+        elif name == "exports":
+            export = node["items"]
+            nms = export["properties"]["nms"]
+            blocks += [f"## {name}", f"{_sentence(node['description'])} {export['description']}", _keys(export, "")]
+            blocks += ["### nms", _sentence(nms["description"]), _keys(nms, "nms.")]
     target = schema["definitions"]["target"]
     words = ", ".join(f"`{word}`" for word in target["anyOf"][0]["enum"])
     blocks += ["## Targets", f"{_sentence(target['description'])} Words that mean something: {words}."]
@@ -176,12 +185,12 @@ def _shown(text: str) -> str:
 def _key_values(key: str, node: dict[str, Any]) -> str:
     if "properties" in node:
         return f"[section](#{key})"
-    return f"[list](#{key})" if key == "modifiers" else _values(node)
+    return f"[list](#{key})" if "properties" in node.get("items", {}) or key == "modifiers" else _values(node)
 
 
 def _default(key: str, node: dict[str, Any]) -> str:
     if "properties" in node:
-        return "its keys'"
+        return "none" if _LATE.get(key, key) is None else "its keys'"
     default = node.get("default", _LATE.get(key))
     if default in (None, "", []):
         return "none"

@@ -11,7 +11,19 @@ PACKAGE = Path(__file__).parents[1] / "compressor"
 ORDER = (
     *("__init__", "errors", "rules", "progress", "output", "recipe", "results", "outlook"),
     *("sensitivity_table", "sensitivity_notebook", "report", "environment"),
-    *("yolov5", "data", "plan", "modifiers", "evaluation", "training", "artifact", "export", "run_folder", "forecast"),
+    *(
+        "yolov5",
+        "data",
+        "plan",
+        "modifiers",
+        "evaluation",
+        "training",
+        "artifact",
+        "export",
+        "exports",
+        "run_folder",
+        "forecast",
+    ),
     *("starter", "job", "budget", "sensitivity", "pipeline", "verification", "cli", "__main__"),
 )
 

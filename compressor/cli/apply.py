@@ -12,7 +12,7 @@ from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options
 from compressor.recipe.load import RecipeFile
-from compressor.report.tables import coco_table, detection_table, size_table, sparsity_table
+from compressor.report.tables import coco_table, detection_table, exports_table, size_table, sparsity_table
 from compressor.results.run import RunRecord
 from compressor.run_folder import RECORD, REPORT
 
@@ -52,6 +52,9 @@ def _print(record: RunRecord, folder: Path, console: Console) -> None:
     console.heading("\nSparsity and size")
     console.result(sparsity_table(record.sparsity).text())
     console.result("\n" + size_table(record.sizes, record.recipe["artifact"]["dtype"]).text())
+    if record.exports:
+        console.heading("\nOther formats")
+        console.result(exports_table(record.exports, after).text())
     if record.warnings:
         console.result(f"\n{len(record.warnings)} warnings: see the report")
     console.heading("\nWritten")

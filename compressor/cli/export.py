@@ -12,18 +12,14 @@ from click.core import ParameterSource
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
-from compressor.export.formats import (
-    CONF_THRES,
-    ENDINGS,
-    EXPORTED_BY,
-    GRAPHS,
-    IMAGE_SIZE,
-    IOU_THRES,
-    MAX_DET,
-    ExportFormat,
-)
+from compressor.export.mark import EXPORTED_BY
 from compressor.output import check_place
+from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat, Nms
+from compressor.recipe.load import check_part
+from compressor.recipe.schema import Evaluation
 from compressor.report.tables import megabytes
+
+_NMS = Nms()
 
 
 @click.command(short_help="Write a model for YOLOv5, ONNX, OpenVINO or TorchScript.")
@@ -34,22 +30,30 @@ from compressor.report.tables import megabytes
 @click.option(
     "--image-size",
     type=click.IntRange(32, 8192),
-    default=IMAGE_SIZE,
+    default=Evaluation().image_size,
     show_default=True,
     help="Side in pixels of the squares that a graph takes, rounded up to the network's stride.",
 )
 @click.option("--dynamic-size", is_flag=True, help="Let an onnx or openvino graph take images of any size.")
 @click.option("--nms", is_flag=True, help="Make non-maximum suppression part of an onnx graph.")
 @click.option(
-    "--conf-thres", type=click.FloatRange(0, 1), default=CONF_THRES, show_default=True, help="With --nms: least score."
+    "--conf-thres",
+    type=float,
+    default=_NMS.conf_thres,
+    show_default=True,
+    help="With --nms: least score.",
 )
 @click.option(
-    "--iou-thres", type=click.FloatRange(0, 1), default=IOU_THRES, show_default=True, help="With --nms: most overlap."
+    "--iou-thres",
+    type=float,
+    default=_NMS.iou_thres,
+    show_default=True,
+    help="With --nms: most overlap.",
 )
 @click.option(
     "--max-det",
     type=click.IntRange(1, 30_000),
-    default=MAX_DET,
+    default=_NMS.max_det,
     show_default=True,
     help="With --nms: most detections per image and class.",
 )
@@ -96,17 +100,18 @@ def export(
     _check(("dynamic_size",), form != "torchscript", "torchscript takes squares of one size")
     _check(("nms",), form == "onnx", "only onnx takes non-maximum suppression into the graph")
     _check(("conf_thres", "iou_thres", "max_det"), nms, "it goes with --nms")
+    thresholds = check_part(Nms, {"conf_thres": conf_thres, "iou_thres": iou_thres, "max_det": max_det})
     source = Path(file)
     place = output or Path(source.stem + ENDINGS[form])
     _check_ending(place, form, source)
     check_place(place, "exported model", "place", lambda path: _is_ours(path, form), force=force)
-    from compressor import pipeline
     from compressor.evaluation.network import Suppression
     from compressor.export.write import Options
+    from compressor.exports import export_file
 
     unwind()
-    options = Options(image_size, dynamic_size, Suppression(conf_thres, iou_thres, max_det) if nms else None)
-    agreement = pipeline.export(file, form, options, images, place, console)
+    options = Options(image_size, dynamic_size, Suppression(**dict(thresholds)) if nms else None)
+    agreement = export_file(file, form, options, images, place, console)
     size = sum(each.stat().st_size for each in place.iterdir()) if place.is_dir() else place.stat().st_size
     console.result(f"{place}: {megabytes(size)} MB")
     console.result(

@@ -36,6 +36,10 @@ def plan(*, recipe_file: RecipeFile, device: str, as_json: bool, console: Consol
         console.result(to_json(planned, schema=PLAN_SCHEMA, recipe=recipe_file.recipe.model_dump(mode="json")).rstrip())
         return
     _print(planned, console)
+    names = [export.file_name for export in recipe_file.recipe.exports]
+    if names:
+        console.heading("\nOther formats")
+        console.result(", ".join(names))
 
 
 def _print(planned: Plan, console: Console) -> None:

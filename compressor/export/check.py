@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from compressor.errors import ArtifactError, Diagnostic
 from compressor.evaluation.network import Network, Suppression
 from compressor.evaluation.nms import non_max_suppression
+from compressor.results.files import Agreement
 
 PIXELS, PROBABILITY = 0.1, 1e-3  # most that two runtimes may differ by in float32
 _LEAST_FOUND = 0.99  # of the detections; two boxes at the threshold of overlap may go either way
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How far an exported file is from the model.
-
-    Attributes:
-        images: compared on.
-        pixels: largest difference of a coordinate.
-        probability: largest difference of an objectness or class probability, or of a score.
-    """
-
-    images: int
-    pixels: float
-    probability: float
-
-
-def compare(model: Network, exported: Network, images: Tensor, suppression: Suppression | None, path: str) -> Agreement:
+def compare(
+    model: Network, exported: Network, images: Tensor, suppression: Suppression | None, path: str
+) -> Agreement | None:
     """Compare on real images, one at a time.
 
     Args:
@@ -39,6 +25,9 @@ def compare(model: Network, exported: Network, images: Tensor, suppression: Supp
         images: (N, 3, S, S) in [0, 1], of a size that `exported` takes.
         suppression: where it is part of the file.
         path: the file, for messages.
+
+    Returns:
+        None where suppression leaves nothing of either to compare.
 
     Raises:
         ArtifactError: A503 they differ by more than rounding.
@@ -58,11 +47,7 @@ def compare(model: Network, exported: Network, images: Tensor, suppression: Supp
             probability = max(probability, _largest(gap[..., 4:]))
     if pixels > PIXELS or probability > PROBABILITY:
         raise _differs(path, f"boxes differ by up to {pixels:.3g} px and probabilities by up to {probability:.3g}")
-    if not values:
-        help_text = "compare on images with objects that it knows: --images FOLDER; or lower --conf-thres"
-        message = "the model detects nothing on the images to compare on"
-        raise ArtifactError(Diagnostic("A503", message, path, help=help_text))
-    return Agreement(len(images), pixels, probability)
+    return Agreement(len(images), pixels, probability) if values else None
 
 
 def _largest(values: Tensor) -> float:

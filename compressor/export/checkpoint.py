@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor import __version__
-from compressor.export.formats import EXPORTED_BY
+from compressor.export.mark import EXPORTED_BY
 from compressor.yolov5.architecture import architecture_to_yaml
 from compressor.yolov5.blocks import BN_EPS, BN_MOMENTUM, C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
 from compressor.yolov5.build import YOLOv5

@@ -6,6 +6,13 @@ from importlib import import_module
 from types import ModuleType
 
 from compressor.errors import Diagnostic, InputError
+from compressor.recipe.exports import ExportFormat
+
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+NEEDED: dict[ExportFormat, tuple[tuple[str, str], ...]] = {  # packages and the extras that bring them
+    "onnx": tuple((package, "onnx") for package in _ONNX),
+    "openvino": (("onnx", "openvino"), ("onnxscript", "openvino"), ("openvino", "openvino")),
+}
 
 
 def needed(package: str, extra: str) -> ModuleType:

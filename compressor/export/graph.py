@@ -14,7 +14,7 @@ from compressor import __version__
 from compressor.artifact.save import canonical_json
 from compressor.errors import Diagnostic, RunError
 from compressor.evaluation.network import Network, Suppression
-from compressor.export.formats import EXPORTED_BY
+from compressor.export.mark import EXPORTED_BY
 
 METADATA = "compressor"  # the key under which a file holds it
 _STRIDES = frozenset((8, 16, 32, 64))

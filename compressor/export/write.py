@@ -14,15 +14,16 @@ from compressor.artifact.load import LoadedModel
 from compressor.artifact.save import Dtype
 from compressor.artifact.size import holds_exactly
 from compressor.evaluation.network import Network, Suppression
-from compressor.export.check import Agreement, compare
+from compressor.export.check import compare
 from compressor.export.checkpoint import checkpoint_bytes
-from compressor.export.formats import IMAGE_SIZE, ExportFormat
 from compressor.export.graph import Graph
 from compressor.export.onnx_graph import write_onnx
 from compressor.export.open import open_network
 from compressor.export.openvino_ir import write_openvino
 from compressor.export.script import write_torchscript
 from compressor.export.state_dict import state_dict_bytes
+from compressor.recipe.exports import ExportFormat
+from compressor.results.files import Agreement
 from compressor.yolov5.fuse import fuse
 
 CPU = torch.device("cpu")
@@ -38,12 +39,12 @@ class Options:
         suppression: make it part of the graph.
     """
 
-    image_size: int = IMAGE_SIZE
+    image_size: int
     dynamic_size: bool = False
     suppression: Suppression | None = None
 
 
-def export(loaded: LoadedModel, form: ExportFormat, options: Options, images: Tensor, place: Path) -> Agreement:
+def write(loaded: LoadedModel, form: ExportFormat, options: Options, images: Tensor, place: Path) -> Agreement | None:
     """Write `place`, read it back and compare.
 
     Args:
@@ -52,6 +53,9 @@ def export(loaded: LoadedModel, form: ExportFormat, options: Options, images: Te
         options: of graphs; a size of any kind is for `onnx` and `openvino`, suppression for `onnx`.
         images: (N, 3, S, S) in [0, 1] to compare on, S the image size.
         place: file, or of `openvino` folder, that does not exist; its ending decides how it is read back.
+
+    Returns:
+        How far the two are apart; None where suppression leaves nothing of either to compare.
 
     Raises:
         InputError: U912 a package that the format needs is not installed.

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from compressor.recipe.exports import EXPORTS, Export
 from compressor.recipe.modifiers import ALLOCATIONS, METHODS, SCORES, Budget, Prune, Repair
 from compressor.recipe.part import Part, Settings, words_of
 from compressor.recipe.schema import FILE_KEYS, Recipe
@@ -50,6 +51,7 @@ def recipe_schema() -> Schema:
         *_where_it_counts(Prune, "allocation", ALLOCATIONS),
         {"if": _is("allocation", "sensitivity"), "then": {"required": ["table"]}},
     ]
+    parts[Export.__name__]["allOf"] = [*_where_it_counts(Export, "format", EXPORTS)]
     parts[Repair.__name__]["allOf"] = [*_where_it_counts(Repair, "method", METHODS)]
     _settle_what_a_budget_is(parts)
     recipe = _written(made, parts)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from compressor.recipe.exports import Export
 from compressor.recipe.modifiers import Modifier, Prune
 from compressor.recipe.part import Fraction, Name, Part, models_in, types_of
 
@@ -64,6 +65,9 @@ class Recipe(Part):
     )
     evaluation: Evaluation = Evaluation()
     artifact: Artifact = Artifact()
+    exports: Annotated[tuple[Export, ...], Field(strict=False)] = Field(
+        (), description="other formats to ship the model in"
+    )
 
     @field_validator("modifiers")
     @classmethod
@@ -80,6 +84,25 @@ class Recipe(Part):
             ]
             raise ValidationError.from_exception_data("modifiers", details)
         return modifiers
+
+    @field_validator("exports")
+    @classmethod
+    def _one_file_each(cls, exports: tuple[Export, ...]) -> tuple[Export, ...]:
+        names = [export.file_name for export in exports]
+        faults = [
+            InitErrorDetails(type=_same_file(name, names.index(name)), loc=(index, "format"), input=None)
+            for index, name in enumerate(names)
+            if name in names[:index]
+        ]
+        if faults:
+            raise ValidationError.from_exception_data("exports", faults)
+        return exports
+
+
+def _same_file(name: str, earlier: int) -> PydanticCustomError:
+    help_text = "take one of the two out; a graph for images of any size has dynamic_size: true"
+    details = {"name": name, "earlier": earlier, "help": help_text}
+    return PydanticCustomError("R114", "would write {name}, as exports[{earlier}] does", details)
 
 
 MODIFIERS = {word: part for part in models_in(Recipe.model_fields["modifiers"].annotation) for word in types_of(part)}

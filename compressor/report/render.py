@@ -27,6 +27,8 @@ def render_report(run: RunRecord) -> str:
         "layers": tables.layer_table(run.layers),
         "sizes": tables.size_table(run.sizes, dtype),
     }
+    if run.exports:
+        rendered["exports"] = tables.exports_table(run.exports, run.compressed)
     if run.search:
         rendered["search"] = tables.search_table(run.search)
     if run.compressed:
@@ -41,6 +43,7 @@ def render_report(run: RunRecord) -> str:
         summary=summary(run),
         size_sentence=size_sentence(run),
         speed_sentence=speed_sentence(run.baseline, run.compressed),
+        export_sentences=export_sentences(run),
         recipe_yaml=yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True).rstrip(),
     )
 
@@ -80,3 +83,22 @@ def speed_sentence(before: Evaluation | None, after: Evaluation | None) -> str:
         f"Inference took {ratio:.2f} times as long after as before, in one run each, which cannot tell a speed-up from "
         "the machine's noise. Zeros alone do not make dense kernels faster."
     )
+
+
+def export_sentences(run: RunRecord) -> list[str]:
+    """How each exported file was judged, where that is otherwise than the model was."""
+    sentences = []
+    for export, asked in zip(run.exports, run.recipe.get("exports", ()), strict=True):
+        if export.evaluation is None or run.compressed is None:
+            continue
+        own, ours = export.evaluation.settings, run.compressed.settings
+        otherwise = []
+        if asked["dynamic_size"] is False or export.format == "torchscript":
+            otherwise.append(f"on squares of {own.image_size} px, which alone it takes")
+        elif own.image_size != ours.image_size:
+            otherwise.append(f"at {own.image_size} px")
+        if (own.conf_thres, own.iou_thres) != (ours.conf_thres, ours.iou_thres):
+            otherwise.append(f"at its own thresholds, score {own.conf_thres:g} and overlap {own.iou_thres:g}")
+        if otherwise:
+            sentences.append(f"{export.path} was judged {' and '.join(otherwise)}, so its AP is not quite comparable.")
+    return sentences

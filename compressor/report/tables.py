@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from compressor.outlook import Plan, StageTime
-from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
+from compressor.results.files import GZIP_LEVEL, Agreement, FileSize, Sizes, StoredLayer
 from compressor.results.judgement import CocoMetrics, DetectionMetrics, Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Search
+from compressor.results.run import Exported, Search
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def evaluation_speed_line(evaluation: Evaluation) -> str:
     """The speed line upstream prints since v6.0."""
     speed, judged = evaluation.speed, evaluation.settings
     steps = f"{speed.preprocess_ms:.1f} ms preprocess, {speed.inference_ms:.1f} ms inference, {speed.nms_ms:.1f} ms NMS"
-    how = f"{judged.precision} on {judged.device}, {judged.image_size} px, batch {judged.batch_size}"
+    where = judged.device if judged.runs_on == "torch" else f"{judged.device} by {judged.runs_on}"
+    how = f"{judged.precision} on {where}, {judged.image_size} px, batch {judged.batch_size}"
     return f"Speed: {steps} per image ({how})"
 
 
@@ -194,6 +195,33 @@ def stored_size_table(sizes: Sizes, dtype: str) -> Table:
     dense = sizes.dense
     entries = (("dense, float32", sizes.dense_float32), (f"dense, {dtype}", dense), ("this file", sizes.artifact))
     return _beside_dense(entries, dense, dtype)
+
+
+def exports_table(exports: Sequence[Exported], compressed: Evaluation | None) -> Table:
+    """Every exported file: how far it is from the model, and judged by its own runtime."""
+    ours = compressed.metrics.coco.AP if compressed else None
+    rows = tuple(
+        (
+            *(export.path, export.evaluation.settings.runs_on if export.evaluation else "-"),
+            *(megabytes(export.size_bytes), *_agreement(export.agreement)),
+            *_judged_export(export.evaluation, ours),
+        )
+        for export in exports
+    )
+    headers = ("file", "judged by", "MB", "largest gap, px", "and of probability", "AP", "change", "ms inference")
+    return Table(headers, rows, text_columns=2)
+
+
+def _agreement(agreement: Agreement | None) -> tuple[str, str]:
+    return (f"{agreement.pixels:.2g}", f"{agreement.probability:.2g}") if agreement else ("-", "-")
+
+
+def _judged_export(evaluation: Evaluation | None, ours: float | None) -> tuple[str, str, str]:
+    if evaluation is None:
+        return "-", "-", "-"
+    ap = evaluation.metrics.coco.AP
+    change = None if ap is None or ours is None else ap - ours
+    return fraction(ap), signed(change), milliseconds(evaluation.speed.inference_ms)
 
 
 def search_table(search: Search) -> Table:

@@ -92,3 +92,18 @@ class Inspection:
     layers: tuple[StoredLayer, ...]
     recipe: dict[str, Any] | None
     sizes: Sizes | None = None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an exported file is from the model.
+
+    Attributes:
+        images: compared on.
+        pixels: largest difference of a coordinate.
+        probability: largest difference of an objectness or class probability, or of a score.
+    """
+
+    images: int
+    pixels: float
+    probability: float

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from compressor.errors import Diagnostic, InputError
-from compressor.results.files import FileDigest, Sizes
+from compressor.results.files import Agreement, FileDigest, Sizes
 from compressor.results.judgement import Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
 
@@ -53,6 +53,25 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Exported:
+    """The model in the format of another tool.
+
+    Attributes:
+        format: of `compressor export`.
+        path: name of the file or folder in the run folder.
+        size_bytes: of the file, or of all in the folder.
+        agreement: with the artifact, on images; None where suppression left nothing to compare.
+        evaluation: by its own runtime; None where that was not asked for.
+    """
+
+    format: str
+    path: str
+    size_bytes: int
+    agreement: Agreement | None
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True)
 class Environment:
     """Where a run was made."""
 
@@ -83,6 +102,7 @@ class RunRecord:
         baseline: judgement before the modifiers, None when it was not asked for.
         compressed: judgement after them, None with `--no-evaluate`.
         search: how a budget in the recipe became the sparsity that `recipe` holds; None where there is none.
+        exports: the model in other formats, as the recipe names them.
         warnings: everything skipped, amended or left out, one sentence each.
         files: what the run wrote, by file name.
     """
@@ -103,6 +123,7 @@ class RunRecord:
     compressed: Evaluation | None
     environment: Environment
     search: Search | None = None
+    exports: tuple[Exported, ...] = ()
     warnings: tuple[str, ...] = ()
     files: tuple[FileDigest, ...] = ()
     schema: str = field(default=RUN_SCHEMA)

@@ -84,7 +84,7 @@ def test_other_data_are_told(place: Path) -> None:
     labels.write_text("0 0.5 0.5 0.5 0.5\n")
     code, checks = verified(place, "run", "--evaluate")
     assert code == 1
-    assert checks["the data are those of the run"] == ["tiny.yaml holds other images or labels"]
+    assert checks["model.safetensors: the data are those of the run"] == ["tiny.yaml holds other images or labels"]
 
 
 def test_a_report_and_files_that_the_record_does_not_know_are_told(place: Path) -> None:

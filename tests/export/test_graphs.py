@@ -20,7 +20,7 @@ from compressor.export.check import compare
 from compressor.export.graph import Graph
 from compressor.export.onnx_graph import OPSET, open_onnx
 from compressor.export.open import open_network
-from compressor.export.write import Options, export
+from compressor.export.write import Options, write
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
 from compressor.yolov5.build import YOLOv5
@@ -48,14 +48,14 @@ def images() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def fixed(model: YOLOv5, images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("fixed") / "model.onnx"
-    export(loaded(model), "onnx", Options(SIZE), images, place)
+    write(loaded(model), "onnx", Options(SIZE), images, place)
     return place
 
 
 @pytest.fixture(scope="module")
 def free(model: YOLOv5, images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("free") / "model.onnx"
-    export(loaded(model), "onnx", Options(SIZE, dynamic_size=True), images, place)
+    write(loaded(model), "onnx", Options(SIZE, dynamic_size=True), images, place)
     return place
 
 
@@ -130,7 +130,7 @@ def test_suppression_in_the_graph_finds_what_an_evaluation_finds(model: YOLOv5, 
     pictures = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     place = tmp_path / "model.onnx"
     suppression = Suppression(conf_thres=0.05, iou_thres=0.45, max_det=300)
-    export(loaded(model), "onnx", Options(SIZE, suppression=suppression), pictures, place)
+    write(loaded(model), "onnx", Options(SIZE, suppression=suppression), pictures, place)
     network = open_onnx(place)
     assert network.suppression == suppression
     rows = network.predict(pictures)
@@ -147,7 +147,8 @@ def test_other_runtimes_give_what_the_model_gives(
     form: str, name: str, model: YOLOv5, images: torch.Tensor, tmp_path: Path
 ) -> None:
     place = tmp_path / name
-    agreement = export(loaded(model), form, Options(SIZE), images, place)  # type: ignore[arg-type]  # a known format
+    agreement = write(loaded(model), form, Options(SIZE), images, place)  # type: ignore[arg-type]  # a known format
+    assert agreement is not None
     assert agreement.images == 3
     assert agreement.pixels < 1e-2
     network = open_network(place, CPU)

@@ -336,9 +336,10 @@ def test_every_key_is_described_and_no_key_but_those_of_a_section_is_allowed() -
     assert set(FILE_KEYS) | set(Recipe.model_fields) == {key for key in keys if "." not in key}
     assert {"modifiers.sparsity", "modifiers.sparsity.ap_drop", "modifiers.calibration.images"} <= set(keys)
     assert [key for key, node in properties(SCHEMA) if not node.get("description")] == []
-    nodes = [SCHEMA, SCHEMA["properties"]["modifiers"]["items"], *(node for _, node in properties(SCHEMA))]
+    items = (SCHEMA["properties"][key]["items"] for key in ("modifiers", "exports"))
+    nodes = [SCHEMA, *items, *(node for _, node in properties(SCHEMA))]
     sections = [each for node in nodes for each in (node, *node.get("anyOf", ())) if "properties" in each]
-    assert len(sections) == 9  # the whole, three of its own, two modifiers, two calibrations and a budget
+    assert len(sections) == 11  # the whole, three, an export, its nms, two modifiers, two calibrations, a budget
     assert all(node["additionalProperties"] is False for node in sections)
 
 

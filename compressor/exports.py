@@ -1,0 +1,134 @@
+"""The model in the formats of other tools: each written, compared with the model on images, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from compressor.artifact.load import LoadedModel, fetch_and_load
+from compressor.data.batches import fit_image_size
+from compressor.data.calibration import draw, find_calibration_images, load_images
+from compressor.errors import ArtifactError, Diagnostic
+from compressor.evaluation.judge import Judge
+from compressor.evaluation.network import Suppression
+from compressor.export.extras import NEEDED, needed
+from compressor.export.open import open_network
+from compressor.export.write import Options, write
+from compressor.output import publish, staged
+from compressor.progress import Progress
+from compressor.recipe.exports import Export, ExportFormat
+from compressor.recipe.schema import Evaluation as Settings
+from compressor.results.files import Agreement
+from compressor.results.judgement import Evaluation
+from compressor.results.run import Exported
+
+CHECK_IMAGES = 8  # on which an exported file is compared with the model
+EMBEDDED = "shapes.yaml"  # where there are no other images to compare on
+
+
+def check_runtimes(formats: Iterable[ExportFormat]) -> None:
+    """Refuse formats that cannot be written here, before any work is done.
+
+    Raises:
+        InputError: U912 a package is not installed.
+    """
+    for form in formats:
+        for package, extra in NEEDED.get(form, ()):
+            needed(package, extra)
+
+
+def export_file(
+    weights: str, form: ExportFormat, options: Options, images_from: str, output: Path, progress: Progress
+) -> Agreement:
+    """Write a weights file in another tool's format; what was there is replaced when the new file is proved.
+
+    Args:
+        weights: a checkpoint, artifact or state dict.
+        form: the format.
+        options: how.
+        images_from: a folder of images, or a data set, to compare on.
+        output: file or folder.
+        progress: told of every step.
+
+    Raises:
+        CompressorError: any fault of the input, or of what was written.
+    """
+    with progress.step(f"load {weights}"):
+        _, loaded = fetch_and_load(weights, progress)
+    size = fit_image_size(options.image_size, max(32, *loaded.model.strides))
+    with progress.step(f"read {images_from}"):
+        images = _read(find_calibration_images(images_from, "val"), size)
+    with staged(output) as folder, progress.step(f"export {form}"):
+        place = folder / output.name
+        agreement = write(loaded, form, replace(options, image_size=size), images, place)
+        if agreement is None:
+            help_text = "compare on images with objects that it knows: --images FOLDER; or lower --conf-thres"
+            message = "the model detects nothing on the images to compare on"
+            raise ArtifactError(Diagnostic("A503", message, output.name, help=help_text))
+        publish(place, output)
+    return agreement
+
+
+def export_run(
+    exports: Sequence[Export],
+    loaded: LoadedModel,
+    settings: Settings,
+    judge: Judge | None,
+    folder: Path,
+    progress: Progress,
+) -> tuple[Exported, ...]:
+    """Write a run's model in every format that its recipe names, and judge what was written.
+
+    Args:
+        exports: of the recipe.
+        loaded: the artifact, read back.
+        settings: how the recipe judges.
+        judge: None where nothing is judged.
+        folder: to write into.
+        progress: told of every step.
+
+    Raises:
+        CompressorError: any fault of what was written, or of judging it.
+    """
+    stride = max(32, *loaded.model.strides)
+    files = [sample.image for sample in judge.split.samples] if judge else []
+    done = []
+    for export in exports:
+        size = fit_image_size(export.image_size or settings.image_size, stride)
+        place = folder / export.file_name
+        with progress.step(f"export {export.file_name}"):
+            images = _read(files or find_calibration_images(EMBEDDED, "val"), size)
+            agreement = write(loaded, export.format, _options(export, size), images, place)
+        evaluation = _judged(export, size, judge, place, progress) if judge and export.evaluate else None
+        weight = sum(file.stat().st_size for file in (place.iterdir() if place.is_dir() else [place]))
+        done.append(Exported(export.format, export.file_name, weight, agreement, evaluation))
+    return tuple(done)
+
+
+def _options(export: Export, image_size: int) -> Options:
+    nms = export.nms
+    suppression = Suppression(nms.conf_thres, nms.iou_thres, nms.max_det) if nms else None
+    return Options(image_size, bool(export.dynamic_size), suppression)
+
+
+def _judged(export: Export, image_size: int, judge: Judge, place: Path, progress: Progress) -> Evaluation:
+    """As the recipe judges; a graph that has a size or thresholds of its own at these."""
+    own: dict[str, float] = {}
+    if export.nms:
+        own = {"conf_thres": export.nms.conf_thres, "iou_thres": export.nms.iou_thres}
+    if export.dynamic_size is False or export.format == "torchscript":
+        own["image_size"] = image_size
+    settings = judge.settings.model_copy(update=own)
+    network = open_network(place, judge.device)
+    evaluation, _ = replace(judge, settings=settings).evaluate(network, progress, f"evaluate {place.name}")
+    return evaluation
+
+
+def _read(files: Sequence[Path], image_size: int) -> Tensor:
+    """(N, 3, S, S) in [0, 1] of a few of the images."""
+    with torch.inference_mode():
+        return load_images(draw(list(files), CHECK_IMAGES, seed=0), image_size)

@@ -1,0 +1,65 @@
+"""In which other formats a recipe ships its model: every key with its type, range and default."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from compressor.recipe.part import Fraction, Part, Settings, where_it_counts
+
+ExportFormat = Literal["yolov5", "dense", "onnx", "openvino", "torchscript"]
+GRAPHS = ("onnx", "openvino", "torchscript")
+ENDINGS: dict[ExportFormat, str] = {  # of the name, after that of the source
+    "yolov5": "_yolov5.pt",
+    "dense": "_dense.safetensors",
+    "onnx": ".onnx",
+    "openvino": "_openvino_model",
+    "torchscript": ".torchscript",
+}
+EXPORTS: Settings = {
+    "image_size": (None, *GRAPHS),
+    "dynamic_size": (False, "onnx", "openvino"),
+    "nms": (None, "onnx"),
+}
+
+
+class Nms(Part):
+    """Non-maximum suppression as part of the graph; the thresholds are those that YOLOv5 detects and exports with."""
+
+    conf_thres: Fraction = Field(0.25, description="lowest score of a detection")
+    iou_thres: Fraction = Field(0.45, description="overlap above which the lower-scored box of a class is suppressed")
+    max_det: int = Field(300, ge=1, le=30000, description="most detections per image and class")
+
+
+class Export(Part):
+    """The compressed model in the format of another tool, beside the artifact in the run folder."""
+
+    format: ExportFormat = Field(
+        description="a .pt for YOLOv5's own scripts, a safetensors state dict, or a graph for onnxruntime, OpenVINO or "
+        "TorchScript"
+    )
+    image_size: int | None = Field(
+        None,
+        ge=32,
+        le=8192,
+        validate_default=True,
+        description="of a graph: side in pixels of the squares it takes; that of the evaluation when not given",
+    )
+    dynamic_size: bool | None = Field(
+        None, validate_default=True, description="of onnx and openvino: take images of any size; default false"
+    )
+    nms: Nms | None = Field(
+        None, validate_default=True, description="of onnx: non-maximum suppression as part of the graph"
+    )
+    evaluate: bool = Field(True, description="judge the file by its own runtime, as the model was judged")
+
+    @field_validator(*EXPORTS)
+    @classmethod
+    def _suits_the_format(cls, value: Any, info: ValidationInfo) -> Any:
+        return where_it_counts(value, info, "format", EXPORTS)
+
+    @property
+    def file_name(self) -> str:
+        """Of the file or folder in the run folder."""
+        return f"model{'_nms' if self.nms else ''}{ENDINGS[self.format]}"

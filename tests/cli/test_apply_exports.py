@@ -1,0 +1,83 @@
+"""A recipe that ships its model in other formats too: what is written is what was judged."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compressor.results.run import load_run
+from tests.cli.commands import compressor
+from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+
+EXPORTS = """exports:
+  - {format: yolov5}
+  - {format: openvino, dynamic_size: true}
+  - {format: onnx, nms: {conf_thres: 0.01}}
+  - {format: torchscript, image_size: 96, evaluate: false}
+"""
+NAMES = ["model_yolov5.pt", "model_openvino_model", "model_nms.onnx", "model.torchscript"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    tiny_weights(folder)
+    tiny_data(folder)
+    recipe = tiny_recipe(folder, "shipped")
+    recipe.write_text(recipe.read_text() + EXPORTS)
+    done = compressor("apply", "shipped.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "out").write_text(done.stdout)
+    return folder
+
+
+def test_every_format_is_written_compared_and_judged(place: Path) -> None:
+    run = load_run(place / "reports" / "shipped")
+    assert [export.path for export in run.exports] == NAMES
+    assert run.compressed is not None
+    ours = run.compressed.metrics.coco.AP
+    for export in run.exports[:2]:
+        assert export.agreement is not None
+        assert export.evaluation is not None
+        assert pytest.approx(ours, abs=5e-4) == export.evaluation.metrics.coco.AP
+    runtimes = [export.evaluation.settings.runs_on.split()[0] if export.evaluation else None for export in run.exports]
+    assert runtimes == ["torch", "OpenVINO", "onnxruntime", None]
+    suppressed = run.exports[2].evaluation
+    assert suppressed is not None
+    assert (suppressed.settings.conf_thres, suppressed.settings.iou_thres) == (0.01, 0.45)
+    recorded = {file.path for file in run.files}
+    assert {"model_openvino_model/model.xml", "model_openvino_model/model.bin", *NAMES[2:]} <= recorded
+
+
+def test_the_terminal_and_the_report_tell_of_them(place: Path) -> None:
+    report = (place / "reports" / "shipped" / "report.md").read_text()
+    printed = (place / "out").read_text()
+    for name in NAMES:
+        assert name in printed
+        assert f"| {name} " in report
+    assert "model_nms.onnx was judged on squares of 64 px, which alone it takes and at its own thresholds" in report
+
+
+def test_the_run_can_be_verified_and_replaced(place: Path) -> None:
+    done = compressor("verify", "reports/shipped", "--evaluate", "--json", cwd=place)
+    assert done.returncode == 0, done.stdout
+    claims = [check["claim"] for check in json.loads(done.stdout)["checks"]]
+    assert sum("judged again" in claim for claim in claims) == 4
+    graph = place / "reports" / "shipped" / "model_openvino_model" / "model.bin"
+    graph.write_bytes(graph.read_bytes() + b"x")
+    changed = compressor("verify", "reports/shipped", cwd=place)
+    assert (changed.returncode, "model_openvino_model/model.bin was changed" in changed.stdout) == (1, True)
+    (graph.parent / "mine.txt").write_text("x")
+    command = ("apply", "shipped.yaml", "--force", "--no-evaluate")
+    refused = compressor(*command, cwd=place)
+    assert (refused.returncode, "O603" in refused.stderr) == (2, True)
+    (graph.parent / "mine.txt").unlink()
+    again = compressor(*command, cwd=place)
+    assert again.returncode == 0, again.stderr
+    run = load_run(place / "reports" / "shipped")
+    assert [export.evaluation for export in run.exports] == [None] * 4
+
+
+def test_plan_names_them(place: Path) -> None:
+    done = compressor("plan", "shipped.yaml", cwd=place)
+    assert done.stdout.splitlines()[-1] == ", ".join(NAMES)
