@@ -2,7 +2,8 @@
 
 Run from the repository root: `.venv/bin/python benchmarks/codec.py --size x`. The weights are random, float16, with
 zeros by one threshold. Both sides go from tensors in memory to the bytes of a file and back, on one thread, in turns;
-what comes back is compared with what went in before any time is told. CPU seconds, median of the runs.
+what comes back is compared with what went in before any time is told. CPU seconds, median of the runs. Memory is
+what is held at most beside what goes in and what comes out, in multiples of the largest layer.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import platform
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +52,15 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
+def layers_beside(work: Callable[[], Any], output_bytes: int, layer_bytes: int) -> str:
+    """What NumPy holds at most beside `output_bytes`, in multiples of the largest layer."""
+    tracemalloc.start()
+    work()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return f"{(peak - output_bytes) / layer_bytes:.2f}"
+
+
 def measured(size: str, sparsity: float, runs: int) -> tuple[str, ...]:
     torch.manual_seed(0)
     model = fuse(build(stock_architecture("v6", size)).eval().requires_grad_(False))
@@ -60,6 +71,15 @@ def measured(size: str, sparsity: float, runs: int) -> tuple[str, ...]:
     plain, data = save(dense), written(dense)
     for found in (load(plain), read(data, shapes)):
         assert all(torch.equal(found[name], tensor) for name, tensor in dense.items()), "not what was written"
+    stored = laid_out(dense, "bitmask", lambda _, weight: encode(weight))
+    largest = max(tensor.nbytes for tensor in dense.values())
+    encoded_bytes = sum(tensor.nbytes for name, tensor in stored.items() if name not in dense)
+    encoding = layers_beside(
+        lambda: laid_out(dense, "bitmask", lambda _, weight: encode(weight)), encoded_bytes, largest
+    )
+    decoding = layers_beside(  # torch holds what comes out
+        lambda: [decoded(stored, name, shape) for name, shape in shapes.items() if name not in stored], 0, largest
+    )
     work = (lambda: save(dense), lambda: written(dense), lambda: load(plain), lambda: read(data, shapes))
     times = [[cpu_seconds(each) for each in work] for _ in range(runs)]
     peer_write, our_write, peer_read, our_read = (statistics.median(column) for column in zip(*times, strict=True))
@@ -67,6 +87,7 @@ def measured(size: str, sparsity: float, runs: int) -> tuple[str, ...]:
         *(f"YOLOv5{size}", f"{100 * sparsity:g} %", f"{len(plain) / 1e6:.1f}", f"{len(data) / 1e6:.1f}"),
         *(f"{peer_write:.3f}", f"{our_write:.3f}", f"{our_write / peer_write:.2f}"),
         *(f"{peer_read:.3f}", f"{our_read:.3f}", f"{our_read / peer_read:.2f}"),
+        *(encoding, decoding),
     )
 
 
@@ -77,9 +98,22 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     rows = [measured(options.size, sparsity, options.runs) for sparsity in SPARSITIES]
-    headers = ("network", "zeros", "dense MB", "MB", "save s", "ours", "ratio", "load s", "ours", "ratio")
+    headers = (
+        "network",
+        "zeros",
+        "dense MB",
+        "MB",
+        "save s",
+        "ours",
+        "ratio",
+        "load s",
+        "ours",
+        "ratio",
+        "layers, encode",
+        "decode",
+    )
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()}")
-    print(tabulate(rows, headers, tablefmt="pipe", colalign=("left",) + ("right",) * 9, disable_numparse=True))
+    print(tabulate(rows, headers, tablefmt="pipe", colalign=("left",) + ("right",) * 11, disable_numparse=True))
 
 
 if __name__ == "__main__":

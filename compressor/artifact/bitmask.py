@@ -7,6 +7,7 @@ flattened to the matrix (C_out, C_in * kH * kW).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +45,17 @@ def encode(weight: Tensor) -> Bitmask:
     """Encode a weight of at least two dimensions; `decode` gives it back bit for bit unless it holds -0.0."""
     matrix = weight.detach().cpu().reshape(weight.shape[0], -1).contiguous()
     bits = _bits(matrix)
-    mask = (bits << 1) != 0  # the sign says nothing
-    counts = np.count_nonzero(mask, axis=1)
+    packed = np.empty((len(bits), math.ceil(bits.shape[1] / 8)), np.uint8)
+    values = [np.empty(0, bits.dtype)]
+    for block in _blocks(*bits.shape):
+        mask = bits[block] != 0
+        mask &= bits[block] != np.iinfo(bits.dtype).min  # which is -0.0: the sign says nothing
+        packed[block] = np.packbits(mask, axis=-1, bitorder="little")
+        values.append(np.compress(mask.ravel(), bits[block].ravel()))
+    counts = _ones(packed)
     return Bitmask(
-        compressed=torch.from_numpy(np.compress(mask.ravel(), bits.ravel())).view(matrix.dtype),
-        bitmask=torch.from_numpy(np.packbits(mask, axis=-1, bitorder="little")),
+        compressed=torch.from_numpy(np.concatenate(values)).view(matrix.dtype),
+        bitmask=torch.from_numpy(packed),
         shape=torch.tensor(matrix.shape, dtype=torch.int64),
         row_offsets=torch.from_numpy(np.cumsum(counts) - counts),
     )
@@ -68,15 +75,14 @@ def decode(encoded: Bitmask, shape: tuple[int, ...]) -> Tensor:
     packed = encoded.bitmask.numpy()
     if columns % 8 and (packed[:, -1] >> columns % 8).any():
         raise ValueError("the bitmask has bits beyond the last column")
-    mask = np.unpackbits(packed, axis=-1, count=columns, bitorder="little")
-    counts = np.count_nonzero(mask, axis=1)
+    counts = _ones(packed)
     ends = np.cumsum(counts)
     if tuple(encoded.compressed.shape) != (counts.sum(),) or not encoded.compressed.is_floating_point():
         raise ValueError(f"the bitmask holds {counts.sum()} bits for {encoded.compressed.numel()} values")
     if not np.array_equal(ends - counts, encoded.row_offsets.numpy()):
         raise ValueError("the row offsets do not follow from the bitmask")
-    dense = torch.empty(rows, columns, dtype=encoded.compressed.dtype)
-    _scatter(_bits(encoded.compressed), mask, ends - counts, _bits(dense))
+    dense = torch.zeros(rows, columns, dtype=encoded.compressed.dtype)
+    _scatter(_bits(encoded.compressed), packed, ends - counts, _bits(dense))
     return dense.view(shape)
 
 
@@ -89,15 +95,20 @@ def _bits(tensor: Tensor) -> NDArray[Any]:
     return tensor.view(_INTEGERS[tensor.element_size()]).numpy()
 
 
-def _scatter(values: NDArray[Any], mask: NDArray[np.uint8], starts: NDArray[np.int64], out: NDArray[Any]) -> None:
-    """Fill `out` row by row with the next of `values` where `mask` is 1, and with 0 elsewhere."""
-    step = max(1, _BLOCK // max(1, out.shape[1]))
-    for row in range(0, len(out), step):
-        block = mask[row : row + step].ravel()
-        source = np.cumsum(block, dtype=np.int32)  # 1 for the first value of the block
-        source *= block
-        start = starts[row]
-        held = np.zeros(1 + block.size, values.dtype)
-        taken = values[start : start + block.size]
-        held[1 : 1 + taken.size] = taken
-        np.take(held, source, out=out[row : row + step].reshape(-1), mode="clip")
+def _ones(packed: NDArray[np.uint8]) -> NDArray[np.int64]:
+    counts: NDArray[np.int64] = np.bitwise_count(packed).sum(axis=1, dtype=np.int64)
+    return counts
+
+
+def _blocks(rows: int, columns: int) -> Iterator[slice]:
+    step = max(1, _BLOCK // max(1, columns))
+    return (slice(row, row + step) for row in range(0, rows, step))
+
+
+def _scatter(values: NDArray[Any], packed: NDArray[np.uint8], starts: NDArray[np.int64], out: NDArray[Any]) -> None:
+    """Fill `out`, which is zero, row by row with the next of `values` wherever a bit is set."""
+    for block in _blocks(*out.shape):
+        mask = np.unpackbits(packed[block], axis=-1, count=out.shape[1], bitorder="little")
+        (places,) = mask.view(np.bool_).ravel().nonzero()
+        start = starts[block.start]
+        out[block].reshape(-1)[places] = values[start : start + len(places)]

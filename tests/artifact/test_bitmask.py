@@ -1,3 +1,6 @@
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -47,3 +50,20 @@ def test_contradicting_tensors_are_refused(field: str, value: torch.Tensor) -> N
     fields = {name: getattr(encoded, name) for name in ("compressed", "bitmask", "shape", "row_offsets")}
     with pytest.raises(ValueError, match=r"shape|bitmask|offsets"):
         decode(Bitmask(**{**fields, field: value}), (2, 3))
+
+
+def test_at_most_one_layer_is_held_beside_what_goes_in_and_out() -> None:
+    weight = torch.randn(256, 4096, generator=torch.Generator().manual_seed(0)).half()
+    weight[weight.abs() < 0.5] = 0
+
+    def held_beside(work: Callable[[], object], output_bytes: int) -> int:
+        tracemalloc.start()
+        kept = work()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        del kept
+        return peak - output_bytes
+
+    encoded = encode(weight)
+    assert held_beside(lambda: encode(weight), encoded.size_bytes) < weight.nbytes
+    assert held_beside(lambda: decode(encoded, tuple(weight.shape)), 0) < weight.nbytes  # torch holds what comes out
