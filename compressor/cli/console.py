@@ -13,7 +13,8 @@ from typing import Any, TextIO
 
 import click
 
-from compressor.errors import CompressorError, Diagnostic, RunError
+from compressor.cli.interrupts import came
+from compressor.errors import CompressorError, Diagnostic, OutputError, RunError
 from compressor.progress import Update
 
 BROKEN_PIPE = 141  # exit code, as a shell reports a process that SIGPIPE ended
@@ -41,6 +42,12 @@ class Console:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
             sys.exit(BROKEN_PIPE)
+        except OSError as fault:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            message = f"cannot write here: {fault.strerror or fault}"
+            raise OutputError(
+                Diagnostic("O602", message, "standard output", help="make room, or send it elsewhere")
+            ) from fault
 
     def heading(self, text: str) -> None:
         """Print a title to stdout, bold in colour."""
@@ -127,6 +134,8 @@ def console_options(command: Callable[..., None]) -> Callable[..., None]:
         except (click.ClickException, click.Abort):
             raise
         except Exception as fault:  # the last resort: a sentence and an exit code for what nobody foresaw
+            if came():
+                raise KeyboardInterrupt from fault
             if verbose:
                 traceback.print_exc()
             message = f"{type(fault).__name__}: {fault}"

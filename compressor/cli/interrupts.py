@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from types import FrameType
 
 INTERRUPTED = 130  # exit code, as a shell reports a process that SIGINT ended
+_came = threading.Event()
 MESSAGE = "\ninterrupted; the run folder was left as it was"
 
 
@@ -17,7 +19,17 @@ def exit_at_once() -> None:
 
 def unwind() -> None:
     """From now on Ctrl-C is a KeyboardInterrupt, so that what was written aside is removed."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _raise)
+
+
+def came() -> bool:
+    """Whether Ctrl-C came since `unwind`: code that imports lazily may turn it into an exception of its own."""
+    return _came.is_set()
+
+
+def _raise(signal_number: int, frame: FrameType | None) -> None:
+    _came.set()
+    signal.default_int_handler(signal_number, frame)
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> None:

@@ -24,8 +24,13 @@ def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: C
         path: the file, for messages.
 
     Raises:
-        CheckpointError: W305 more bottlenecks than tensors; W311 the table makes no network.
+        CheckpointError: W305 more bottlenecks than tensors; W307 a name that no file can hold; W311 the table makes no
+            network.
     """
+    unwritable = [name for name in names if name.encode("utf-8", "replace").decode() != name]
+    if unwritable:
+        message = f"the class name {unwritable[0]!a} holds a half of a character"
+        raise CheckpointError(Diagnostic("W307", message, path, help="give the class another name in YOLOv5"))
     try:
         bottlenecks = sum(architecture.repeats(row.repeats) for row in architecture.rows if row.kind == "C3")
         if bottlenecks > len(tensors):

@@ -106,6 +106,15 @@ def test_colour_is_asked_for_or_not_there(place: Path) -> None:
     assert "\x1b[" in compressor("inspect", "nope.pt", "--color", "always", cwd=place).stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_full_disk_under_the_output_is_told() -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "compressor", "explain", "O602"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("standard output: O602 cannot write here")
+
+
 def test_reader_that_leaves_early_is_no_fault(place: Path) -> None:
     command = [sys.executable, "-m", "compressor", "inspect", "tiny.safetensors", "--layers"]
     with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -332,6 +332,7 @@ CHANGES = [
     (_attribute("names", ["a", "b"]), "W307 the file has 2 class names for its 3 classes"),
     (_attribute("names", {0: "a", 1: "b", 3: "c"}), "W307 the file has 3 class names for its 3 classes, numbered"),
     (_attribute("names", None), "W307 the file has no class names"),
+    (_attribute("names", ["a", "b\ud800", "c"]), "W307 the class name 'b\\ud800' holds a half of a character"),
     (_yaml("head", []), "W305 the file lacks model.9.anchors"),
     (_yaml("width_multiple", float("inf")), "W311 its layer table makes no network"),
     (_yaml("depth_multiple", "deep"), "W311 its layer table cannot be read"),
