@@ -3,7 +3,7 @@
 Run from the repository root: `.venv/bin/python benchmarks/codec.py --size x`. The weights are random, float16, with
 zeros by one threshold. Both sides go from tensors in memory to the bytes of a file and back, on one thread, in turns;
 what comes back is compared with what went in before any time is told. CPU seconds, median of the runs. Memory is
-what is held at most beside what goes in and what comes out, in multiples of the largest layer.
+what coding the largest layer holds at most beside what goes in and comes out, in multiples of it.
 """
 
 from __future__ import annotations
@@ -71,15 +71,12 @@ def measured(size: str, sparsity: float, runs: int) -> tuple[str, ...]:
     plain, data = save(dense), written(dense)
     for found in (load(plain), read(data, shapes)):
         assert all(torch.equal(found[name], tensor) for name, tensor in dense.items()), "not what was written"
-    stored = laid_out(dense, "bitmask", lambda _, weight: encode(weight))
-    largest = max(tensor.nbytes for tensor in dense.values())
-    encoded_bytes = sum(tensor.nbytes for name, tensor in stored.items() if name not in dense)
-    encoding = layers_beside(
-        lambda: laid_out(dense, "bitmask", lambda _, weight: encode(weight)), encoded_bytes, largest
-    )
-    decoding = layers_beside(  # torch holds what comes out
-        lambda: [decoded(stored, name, shape) for name, shape in shapes.items() if name not in stored], 0, largest
-    )
+    largest = max(dense.values(), key=lambda tensor: tensor.nbytes)
+    encoded = encode(largest)
+    encoding = layers_beside(lambda: encode(largest), encoded.size_bytes, largest.nbytes)
+    decoding = layers_beside(
+        lambda: decode(encoded, tuple(largest.shape)), 0, largest.nbytes
+    )  # torch holds what comes out
     work = (lambda: save(dense), lambda: written(dense), lambda: load(plain), lambda: read(data, shapes))
     times = [[cpu_seconds(each) for each in work] for _ in range(runs)]
     peer_write, our_write, peer_read, our_read = (statistics.median(column) for column in zip(*times, strict=True))

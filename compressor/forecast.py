@@ -104,7 +104,8 @@ def forecast_times(
     )
     seconds = None if images is None else images * each
     before = (StageTime("evaluate before", seconds, basis),) if judged.baseline else ()
-    return (*before, modifiers, save, StageTime("evaluate after", seconds, basis))
+    exports = (StageTime("export", None, f"{len(recipe.exports)} formats, not tried here"),) if recipe.exports else ()
+    return (*before, modifiers, save, StageTime("evaluate after", seconds, basis), *exports)
 
 
 def _images(recipe: Recipe) -> int | None:

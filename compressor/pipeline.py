@@ -25,7 +25,6 @@ from compressor.evaluation.judge import Judge, check_classes, make_judge
 from compressor.evaluation.network import inference_network
 from compressor.evaluation.predict import select_device
 from compressor.export.open import is_graph, open_network
-from compressor.exports import check_runtimes, export_run
 from compressor.forecast import forecast_sizes, forecast_times
 from compressor.job import CalibrationImages, Job, foresee, modify, open_job, storage
 from compressor.outlook import Plan
@@ -51,6 +50,7 @@ from compressor.run_folder import (
     sha256,
     written_aside,
 )
+from compressor.shipping import check_runtimes, export_run
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.describe import sparsity, summarise
 
@@ -288,7 +288,7 @@ def _judge(data: str, settings: Settings, names: tuple[str, ...], device: torch.
 
 
 def _judged(judge: Judge, model: YOLOv5, predictions_file: Path, progress: Progress, title: str) -> Evaluation:
-    evaluation, predictions = judge.evaluate(model, progress, title)
+    evaluation, predictions = judge.evaluate(model, progress, title, resampled=True)
     write_predictions(predictions, judge.ground_truth.category_ids, predictions_file)
     return evaluation
 

@@ -29,7 +29,7 @@ def check_output(output: Path, *, force: bool) -> None:
 def _is_run(path: Path) -> bool:
     """Whether a folder holds a run, and nothing that the run does not name."""
     try:
-        recorded = {file.path for file in load_run(path).files}
+        recorded = {file.path for file in load_run(path / RECORD).files}
     except InputError:
         return False
     return names_in(path) <= {REPORT, RECORD, *recorded}

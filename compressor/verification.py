@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from compressor import __version__
 from compressor.artifact.load import LoadedModel, load_model, missing
@@ -142,10 +142,15 @@ def _wrong_files(folder: Path, record: RunRecord) -> Iterator[str]:
     yield from (f"{name} does not belong to the run" for name in sorted(present - recorded - needed - {REPORT, RECORD}))
     for file in record.files:
         path = folder / file.path
-        if folder not in path.parents or ".." in path.parts or not path.is_file():
+        if _leads_out(file.path) or not path.is_file():
             yield f"{file.path} is missing"
         elif sha256(path) != file.sha256:
             yield f"{file.path} was changed"
+
+
+def _leads_out(recorded: str) -> bool:
+    """Whether a path that is said to be of the run folder is of somewhere else."""
+    return PurePath(recorded).is_absolute() or ".." in PurePath(recorded).parts
 
 
 def _wrong_zeros(record: RunRecord, loaded: LoadedModel) -> Iterator[str]:

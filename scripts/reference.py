@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from compressor.cli.main import cli
-from compressor.recipe.exports import EXPORTS
+from compressor.recipe.exports import FORMATS
 from compressor.recipe.json_schema import recipe_schema
 from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import AP_IMAGES, METHODS, SCORES
@@ -51,7 +51,7 @@ _TEXTS = {
 }  # what the patterns of the schema look like
 _LATE = {
     "images": AP_IMAGES,
-    **{key: default for key, (default, *_) in (SCORES | METHODS | EXPORTS).items()},
+    **{key: default for key, (default, *_) in (SCORES | METHODS | FORMATS).items()},
 }  # defaults of
 # keys that count only beside some choice of another one; elsewhere they have none
 

@@ -103,7 +103,7 @@ class KnownJudge(Judge):
     verdict: Callable[[float, int], float | None] = lambda _sparsity, _images: None
     asked: list[tuple[float, int]] = field(default_factory=list)
 
-    def evaluate(self, model: YOLOv5 | Network, progress: Any, title: str) -> Any:
+    def evaluate(self, model: YOLOv5 | Network, progress: Any, title: str, *, resampled: bool = False) -> Any:
         assert isinstance(model, YOLOv5)
         layers = convolutions(model)
         zeros = sum(layer.zeros for layer in layers) / sum(layer.weight.numel() for layer in layers)

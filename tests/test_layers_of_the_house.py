@@ -20,7 +20,7 @@ ORDER = (
         "training",
         "artifact",
         "export",
-        "exports",
+        "shipping",
         "run_folder",
         "forecast",
     ),

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import click
 
-from compressor.cli.interrupts import came
+from compressor.cli.interrupts import was_interrupted
 from compressor.errors import CompressorError, Diagnostic, OutputError, RunError
 from compressor.progress import Update
 
@@ -134,7 +134,7 @@ def console_options(command: Callable[..., None]) -> Callable[..., None]:
         except (click.ClickException, click.Abort):
             raise
         except Exception as fault:  # the last resort: a sentence and an exit code for what nobody foresaw
-            if came():
+            if was_interrupted():
                 raise KeyboardInterrupt from fault
             if verbose:
                 traceback.print_exc()

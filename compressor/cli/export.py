@@ -29,7 +29,7 @@ _NMS = Nms()
 @click.option("--output", type=click.Path(path_type=Path), metavar="PLACE", help="Where; here when not given.")
 @click.option(
     "--image-size",
-    type=click.IntRange(32, 8192),
+    type=int,
     default=Evaluation().image_size,
     show_default=True,
     help="Side in pixels of the squares that a graph takes, rounded up to the network's stride.",
@@ -52,7 +52,7 @@ _NMS = Nms()
 )
 @click.option(
     "--max-det",
-    type=click.IntRange(1, 30_000),
+    type=int,
     default=_NMS.max_det,
     show_default=True,
     help="With --nms: most detections per image and class.",
@@ -97,9 +97,11 @@ def export(
       compressor export reports/yolov5n_global30/model.safetensors --format onnx --dynamic-size
     """  # noqa: D205  # click shows the first sentence whole
     _check(("image_size", "dynamic_size"), form in GRAPHS, f"{form} has no size")
+    _check(("image_size",), not dynamic_size, "a graph of any size has none")
     _check(("dynamic_size",), form != "torchscript", "torchscript takes squares of one size")
     _check(("nms",), form == "onnx", "only onnx takes non-maximum suppression into the graph")
     _check(("conf_thres", "iou_thres", "max_det"), nms, "it goes with --nms")
+    check_part(Evaluation, {"image_size": image_size})
     thresholds = check_part(Nms, {"conf_thres": conf_thres, "iou_thres": iou_thres, "max_det": max_det})
     source = Path(file)
     place = output or Path(source.stem + ENDINGS[form])
@@ -107,13 +109,12 @@ def export(
     check_place(place, "exported model", "place", lambda path: _is_ours(path, form), force=force)
     from compressor.evaluation.network import Suppression
     from compressor.export.write import Options
-    from compressor.exports import export_file
+    from compressor.shipping import bytes_of, export_file
 
     unwind()
     options = Options(image_size, dynamic_size, Suppression(**dict(thresholds)) if nms else None)
     agreement = export_file(file, form, options, images, place, console)
-    size = sum(each.stat().st_size for each in place.iterdir()) if place.is_dir() else place.stat().st_size
-    console.result(f"{place}: {megabytes(size)} MB")
+    console.result(f"{place}: {megabytes(bytes_of(place))} MB")
     console.result(
         f"On {agreement.images} images boxes differ from the model's by at most {agreement.pixels:.2g} px, "
         f"probabilities by at most {agreement.probability:.2g}."

@@ -8,8 +8,9 @@ import threading
 from types import FrameType
 
 INTERRUPTED = 130  # exit code, as a shell reports a process that SIGINT ended
-_came = threading.Event()
 MESSAGE = "\ninterrupted; the run folder was left as it was"
+
+_came = threading.Event()
 
 
 def exit_at_once() -> None:
@@ -22,7 +23,7 @@ def unwind() -> None:
     signal.signal(signal.SIGINT, _raise)
 
 
-def came() -> bool:
+def was_interrupted() -> bool:
     """Whether Ctrl-C came since `unwind`: code that imports lazily may turn it into an exception of its own."""
     return _came.is_set()
 

@@ -28,7 +28,7 @@ def verify(
 ) -> None:
     """Check an artifact: structure, digest of every tensor, and that saving it again gives the same bytes. Of a run
     folder also that its files, the recipe, the zeros of every layer and the report are those of its run.json, and with
-    --evaluate the figures of the compressed model. Exits 1 where something differs.
+    --evaluate the figures of the compressed model and of its exports. Exits 1 where something differs.
 
     \b
     Example:

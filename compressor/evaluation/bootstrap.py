@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools.cocoeval import COCOeval
 
-from compressor.evaluation.coco import GroundTruth, Predictions, judged
+from compressor.results.judgement import Resampled
 
-_CHUNK = 25  # resamples at a time, for memory
+RESAMPLES, SEED = 1000, 0
+_CHUNK = 100  # resamples at a time, for memory
+_RECALLS = np.linspace(0.0, 1.0, 101)
+Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 
@@ -32,9 +36,12 @@ class ClassMatches:
     objects: Float64
 
 
-def matches(ground_truth: GroundTruth, predictions: Predictions) -> tuple[ClassMatches, ...]:
-    """What AP is made of, by class, for every class that has objects."""
-    evaluation = judged(ground_truth, predictions)
+def matches(evaluation: COCOeval) -> tuple[ClassMatches, ...]:
+    """What AP is made of, by class, for every class that has objects.
+
+    Args:
+        evaluation: what `judge_coco` gives.
+    """
     areas, images = len(evaluation.params.areaRng), len(evaluation.params.imgIds)
     found = []
     for category in range(len(evaluation.params.catIds)):
@@ -61,6 +68,17 @@ def _class_matches(per_image: list[dict[str, Any] | None]) -> ClassMatches:
     return ClassMatches(images[order], matched & ~ignored, ~matched & ~ignored, objects)
 
 
+def resample(evaluation: COCOeval) -> Resampled:
+    """AP and AP50 on many draws of the images."""
+    images = len(evaluation.params.imgIds)
+    figures = average_precisions(matches(evaluation), resampled_weights(images, RESAMPLES, SEED))
+    return Resampled(images, SEED, _rounded(figures.mean(axis=1)), _rounded(figures[:, 0]))
+
+
+def _rounded(figures: Float64) -> tuple[float | None, ...]:
+    return tuple(None if math.isnan(figure) else round(figure, 6) for figure in figures.tolist())
+
+
 def resampled_weights(images: int, resamples: int, seed: int) -> Float64:
     """How often each image is drawn, (resamples, images); as many are drawn, with replacement, as there are."""
     random = np.random.RandomState(seed)
@@ -69,36 +87,48 @@ def resampled_weights(images: int, resamples: int, seed: int) -> Float64:
 
 
 def average_precisions(found: tuple[ClassMatches, ...], weights: Float64) -> Float64:
-    """AP over IoU 0.50:0.95, as pycocotools defines it, for each weighting of the images, (resamples,).
+    """AP at each IoU threshold, as pycocotools defines it, for each weighting of the images, (resamples, T).
+
+    Precision is greatest where an object is found, so only these places are looked at.
 
     Args:
         found: by class.
-        weights: (resamples, images), how often each image counts; classes without objects in it do not.
+        weights: (resamples, images), whole numbers: how often each image counts. A class without objects in it does
+            not; where that is all of them the figure is NaN.
     """
-    chunks = [_chunk(found, weights[i : i + _CHUNK]) for i in range(0, len(weights), _CHUNK)]
-    return np.concatenate(chunks).astype(np.float64)
+    if not found:
+        return np.full((len(weights), 1), np.nan)
+    chunks = [_chunk(found, weights[i : i + _CHUNK].astype(np.float32)) for i in range(0, len(weights), _CHUNK)]
+    return np.concatenate(chunks)
 
 
-def _chunk(found: tuple[ClassMatches, ...], weights: Float64) -> Float64:
-    by_class = np.stack(list(_by_class(found, weights)))
-    counted = np.stack([(weights * each.objects).sum(axis=1) > 0 for each in found])
-    mean = np.where(counted, by_class, 0.0).sum(axis=0) / counted.sum(axis=0)
-    return np.asarray(mean, dtype=np.float64)
-
-
-def _by_class(found: tuple[ClassMatches, ...], weights: Float64) -> Iterator[Float64]:
-    thresholds = np.linspace(0.0, 1.0, 101)
+def _chunk(found: tuple[ClassMatches, ...], weights: Float32) -> Float64:
+    total = np.zeros((len(weights), 1))
+    classes = np.zeros((len(weights), 1))
     for each in found:
-        drawn = weights[:, None, each.images]
-        true = np.cumsum(drawn * each.true, axis=2)
-        false = np.cumsum(drawn * each.false, axis=2)
-        total = (weights * each.objects).sum(axis=1)[:, None, None]
-        recall = true / np.maximum(total, 1.0)
-        precision = true / np.maximum(true + false, np.spacing(1))
-        envelope = np.maximum.accumulate(precision[:, :, ::-1], axis=2)[:, :, ::-1]
-        padded = np.concatenate((envelope, np.zeros((*envelope.shape[:2], 1))), axis=2)  # recall never reached
-        figures = np.zeros(len(weights))
-        for i in range(len(weights)):
-            for recalls, precisions in zip(recall[i], padded[i], strict=True):
-                figures[i] += precisions[np.searchsorted(recalls, thresholds)].mean()
-        yield figures / each.true.shape[0]
+        objects = (weights * each.objects).sum(axis=1, dtype=np.float64)[:, None]
+        total = total + np.where(objects > 0, _of_class(each, weights, objects), 0.0)
+        classes += objects > 0
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / classes)
+
+
+def _of_class(each: ClassMatches, weights: Float32, objects: Float64) -> Float64:
+    """(resamples, T) of one class; `objects` is (resamples, 1), and what is told where it is 0 means nothing."""
+    drawn = weights[:, each.images]  # whole numbers, exact in float32 up to 2**24
+    counted = each.true | each.false
+    alike = bool((counted == counted[0]).all())
+    seen = np.cumsum(drawn * counted[0], axis=1)
+    figures = np.zeros((len(weights), len(counted)))
+    for threshold, true in enumerate(each.true):
+        if not alike and threshold:
+            seen = np.cumsum(drawn * counted[threshold], axis=1)
+        (places,) = true.nonzero()
+        if not len(places):
+            continue
+        hits = np.cumsum(drawn[:, places], axis=1, dtype=np.float64)
+        precision = hits / (seen[:, places] + np.spacing(1))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        reached = np.searchsorted(_RECALLS, hits / np.maximum(objects, 1.0), side="right")
+        figures[:, threshold] = (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
+    return figures

@@ -362,17 +362,20 @@ def _no_category(name: str, known: list[str], file: Path) -> Diagnostic:
     return Diagnostic("D407", f"the class {name!r} has no category in this file", str(file), help=help_text)
 
 
-def evaluate_coco(ground_truth: GroundTruth, predictions: Predictions) -> CocoMetrics:
+def coco_metrics(evaluation: COCOeval) -> CocoMetrics:
     """The 12 figures of pycocotools over all images of the ground truth; None where there is nothing to find."""
-    evaluation = judged(ground_truth, predictions)
-    with redirect_stdout(io.StringIO()):
-        evaluation.accumulate()
-        evaluation.summarize()
     return CocoMetrics(*(None if figure < 0 else float(figure) for figure in evaluation.stats))
 
 
-def judged(ground_truth: GroundTruth, predictions: Predictions) -> Any:
-    """A `COCOeval` that has matched the detections of every image.
+def precision_by_recall(evaluation: COCOeval) -> tuple[float, ...]:
+    """Precision at IoU 0.50 and the 101 recalls of pycocotools, mean over the classes that have objects."""
+    curves = evaluation.eval["precision"][0, :, :, 0, -1]
+    defined = curves[:, (curves > -1).all(axis=0)]
+    return tuple(defined.mean(axis=1).round(6).tolist()) if defined.size else ()
+
+
+def judge_coco(ground_truth: GroundTruth, predictions: Predictions) -> COCOeval:
+    """What pycocotools makes of the detections in all images of the ground truth.
 
     pycocotools gets images by their rank, so that ids may be text and equal scores are still taken in the order of
     the ids. Only categories that are a class are judged.
@@ -385,6 +388,8 @@ def judged(ground_truth: GroundTruth, predictions: Predictions) -> Any:
         evaluation.params.imgIds = list(rank.values())
         evaluation.params.catIds = sorted(set(ground_truth.category_ids))
         evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
     return evaluation
 
 

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from compressor.data.dataset import Dataset, Split
 from compressor.errors import DatasetError, Diagnostic, RunError
+from compressor.evaluation.bootstrap import resample
 from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
 from compressor.evaluation.coco import (
     GroundTruth,
     Predictions,
-    evaluate_coco,
+    coco_metrics,
     ground_truth_from_annotations,
     ground_truth_from_labels,
+    judge_coco,
+    precision_by_recall,
     to_predictions,
 )
 from compressor.evaluation.detection_metrics import per_class, summarise
@@ -53,8 +56,10 @@ class Judge:
     settings: Settings
     device: torch.device
 
-    def evaluate(self, model: YOLOv5 | Network, progress: Progress, title: str) -> tuple[Evaluation, Predictions]:
-        """Judge a model, or whatever else detects.
+    def evaluate(
+        self, model: YOLOv5 | Network, progress: Progress, title: str, *, resampled: bool = False
+    ) -> tuple[Evaluation, Predictions]:
+        """Judge a model, or whatever else detects; `resampled` also on many draws of the images.
 
         Raises:
             RunError: E811 the model's outputs are not finite.
@@ -62,12 +67,11 @@ class Judge:
         network = model if isinstance(model, Network) else inference_network(model, self.device)
         found, speed = detect(network, self.split.samples, self.settings, progress, title)
         with progress.step("COCO metrics"):
-            ids = {
-                sample.image: id_ for sample, id_ in zip(self.split.samples, self.ground_truth.image_ids, strict=True)
-            }
+            ids = dict(zip((sample.image for sample in self.split.samples), self.ground_truth.image_ids, strict=True))
             predictions = to_predictions([image.detections for image in found], [ids[i.sample.image] for i in found])
             detection, classes = own_metrics(found, network.names)
-            coco = evaluate_coco(self.ground_truth, predictions)
+            judged = judge_coco(self.ground_truth, predictions)
+            draws = resample(judged) if resampled else None
         settings = EvaluationSettings(
             image_size=self.settings.image_size,
             batch_size=self.settings.batch_size,
@@ -79,7 +83,9 @@ class Judge:
             precision=str(network.dtype).removeprefix("torch."),
             runs_on=network.runs_on,
         )
-        return Evaluation(Metrics(coco, detection, classes), speed, self._summary(), settings), predictions
+        metrics = Metrics(coco_metrics(judged), detection, classes)
+        curve = precision_by_recall(judged)
+        return Evaluation(metrics, speed, self._summary(), settings, draws, curve), predictions
 
     def _summary(self) -> DataSummary:
         counts = [len(sample.labels) for sample in self.split.samples]

@@ -8,14 +8,13 @@ from types import ModuleType
 from compressor.errors import Diagnostic, InputError
 from compressor.recipe.exports import ExportFormat
 
-_ONNX = ("onnx", "onnxscript", "onnxruntime")
-NEEDED: dict[ExportFormat, tuple[tuple[str, str], ...]] = {  # packages and the extras that bring them
-    "onnx": tuple((package, "onnx") for package in _ONNX),
-    "openvino": (("onnx", "openvino"), ("onnxscript", "openvino"), ("openvino", "openvino")),
-}
+NEEDED: dict[ExportFormat, tuple[str, ...]] = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("openvino", "onnx", "onnxscript"),
+}  # packages that a format needs beside compressor's own
 
 
-def needed(package: str, extra: str) -> ModuleType:
+def needed(package: str) -> ModuleType:
     """The package.
 
     Raises:
@@ -24,5 +23,6 @@ def needed(package: str, extra: str) -> ModuleType:
     try:
         return import_module(package)
     except ImportError as fault:
+        extra = "openvino" if package == "openvino" else "onnx"
         help_text = f'install it: pip install "compressor[{extra}]"'
         raise InputError(Diagnostic("U912", f"{package} is not installed", help=help_text)) from fault

@@ -45,8 +45,8 @@ def write_onnx(
     Raises:
         InputError: U912 the packages that write ONNX are not installed.
     """
-    onnx = needed("onnx", "onnx")
-    needed("onnxscript", "onnx")
+    onnx = needed("onnx")
+    needed("onnxscript")
     stride = max(model.strides)
     shape: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=_MOST_IMAGES)}
     if dynamic_size:
@@ -85,7 +85,7 @@ def open_onnx(file: Path) -> Network:
         CheckpointError: W301 there is no such file; W302 it is not the ONNX file of a YOLOv5.
         InputError: U912 onnxruntime is not installed.
     """
-    runtime = needed("onnxruntime", "onnx")
+    runtime = needed("onnxruntime")
     if not file.is_file():
         raise missing(file)
     options = runtime.SessionOptions()

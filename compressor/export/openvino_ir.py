@@ -25,7 +25,7 @@ def write_openvino(onnx_file: Path, folder: Path, graph: Graph) -> None:
     Raises:
         InputError: U912 OpenVINO is not installed.
     """
-    openvino = needed("openvino", "openvino")
+    openvino = needed("openvino")
     model = openvino.convert_model(str(onnx_file))
     model.set_rt_info(graph.to_json(), [METADATA])
     folder.mkdir()
@@ -49,7 +49,7 @@ def open_openvino(place: Path) -> Network:
     (file,) = graphs
     if not file.is_file():
         raise missing(file)
-    openvino = needed("openvino", "openvino")
+    openvino = needed("openvino")
     try:
         core = openvino.Core()
         model = core.read_model(str(file))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from compressor.recipe.part import Fraction, Part, Settings, where_it_counts
+from compressor.recipe.part import Dependents, Fraction, Part, where_it_counts
 
 ExportFormat = Literal["yolov5", "dense", "onnx", "openvino", "torchscript"]
 GRAPHS = ("onnx", "openvino", "torchscript")
@@ -17,7 +18,7 @@ ENDINGS: dict[ExportFormat, str] = {  # of the name, after that of the source
     "openvino": "_openvino_model",
     "torchscript": ".torchscript",
 }
-EXPORTS: Settings = {
+FORMATS: Dependents = {
     "image_size": (None, *GRAPHS),
     "dynamic_size": (False, "onnx", "openvino"),
     "nms": (None, "onnx"),
@@ -39,25 +40,34 @@ class Export(Part):
         description="a .pt for YOLOv5's own scripts, a safetensors state dict, or a graph for onnxruntime, OpenVINO or "
         "TorchScript"
     )
+    dynamic_size: bool | None = Field(
+        None, validate_default=True, description="of onnx and openvino: take images of any size; default false"
+    )
     image_size: int | None = Field(
         None,
         ge=32,
         le=8192,
         validate_default=True,
-        description="of a graph: side in pixels of the squares it takes; that of the evaluation when not given",
-    )
-    dynamic_size: bool | None = Field(
-        None, validate_default=True, description="of onnx and openvino: take images of any size; default false"
+        description="of a graph without dynamic_size: side in pixels of the squares it takes, rounded up to the "
+        "stride; that of the evaluation when not given",
     )
     nms: Nms | None = Field(
         None, validate_default=True, description="of onnx: non-maximum suppression as part of the graph"
     )
     evaluate: bool = Field(True, description="judge the file by its own runtime, as the model was judged")
 
-    @field_validator(*EXPORTS)
+    @field_validator(*FORMATS)
     @classmethod
     def _suits_the_format(cls, value: Any, info: ValidationInfo) -> Any:
-        return where_it_counts(value, info, "format", EXPORTS)
+        return where_it_counts(value, info, "format", FORMATS)
+
+    @field_validator("image_size")
+    @classmethod
+    def _suits_the_size(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("dynamic_size"):
+            message = "means nothing with dynamic_size: true"
+            raise PydanticCustomError("R114", message, {"help": "take one of the two out"})
+        return value
 
     @property
     def file_name(self) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from compressor.recipe.exports import EXPORTS, Export
+from compressor.recipe.exports import FORMATS, Export
 from compressor.recipe.modifiers import ALLOCATIONS, METHODS, SCORES, Budget, Prune, Repair
-from compressor.recipe.part import Part, Settings, words_of
+from compressor.recipe.part import Dependents, Part, words_of
 from compressor.recipe.schema import FILE_KEYS, Recipe
 from compressor.recipe.targets import MODULE_TYPES, N_OF_M, ROLES, Target
 
@@ -51,7 +51,13 @@ def recipe_schema() -> Schema:
         *_where_it_counts(Prune, "allocation", ALLOCATIONS),
         {"if": _is("allocation", "sensitivity"), "then": {"required": ["table"]}},
     ]
-    parts[Export.__name__]["allOf"] = [*_where_it_counts(Export, "format", EXPORTS)]
+    parts[Export.__name__]["allOf"] = [
+        *_where_it_counts(Export, "format", FORMATS),
+        {
+            "if": {"properties": {"dynamic_size": {"const": True}}, "required": ["dynamic_size"]},
+            "then": _without("image_size"),
+        },
+    ]
     parts[Repair.__name__]["allOf"] = [*_where_it_counts(Repair, "method", METHODS)]
     _settle_what_a_budget_is(parts)
     recipe = _written(made, parts)
@@ -84,8 +90,8 @@ def _what_the_pattern_needs() -> Iterator[Schema]:
     yield {"if": n_of_m, "then": _without(*_NEEDED, *ALLOCATIONS)}
 
 
-def _where_it_counts(part: type[Part], chooser: str, settings: Settings) -> Iterator[Schema]:
-    """Settings that only some choices of another key use: refused with its other choices."""
+def _where_it_counts(part: type[Part], chooser: str, settings: Dependents) -> Iterator[Schema]:
+    """Dependents that only some choices of another key use: refused with its other choices."""
     field = part.model_fields[chooser]
     for owners in dict.fromkeys(tuple(owners) for _, *owners in settings.values()):
         others = [word for word in words_of(field.annotation) if word not in owners]

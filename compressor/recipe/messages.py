@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from compressor.errors import Diagnostic, did_you_mean
-from compressor.recipe.modifiers import TAGS, Budget
+from compressor.recipe.modifiers import MODIFIERS, TAGS, Budget
 from compressor.recipe.nodes import UNKNOWN, Location, Node, dotted, shortened, show
 from compressor.recipe.part import NOTHING, Part, models_in, of_type, words_of
-from compressor.recipe.schema import FILE_KEYS, MODIFIERS, Recipe
+from compressor.recipe.schema import FILE_KEYS, Recipe
 from compressor.recipe.sizes import SIZE, SIZE_HELP
 
 _RANGES = {

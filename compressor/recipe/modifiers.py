@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from compressor.errors import did_you_mean
-from compressor.recipe.part import Name, Part, Settings, where_it_counts
+from compressor.recipe.part import Dependents, Name, Part, models_in, types_of, where_it_counts
 from compressor.recipe.sizes import SIZE, SIZE_HELP, parse_size
 from compressor.recipe.targets import N_OF_M, Target, entry_text
 
@@ -126,8 +126,8 @@ class Budget(Part):
         return None
 
 
-SCORES: Settings = {"seed": (0, "random"), "calibration": (Calibration(), "wanda")}
-ALLOCATIONS: Settings = {"table": (None, "sensitivity")}
+SCORES: Dependents = {"seed": (0, "random"), "calibration": (Calibration(), "wanda")}
+ALLOCATIONS: Dependents = {"table": (None, "sensitivity")}
 
 
 class Prune(Part):
@@ -228,7 +228,7 @@ class Prune(Part):
         return value
 
 
-METHODS: Settings = {
+METHODS: Dependents = {
     "damping": (0.03, "least_squares", "obs"),
     "crops": (2, "least_squares", "obs"),
     "crop": (384, "least_squares", "obs", "distill"),
@@ -287,3 +287,4 @@ class Repair(Part):
 
 
 Modifier = Annotated[Prune | Repair, Field(discriminator="type")]
+MODIFIERS = {word: part for part in models_in(Modifier) for word in types_of(part)}

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 NOTHING = object()  # what a key holds that is written without a value: something that no type takes
 
-Settings = dict[str, tuple[Any, ...]]  # by key: its default, and the choices of another key that use it
+Dependents = dict[str, tuple[Any, ...]]  # by key: its default, and the choices of another key that use it
 
 
 def _named(name: Any) -> Any:
@@ -39,7 +39,7 @@ class Part(BaseModel):
         return {key: NOTHING if value is None and key in optional else value for key, value in values.items()}
 
 
-def where_it_counts(value: Any, info: ValidationInfo, chooser: str, settings: Settings) -> Any:
+def where_it_counts(value: Any, info: ValidationInfo, chooser: str, settings: Dependents) -> Any:
     """A setting that only some choices of another key use: its default there, refused elsewhere."""
     default, *owners = settings[str(info.field_name)]
     if chooser not in info.data:  # which is at fault itself

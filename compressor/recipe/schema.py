@@ -1,4 +1,4 @@
-"""The recipe language: every key a recipe may hold, with its type, range and default.
+"""The recipe language: the sections of a recipe; `modifiers.py` and `exports.py` hold the keys of what they list.
 
 The schema offers only what the engine does today. Each field's description is what the reference docs show.
 """
@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from compressor.recipe.exports import Export
 from compressor.recipe.modifiers import Modifier, Prune
-from compressor.recipe.part import Fraction, Name, Part, models_in, types_of
+from compressor.recipe.part import Fraction, Name, Part
 
 FILE_KEYS = {
     "extends": "a recipe this one builds on, relative to this file, or a list of them",
@@ -100,9 +100,6 @@ class Recipe(Part):
 
 
 def _same_file(name: str, earlier: int) -> PydanticCustomError:
-    help_text = "take one of the two out; a graph for images of any size has dynamic_size: true"
+    help_text = "take one of the two out"
     details = {"name": name, "earlier": earlier, "help": help_text}
     return PydanticCustomError("R114", "would write {name}, as exports[{earlier}] does", details)
-
-
-MODIFIERS = {word: part for part in models_in(Recipe.model_fields["modifiers"].annotation) for word in types_of(part)}

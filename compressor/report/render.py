@@ -89,16 +89,15 @@ def export_sentences(run: RunRecord) -> list[str]:
     """How each exported file was judged, where that is otherwise than the model was."""
     sentences = []
     for export, asked in zip(run.exports, run.recipe.get("exports", ()), strict=True):
-        if export.evaluation is None or run.compressed is None:
+        if export.evaluation is None:
             continue
-        own, ours = export.evaluation.settings, run.compressed.settings
+        own = export.evaluation.settings
         otherwise = []
         if asked["dynamic_size"] is False or export.format == "torchscript":
-            otherwise.append(f"on squares of {own.image_size} px, which alone it takes")
-        elif own.image_size != ours.image_size:
-            otherwise.append(f"at {own.image_size} px")
-        if (own.conf_thres, own.iou_thres) != (ours.conf_thres, ours.iou_thres):
-            otherwise.append(f"at its own thresholds, score {own.conf_thres:g} and overlap {own.iou_thres:g}")
+            otherwise.append(f"on squares of {own.image_size} px, the only size it takes")
+        if asked["nms"]:
+            most = f"at most {asked['nms']['max_det']} boxes of a class"
+            otherwise.append(f"at its own thresholds: score {own.conf_thres:g}, overlap {own.iou_thres:g}, {most}")
         if otherwise:
-            sentences.append(f"{export.path} was judged {' and '.join(otherwise)}, so its AP is not quite comparable.")
+            sentences.append(f"{export.path} was judged {', and '.join(otherwise)}; so its AP is not quite comparable.")
     return sentences

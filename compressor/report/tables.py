@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from compressor.outlook import Plan, StageTime
-from compressor.results.files import GZIP_LEVEL, Agreement, FileSize, Sizes, StoredLayer
+from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
 from compressor.results.judgement import CocoMetrics, DetectionMetrics, Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Exported, Search
+from compressor.results.run import Agreement, Exported, Search
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def exports_table(exports: Sequence[Exported], compressed: Evaluation | None) ->
         )
         for export in exports
     )
-    headers = ("file", "judged by", "MB", "largest gap, px", "and of probability", "AP", "change", "ms inference")
+    headers = ("file", "judged by", "MB", "box gap, px", "probability gap", "AP", "change", "ms inference")
     return Table(headers, rows, text_columns=2)
 
 

@@ -12,7 +12,7 @@ GZIP_LEVEL = 1  # higher levels shrink weights by a few per cent more and take m
 
 @dataclass(frozen=True)
 class FileDigest:
-    """A file by name and SHA-256."""
+    """A file by its path, of a run within its folder, and SHA-256."""
 
     path: str
     size_bytes: int
@@ -92,18 +92,3 @@ class Inspection:
     layers: tuple[StoredLayer, ...]
     recipe: dict[str, Any] | None
     sizes: Sizes | None = None
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far an exported file is from the model.
-
-    Attributes:
-        images: compared on.
-        pixels: largest difference of a coordinate.
-        probability: largest difference of an objectness or class probability, or of a score.
-    """
-
-    images: int
-    pixels: float
-    probability: float

@@ -67,11 +67,16 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Speed:
-    """Mean time per image in milliseconds; preprocess is the copy to the device, the cast and the division by 255."""
+    """Mean time per image in milliseconds; preprocess is the copy to the device, the cast and the division by 255.
+
+    Attributes:
+        batches_ms: of inference, per image, of every batch in turn; the batches of one data set are always the same.
+    """
 
     preprocess_ms: float
     inference_ms: float
     nms_ms: float
+    batches_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,10 +120,38 @@ class DataSummary:
 
 
 @dataclass(frozen=True)
+class Resampled:
+    """COCO figures on images drawn again with replacement, as many as there are (the bootstrap, Efron 1979).
+
+    The draws follow from the seed and the number of images alone. So two models judged on the same images have figures
+    on the same draws, and the spread of their differences is that of a paired bootstrap.
+
+    Attributes:
+        images: how many are drawn each time.
+        seed: of the draws.
+        AP: one figure per draw, six decimals; None where the drawn images hold no object.
+        AP50: likewise.
+    """
+
+    images: int
+    seed: int
+    AP: tuple[float | None, ...]
+    AP50: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """One model judged on one data set."""
+    """One model judged on one data set.
+
+    Attributes:
+        resampled: None in what earlier versions wrote.
+        precision_by_recall: at IoU 0.50, mean over classes, at the 101 recalls 0, 0.01, ... 1; empty where no class has
+            objects.
+    """
 
     metrics: Metrics
     speed: Speed
     data: DataSummary
     settings: EvaluationSettings
+    resampled: Resampled | None = None
+    precision_by_recall: tuple[float, ...] = ()

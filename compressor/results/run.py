@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from compressor.errors import Diagnostic, InputError
-from compressor.results.files import Agreement, FileDigest, Sizes
+from compressor.results.files import FileDigest, Sizes
 from compressor.results.judgement import Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
 
@@ -50,6 +50,21 @@ class Search:
     sparsity: float
     baseline_AP: float | None
     tries: tuple[Try, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an exported file is from the model.
+
+    Attributes:
+        images: compared on.
+        pixels: largest difference of a coordinate.
+        probability: largest difference of an objectness or class probability, or of a score.
+    """
+
+    images: int
+    pixels: float
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,7 @@ class RunRecord:
         search: how a budget in the recipe became the sparsity that `recipe` holds; None where there is none.
         exports: the model in other formats, as the recipe names them.
         warnings: everything skipped, amended or left out, one sentence each.
-        files: what the run wrote, by file name.
+        files: what the run wrote, by path within its folder.
     """
 
     name: str

@@ -1,6 +1,10 @@
 """A recipe that ships its model in other formats too: what is written is what was judged."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from tests.tiny import tiny_data, tiny_recipe, tiny_weights
 EXPORTS = """exports:
   - {format: yolov5}
   - {format: openvino, dynamic_size: true}
-  - {format: onnx, nms: {conf_thres: 0.01}}
+  - {format: onnx, nms: {conf_thres: 0.01, max_det: 5}}
   - {format: torchscript, image_size: 96, evaluate: false}
 """
 NAMES = ["model_yolov5.pt", "model_openvino_model", "model_nms.onnx", "model.torchscript"]
@@ -55,27 +59,62 @@ def test_the_terminal_and_the_report_tell_of_them(place: Path) -> None:
     for name in NAMES:
         assert name in printed
         assert f"| {name} " in report
-    assert "model_nms.onnx was judged on squares of 64 px, which alone it takes and at its own thresholds" in report
+    how = "squares of 64 px, the only size it takes, and at its own thresholds: score 0.01, overlap 0.45, at most 5"
+    assert f"model_nms.onnx was judged on {how}" in report
 
 
-def test_the_run_can_be_verified_and_replaced(place: Path) -> None:
+@pytest.fixture
+def copy(place: Path, tmp_path: Path) -> Path:
+    """The same to change."""
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_the_run_can_be_verified_from_anywhere(place: Path) -> None:
+    (place / "elsewhere").mkdir(exist_ok=True)
+    done = compressor("verify", "../reports/shipped", cwd=place / "elsewhere")
+    assert (done.returncode, "differs" in done.stdout) == (0, False)
     done = compressor("verify", "reports/shipped", "--evaluate", "--json", cwd=place)
     assert done.returncode == 0, done.stdout
     claims = [check["claim"] for check in json.loads(done.stdout)["checks"]]
     assert sum("judged again" in claim for claim in claims) == 4
-    graph = place / "reports" / "shipped" / "model_openvino_model" / "model.bin"
+
+
+def test_a_changed_export_is_told(copy: Path) -> None:
+    graph = copy / "reports" / "shipped" / "model_openvino_model" / "model.bin"
     graph.write_bytes(graph.read_bytes() + b"x")
-    changed = compressor("verify", "reports/shipped", cwd=place)
+    changed = compressor("verify", "reports/shipped", cwd=copy)
     assert (changed.returncode, "model_openvino_model/model.bin was changed" in changed.stdout) == (1, True)
-    (graph.parent / "mine.txt").write_text("x")
+
+
+def test_the_run_is_replaced_when_asked_to_and_nothing_else_with_it(copy: Path) -> None:
+    recipe = copy / "shipped.yaml"
+    recipe.write_text(recipe.read_text().replace("{conf_thres: 0.01,", "{conf_thres: 0.99999,"))
+    mine = copy / "reports" / "shipped" / "model_openvino_model" / "mine.txt"
+    mine.write_text("x")
     command = ("apply", "shipped.yaml", "--force", "--no-evaluate")
-    refused = compressor(*command, cwd=place)
+    refused = compressor(*command, cwd=copy)
     assert (refused.returncode, "O603" in refused.stderr) == (2, True)
-    (graph.parent / "mine.txt").unlink()
-    again = compressor(*command, cwd=place)
+    mine.unlink()
+    again = compressor(*command, cwd=copy)
     assert again.returncode == 0, again.stderr
-    run = load_run(place / "reports" / "shipped")
+    run = load_run(copy / "reports" / "shipped")
     assert [export.evaluation for export in run.exports] == [None] * 4
+    assert run.exports[2].agreement is None
+    assert "model_nms.onnx was not compared with the model: neither detects anything on the images" in run.warnings
+
+
+@pytest.mark.parametrize("command", [("apply", "--force"), ("plan",)])
+def test_a_package_that_is_missing_is_told_before_anything_is_done(copy: Path, command: tuple[str, ...]) -> None:
+    (copy / "missing").mkdir()
+    (copy / "missing" / "sitecustomize.py").write_text("import sys\nsys.modules['openvino'] = None\n")
+    (copy / "tiny.safetensors").unlink()
+    arguments = [sys.executable, "-m", "compressor", *command, "shipped.yaml"]
+    paths = os.pathsep.join(str(path) for path in (copy / "missing", Path(__file__).parents[2]))
+    environment = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(arguments, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert 'U912 openvino is not installed\n  help: install it: pip install "compressor[openvino]"' in done.stderr
 
 
 def test_plan_names_them(place: Path) -> None:

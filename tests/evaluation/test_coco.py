@@ -21,9 +21,10 @@ from compressor.evaluation.coco import (
     COCO_NAMES,
     GroundTruth,
     Predictions,
-    evaluate_coco,
+    coco_metrics,
     ground_truth_from_annotations,
     ground_truth_from_labels,
+    judge_coco,
     to_predictions,
     write_predictions,
 )
@@ -51,7 +52,7 @@ def perfect_predictions(samples: list[Sample], truth: GroundTruth) -> Prediction
 def ap_of(truth: GroundTruth, *detections: list[list[float]]) -> float | None:
     """AP of rows x1, y1, x2, y2, score, class per image; pycocotools' own stops an eps short of 1."""
     images = [torch.tensor(rows).reshape(-1, 6) for rows in detections]
-    figure = evaluate_coco(truth, to_predictions(images, truth.image_ids)).AP
+    figure = coco_metrics(judge_coco(truth, to_predictions(images, truth.image_ids))).AP
     return figure if figure is None else round(figure, 12)
 
 
@@ -119,13 +120,13 @@ def test_upstreams_predictions_get_upstreams_figures(shared: Path, name: str) ->
     method, amount, order = REFERENCE[name]
     runs = json.loads((shared / "data/reference_metrics.json").read_text())[dataset]
     (run,) = [r for r in runs if r["method"].startswith(method) and r["amount"] == amount and r["order"] == order]
-    assert list(astuple(evaluate_coco(truth, predictions))) == list(run["pycocotools"].values())
+    assert list(astuple(coco_metrics(judge_coco(truth, predictions)))) == list(run["pycocotools"].values())
 
 
 def test_two_perfect_boxes_have_ap_1() -> None:
     samples = [sample("1.jpg", (0, 0.5, 0.5, 0.25, 0.5)), sample("2.jpg", (1, 0.25, 0.5, 0.25, 0.5))]
     truth = ground_truth_from_labels(samples, NAMES)
-    metrics = evaluate_coco(truth, perfect_predictions(samples, truth))
+    metrics = coco_metrics(judge_coco(truth, perfect_predictions(samples, truth)))
     figures = [metrics.AP, metrics.AP50, metrics.AP75, metrics.APm, metrics.AR1, metrics.AR100]
     assert figures == pytest.approx([1] * 6)
     assert (metrics.APs, metrics.APl) == (None, None)  # both boxes are 50 x 50 px
@@ -157,7 +158,7 @@ def test_image_ids_are_stems_or_else_paths(paths: tuple[str, ...], ids: tuple[An
     samples = [sample(path, (0, 0.5, 0.5, 0.25, 0.5)) for path in paths]
     truth = ground_truth_from_labels(samples, NAMES)
     assert truth.image_ids == ids
-    assert astuple(evaluate_coco(truth, perfect_predictions(samples, truth)))[0] == pytest.approx(1)
+    assert astuple(coco_metrics(judge_coco(truth, perfect_predictions(samples, truth))))[0] == pytest.approx(1)
 
 
 def test_an_image_listed_twice_is_refused() -> None:
@@ -210,7 +211,7 @@ def test_figures_are_those_of_pycocotools_used_plainly(seed: int, as_text: bool)
         "annotations": [{**a, "image_id": numbers[a["image_id"]]} for a in truth.annotations],
         "categories": list(truth.categories),
     }
-    ours = [-1 if figure is None else figure for figure in astuple(evaluate_coco(truth, predictions))]
+    ours = [-1 if figure is None else figure for figure in astuple(coco_metrics(judge_coco(truth, predictions)))]
     assert ours == plain_pycocotools(dataset, entries)
 
 

@@ -18,8 +18,9 @@ from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
 from compressor.evaluation.coco import (
     COCO_CATEGORY_IDS,
     COCO_NAMES,
-    evaluate_coco,
+    coco_metrics,
     ground_truth_from_annotations,
+    judge_coco,
     to_predictions,
     write_predictions,
 )
@@ -87,7 +88,7 @@ def test_a_whole_validation_is_upstreams(golden: Path, validation: Any, tmp_path
     predictions = to_predictions(detections, truth.image_ids)
     write_predictions(predictions, truth.category_ids, tmp_path / "predictions.json")
     assert json.loads((tmp_path / "predictions.json").read_text()) == expected["coco_json"]
-    assert astuple(evaluate_coco(truth, predictions)) == pytest.approx(
+    assert astuple(coco_metrics(judge_coco(truth, predictions))) == pytest.approx(
         [figure if figure >= 0 else None for figure in expected["coco_stats"]], rel=0, abs=1e-9
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from compressor.export.open import open_network
 from compressor.export.write import Options, write
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
+from compressor.results.run import Agreement
 from compressor.yolov5.build import YOLOv5
 from tests.tiny import NAMES, tiny_data, tiny_model
 
@@ -165,6 +167,25 @@ def test_another_network_is_told(model: YOLOv5, images: torch.Tensor) -> None:
     broken = Network(NAMES, (8, 16, 32), lambda given: ours.predict(given) * torch.nan, CPU)
     with pytest.raises(ArtifactError, match="A503"):
         compare(ours, broken, images, None, "broken.onnx")
+
+
+def test_suppression_that_loses_or_makes_up_a_detection_is_told(model: YOLOv5, images: torch.Tensor) -> None:
+    ours = inference_network(model, CPU)
+    suppression = Suppression(0.01, 0.45, 5)
+
+    def suppressed(given: torch.Tensor) -> torch.Tensor:
+        (found,) = non_max_suppression(ours.predict(given), conf_thres=0.01, iou_thres=0.45, max_det=10_000)
+        best = [found[found[:, 5] == number][:5] for number in range(len(NAMES))]
+        return torch.nn.functional.pad(torch.cat(best), (1, 0))
+
+    def compared(change: Callable[[torch.Tensor], torch.Tensor]) -> Agreement | None:
+        graph = Network(NAMES, (8, 16, 32), lambda given: change(suppressed(given)), CPU, suppression=suppression)
+        return compare(ours, graph, images, suppression, "graph.onnx")
+
+    assert compared(lambda rows: rows) == Agreement(3, 0.0, 0.0)
+    for change in (lambda rows: rows[1:], lambda rows: torch.cat((rows, rows[:1] + 2)), lambda rows: rows[:0]):
+        with pytest.raises(ArtifactError, match="A503"):
+            compared(change)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.torchscript"])

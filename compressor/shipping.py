@@ -12,6 +12,7 @@ from torch import Tensor
 from compressor.artifact.load import LoadedModel, fetch_and_load
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import draw, find_calibration_images, load_images
+from compressor.data.dataset import SHAPES
 from compressor.errors import ArtifactError, Diagnostic
 from compressor.evaluation.judge import Judge
 from compressor.evaluation.network import Suppression
@@ -22,12 +23,10 @@ from compressor.output import publish, staged
 from compressor.progress import Progress
 from compressor.recipe.exports import Export, ExportFormat
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.results.files import Agreement
 from compressor.results.judgement import Evaluation
-from compressor.results.run import Exported
+from compressor.results.run import Agreement, Exported
 
 CHECK_IMAGES = 8  # on which an exported file is compared with the model
-EMBEDDED = "shapes.yaml"  # where there are no other images to compare on
 
 
 def check_runtimes(formats: Iterable[ExportFormat]) -> None:
@@ -37,8 +36,8 @@ def check_runtimes(formats: Iterable[ExportFormat]) -> None:
         InputError: U912 a package is not installed.
     """
     for form in formats:
-        for package, extra in NEEDED.get(form, ()):
-            needed(package, extra)
+        for package in NEEDED.get(form, ()):
+            needed(package)
 
 
 def export_file(
@@ -87,7 +86,7 @@ def export_run(
         exports: of the recipe.
         loaded: the artifact, read back.
         settings: how the recipe judges.
-        judge: None where nothing is judged.
+        judge: None where nothing is judged; the files are then compared on the embedded data set.
         folder: to write into.
         progress: told of every step.
 
@@ -101,21 +100,23 @@ def export_run(
         size = fit_image_size(export.image_size or settings.image_size, stride)
         place = folder / export.file_name
         with progress.step(f"export {export.file_name}"):
-            images = _read(files or find_calibration_images(EMBEDDED, "val"), size)
+            images = _read(files or find_calibration_images(SHAPES, "val"), size)
             agreement = write(loaded, export.format, _options(export, size), images, place)
-        evaluation = _judged(export, size, judge, place, progress) if judge and export.evaluate else None
-        weight = sum(file.stat().st_size for file in (place.iterdir() if place.is_dir() else [place]))
-        done.append(Exported(export.format, export.file_name, weight, agreement, evaluation))
+        evaluation = _judged_export(export, size, judge, place, progress) if judge and export.evaluate else None
+        done.append(Exported(export.format, export.file_name, bytes_of(place), agreement, evaluation))
     return tuple(done)
 
 
+def bytes_of(place: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in (place.iterdir() if place.is_dir() else [place]))
+
+
 def _options(export: Export, image_size: int) -> Options:
-    nms = export.nms
-    suppression = Suppression(nms.conf_thres, nms.iou_thres, nms.max_det) if nms else None
-    return Options(image_size, bool(export.dynamic_size), suppression)
+    return Options(image_size, bool(export.dynamic_size), Suppression(**dict(export.nms)) if export.nms else None)
 
 
-def _judged(export: Export, image_size: int, judge: Judge, place: Path, progress: Progress) -> Evaluation:
+def _judged_export(export: Export, image_size: int, judge: Judge, place: Path, progress: Progress) -> Evaluation:
     """As the recipe judges; a graph that has a size or thresholds of its own at these."""
     own: dict[str, float] = {}
     if export.nms:
