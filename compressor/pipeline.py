@@ -15,12 +15,14 @@ from torch import Tensor
 
 from compressor.artifact.load import LoadedModel, fetch_and_load, load_model, stored_tensors
 from compressor.artifact.save import Dtype, Form, Provenance, encode_model, gzip_size, measure
+from compressor.baselines import Baselines, baseline_key
 from compressor.budget import Seeker
 from compressor.data.batches import fit_image_size
 from compressor.data.dataset import load_dataset, read_split
 from compressor.environment import describe_environment
 from compressor.errors import ArtifactError, Diagnostic, RecipeError
-from compressor.evaluation.coco import write_predictions
+from compressor.evaluation.coco import Predictions, write_predictions
+from compressor.evaluation.examples import examples_png
 from compressor.evaluation.judge import Judge, check_classes, make_judge
 from compressor.evaluation.network import inference_network
 from compressor.evaluation.predict import select_device
@@ -33,23 +35,23 @@ from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile
 from compressor.recipe.modifiers import Budget, Prune
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.report.render import render_report
-from compressor.results.document import to_json
+from compressor.report.pictures import EXAMPLES
+from compressor.report.reference import load_reference, published_reference
+from compressor.report.render import read_template
 from compressor.results.files import FileDigest, Inspection, Sizes, StoredLayer
+from compressor.results.gates import verdicts
 from compressor.results.judgement import Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Exported, RunRecord, Search
+from compressor.results.run import Exported, Reference, RunRecord, Search
 from compressor.run_folder import (
     MODEL,
     PREDICTIONS_AFTER,
     PREDICTIONS_BEFORE,
-    RECORD,
-    REPORT,
     check_output,
-    digests,
     sha256,
     written_aside,
 )
+from compressor.run_report import write_report
 from compressor.shipping import check_runtimes, export_run
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.describe import sparsity, summarise
@@ -64,6 +66,8 @@ class Options:
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         evaluate: judge the model; False compresses and saves only.
         force: replace an existing run folder.
+        template: of the report, instead of the recipe's.
+        baselines: where judgements of models before the modifiers are kept and found again; None judges anew.
         command: the command line, for the record.
     """
 
@@ -71,6 +75,8 @@ class Options:
     device: str = "auto"
     evaluate: bool = True
     force: bool = False
+    template: Path | None = None
+    baselines: Path | None = None
     command: str = ""
 
 
@@ -86,6 +92,13 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     recipe = recipe_file.recipe
     check_output(options.output, force=options.force)
     check_runtimes(export.format for export in recipe.exports)
+    template, reference_file = (_named_file(recipe_file, key) for key in ("template", "reference"))
+    template = options.template or template
+    template_text = read_template(template) if template else None
+    if reference_file:
+        load_reference(reference_file, None)
+    if recipe.report.fail_if and not options.evaluate:
+        raise _gates_need_figures(recipe_file)
     device = select_device(options.device)
     job = open_job(recipe_file, progress)
     budget = _budget(job, judged=options.evaluate)
@@ -96,9 +109,11 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     images.check()
 
     with written_aside(options.output, force=options.force) as staging:
-        baseline = None
+        baseline, found_before = None, None
+        again: list[str] = []
         if judge and recipe.evaluation.baseline:
-            baseline = _judged(judge, job.model, staging / PREDICTIONS_BEFORE, progress, "evaluate before")
+            baseline, found_before, again = _baseline(judge, job.model, options.baselines, progress)
+            write_predictions(found_before, judge.ground_truth.category_ids, staging / PREDICTIONS_BEFORE)
         search = None
         if budget is not None:
             job, search = _settle(job, budget, judge, baseline, images, device, progress)
@@ -107,11 +122,16 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             stored, warnings = storage(job, changes)
             saved, sizes = _save(job, stored, weights.sha256, staging)
             model = saved.model
-        compressed = None
+        compressed, reference = None, None
         if judge:
-            compressed = _judged(judge, model, staging / PREDICTIONS_AFTER, progress, "evaluate after")
+            compressed, found_after = judge.evaluate(model, progress, "evaluate after", resampled=True)
+            write_predictions(found_after, judge.ground_truth.category_ids, staging / PREDICTIONS_AFTER)
+            reference = _reference(reference_file, summary_before, compressed)
+            if found_before and recipe.report.examples:
+                _show_examples(judge, found_before, found_after, recipe.report.examples, model.names, staging)
         exports = export_run(recipe.exports, saved, recipe.evaluation, judge, staging, progress)
         layers = convolutions(model)
+        size = sizes.artifact.size_bytes / sizes.dense.size_bytes
         record = RunRecord(
             name=recipe_file.name,
             command=options.command,
@@ -130,11 +150,12 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             environment=describe_environment(device),
             search=search,
             exports=exports,
-            warnings=(*warnings, *_uncompared(exports), *(judge.split.skipped if judge else ())),
-            files=digests(staging),
+            gates=verdicts(recipe.report.fail_if, baseline, compressed, size),
+            reference=reference,
+            warnings=(*warnings, *again, *_uncompared(exports), *(judge.split.skipped if judge else ())),
         )
-        (staging / REPORT).write_text(render_report(record), encoding="utf-8")
-        (staging / RECORD).write_text(to_json(record), encoding="utf-8")
+        with progress.step("report"):
+            record = write_report(record, staging, template_text)
     return record
 
 
@@ -287,10 +308,46 @@ def _judge(data: str, settings: Settings, names: tuple[str, ...], device: torch.
     return make_judge(split, settings, device)
 
 
-def _judged(judge: Judge, model: YOLOv5, predictions_file: Path, progress: Progress, title: str) -> Evaluation:
-    evaluation, predictions = judge.evaluate(model, progress, title, resampled=True)
-    write_predictions(predictions, judge.ground_truth.category_ids, predictions_file)
-    return evaluation
+def _baseline(
+    judge: Judge, model: YOLOv5, kept: Path | None, progress: Progress
+) -> tuple[Evaluation, Predictions, list[str]]:
+    """The judgement of the model before the modifiers, or the one that was kept of just this; and what to warn of."""
+    if kept is None:
+        return *judge.evaluate(model, progress, "evaluate before", resampled=True), []
+    baselines, key = Baselines(kept), baseline_key(model, judge)
+    found = baselines.find(key, judge)
+    if found is not None:
+        return *found, ["the model before was judged in an earlier run of the sweep, and its times are of that run"]
+    found = judge.evaluate(model, progress, "evaluate before", resampled=True)
+    baselines.keep(key, *found)
+    return *found, []
+
+
+def _show_examples(
+    judge: Judge, before: Predictions, after: Predictions, count: int, names: tuple[str, ...], folder: Path
+) -> None:
+    page = examples_png(judge.split.samples, judge.ground_truth.image_ids, before, after, count, names)
+    if page is not None:
+        (folder / EXAMPLES).write_bytes(page)
+
+
+def _reference(file: Path | None, model: ModelSummary, judged: Evaluation) -> Reference | None:
+    return load_reference(file, judged.data) if file else published_reference(model, judged.data)
+
+
+def _named_file(recipe_file: RecipeFile, key: str) -> Path | None:
+    """A file that the report section names, from the folder of the file in which it stands."""
+    named: str | None = getattr(recipe_file.recipe.report, key)
+    if named is None:
+        return None
+    written = Path(recipe_file.place("report", key).path)
+    return (written if written.is_file() else recipe_file.path).parent / named
+
+
+def _gates_need_figures(recipe_file: RecipeFile) -> RecipeError:
+    message = "gates need figures, and nothing is judged with --no-evaluate"
+    help_text = "judge the model, or take the gates out: --set report.fail_if=[]"
+    return RecipeError(recipe_file.place("report", "fail_if").diagnostic("R121", message, help_text))
 
 
 def _save(job: Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[LoadedModel, Sizes]:

@@ -18,6 +18,9 @@ class Progress(Protocol):
     def bar(self, title: str, unit: str) -> AbstractContextManager[Update]:
         """A step of countable units, with rate and time left."""
 
+    def section(self, title: str) -> None:
+        """What the steps that follow belong to."""
+
     def note(self, text: str) -> None:
         """One line worth knowing."""
 
@@ -34,6 +37,9 @@ class Silent:
     def bar(self, title: str, unit: str) -> Iterator[Update]:
         """Say nothing."""
         yield lambda _done, _total: None
+
+    def section(self, title: str) -> None:
+        """Say nothing."""
 
     def note(self, text: str) -> None:
         """Say nothing."""

@@ -13,6 +13,8 @@ from compressor.results.files import FileDigest
 from compressor.results.run import load_run
 
 REPORT, RECORD, MODEL = "report.md", "run.json", "model.safetensors"
+TEMPLATE = "report.md.j2"  # where a recipe names one
+PAGE = "report.html"  # made afterwards by `compressor report`
 PREDICTIONS_BEFORE, PREDICTIONS_AFTER = "predictions_before.json", "predictions_after.json"
 
 
@@ -32,7 +34,7 @@ def _is_run(path: Path) -> bool:
         recorded = {file.path for file in load_run(path / RECORD).files}
     except InputError:
         return False
-    return names_in(path) <= {REPORT, RECORD, *recorded}
+    return names_in(path) <= {REPORT, RECORD, PAGE, *recorded}
 
 
 def names_in(folder: Path) -> set[str]:

@@ -15,10 +15,10 @@ from compressor.plan.layers import convolutions
 from compressor.progress import Progress
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.report.render import render_report
 from compressor.results.judgement import Evaluation
 from compressor.results.run import RunRecord, load_run
-from compressor.run_folder import MODEL, PREDICTIONS_AFTER, PREDICTIONS_BEFORE, RECORD, REPORT, names_in, sha256
+from compressor.run_folder import MODEL, PAGE, PREDICTIONS_AFTER, PREDICTIONS_BEFORE, RECORD, REPORT, names_in, sha256
+from compressor.run_report import rendered
 
 TOLERANCE = 5e-4  # two machines round otherwise, which moves a detection or two
 
@@ -103,8 +103,8 @@ def _no_artifact(file: Path) -> CheckpointError:
 def _run(folder: Path, record: RunRecord, again: Evaluating | None, progress: Progress) -> Iterator[Check]:
     with progress.step("digests"):
         yield Check("every file has its recorded digest", tuple(_wrong_files(folder, record)))
-    rendered = render_report(record)
-    same = (folder / REPORT).is_file() and (folder / REPORT).read_text(encoding="utf-8") == rendered
+    report = folder / REPORT
+    same = report.is_file() and report.read_text(encoding="utf-8") == rendered(record, folder)
     yield Check("the report is the one that run.json gives", () if same else (f"{REPORT} is missing or was changed",))
     loaded = None
     for check, found in _artifact(folder / MODEL, progress):
@@ -139,7 +139,9 @@ def _wrong_files(folder: Path, record: RunRecord) -> Iterator[str]:
     needed = {MODEL, *(name for evaluation, name in judged if evaluation is not None)}
     yield from (f"{name} is not recorded" for name in sorted(needed - recorded))
     present = names_in(folder)
-    yield from (f"{name} does not belong to the run" for name in sorted(present - recorded - needed - {REPORT, RECORD}))
+    yield from (
+        f"{name} does not belong to the run" for name in sorted(present - recorded - needed - {REPORT, RECORD, PAGE})
+    )
     for file in record.files:
         path = folder / file.path
         if _leads_out(file.path) or not path.is_file():

@@ -22,6 +22,7 @@ import click
 
 from compressor.cli.main import cli
 from compressor.recipe.exports import FORMATS
+from compressor.recipe.gates import GATE
 from compressor.recipe.json_schema import recipe_schema
 from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import AP_IMAGES, METHODS, SCORES
@@ -48,6 +49,7 @@ _TEXTS = {
     N_OF_M: '`"N:M"` with N below M',
     KERNEL: "height x width, such as `3x3`",
     f"^{SIZE}$": "a size such as `2.5MB` or `60%`",
+    GATE: "gates such as `AP < -2.5`, `kept.AP50 < 95`, `after.AP < 45`, `worst_class < -10` or `size > 60`",
 }  # what the patterns of the schema look like
 _LATE = {
     "images": AP_IMAGES,

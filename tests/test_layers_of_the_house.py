@@ -22,9 +22,10 @@ ORDER = (
         "export",
         "shipping",
         "run_folder",
+        "run_report",
         "forecast",
     ),
-    *("starter", "job", "budget", "sensitivity", "pipeline", "verification", "cli", "__main__"),
+    *("starter", "job", "budget", "sensitivity", "baselines", "pipeline", "sweep", "verification", "cli", "__main__"),
 )
 
 

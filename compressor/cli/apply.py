@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
+from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
+from compressor.cli.gates import print_verdicts
 from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options
 from compressor.recipe.load import RecipeFile
@@ -23,23 +25,41 @@ from compressor.run_folder import RECORD, REPORT
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder; reports/RECIPE when not given.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 @click.option("--no-evaluate", is_flag=True, help="Compress and save only; data is needed for repairs alone.")
+@click.option(
+    "--template",
+    type=click.Path(path_type=Path),
+    shell_complete=complete_file,
+    help="Jinja2 template of the report, instead of the recipe's.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing run folder.")
 def apply(
-    *, recipe_file: RecipeFile, output: Path | None, device: str, no_evaluate: bool, force: bool, console: Console
+    *,
+    recipe_file: RecipeFile,
+    output: Path | None,
+    device: str,
+    no_evaluate: bool,
+    template: Path | None,
+    force: bool,
+    console: Console,
 ) -> None:
-    """Run a recipe: judge the model, compress it, judge it again, save it and write a report.
+    """Run a recipe: judge the model, compress it, judge it again, save it and write a report. Exits 1 where a gate of
+    the recipe's `report.fail_if` fails; everything is written then too.
 
     \b
     Example:
       compressor apply recipes/yolov5s_global30.yaml --data coco128.yaml
-    """
+    """  # noqa: D205  # click shows the first sentence whole
     from compressor.pipeline import Options, run
 
     unwind()
     folder = output or Path("reports") / recipe_file.name
     command = shlex.join(["compressor", *sys.argv[1:]])
-    options = Options(folder, device, evaluate=not no_evaluate, force=force, command=command)
-    _print(run(recipe_file, options, console), folder, console)
+    options = Options(folder, device, evaluate=not no_evaluate, force=force, template=template, command=command)
+    record = run(recipe_file, options, console)
+    _print(record, folder, console)
+    print_verdicts(record.gates, "", console)
+    if any(verdict.failed for verdict in record.gates):
+        sys.exit(1)
 
 
 def _print(record: RunRecord, folder: Path, console: Console) -> None:

@@ -58,6 +58,15 @@ class Console:
         if self.verbose and not self.quiet:
             self._log(f"  {text}")
 
+    def section(self, title: str) -> None:
+        """Print a line to stderr that names what follows."""
+        if not self.quiet:
+            self._log(click.style(title, bold=True))
+
+    def warn(self, text: str) -> None:
+        """Print a line to stderr, whatever was asked for."""
+        click.echo(click.style(text, fg="red"), err=True, color=self._colored(sys.stderr))
+
     def error(self, error: CompressorError) -> None:
         """Print every fault to stderr, the code in red."""
         for diagnostic in error.diagnostics:

@@ -1,40 +1,94 @@
-"""`compressor diff`: what differs between two runs."""
+"""`compressor diff`: what differs between runs."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import sys
+from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
-from compressor.report.compare import compare_runs, comparison_tables
-from compressor.results.run import load_run
+from compressor.cli.gates import check_gates, print_verdicts
+from compressor.report.compare import Comparison, Part, compare, comparison_tables
+from compressor.report.sides import Side, load_side
+from compressor.results.gates import Verdict, verdicts
+
+DIFF_SCHEMA = "compressor/diff/2"
 
 
-@click.command(short_help="Compare two runs: recipe, metrics, layers, sizes.")
+@click.command(short_help="Compare runs: recipe, metrics, layers, sizes, speed.")
 @console_options
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
-@click.option("--md", "as_markdown", is_flag=True, help="Markdown tables.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document in full precision.")
-def diff(*, a: Path, b: Path, as_markdown: bool, as_json: bool, console: Console) -> None:
-    """Compare two runs: recipe, metrics, layers and sizes. Prints nothing when they are equal.
+@click.argument("a", type=click.Path(path_type=Path), shell_complete=complete_file)
+@click.argument("b", type=click.Path(path_type=Path), nargs=-1, required=True, shell_complete=complete_file)
+@click.option("--only", multiple=True, type=click.Choice(get_args(Part)), help="Only this part; may be repeated.")
+@click.option("--fail-if", "gates", multiple=True, metavar="GATE", help="Exit 1 where it holds, as in 'AP < -0.5'.")
+@click.option("--md", "form", flag_value="md", help="Markdown tables.")
+@click.option("--html", "form", flag_value="html", help="One page of HTML.")
+@click.option("--json", "form", flag_value="json", help="One JSON document in full precision.")
+def diff(
+    *, a: Path, b: tuple[Path, ...], only: tuple[Part, ...], gates: tuple[str, ...], form: str | None, console: Console
+) -> None:
+    """Compare runs with the first of them: recipe, metrics, classes, sizes, layers, speed and machine. Prints nothing
+    when they are equal; speed and machine, which differ in every run, do not count.
 
-    A and B are run folders or run.json files.
+    A and B are run folders, run.json files or artifacts. A gate is a metric's change in points from A to B, as in
+    'AP < -0.5'; `kept.AP < 95` in per cent of A; `after.AP < 45` of B alone; `worst_class < -10`; or `size > 60` of
+    B's artifact in per cent of A's.
 
     \b
     Example:
-      compressor diff reports/yolov5n_uniform30 reports/yolov5n_global30
-    """
-    run_a, run_b = load_run(a), load_run(b)
-    comparison = compare_runs(run_a, run_b)
-    names = (run_a.name, run_b.name) if run_a.name != run_b.name else (a.as_posix(), b.as_posix())
-    if as_json:
-        document = {"schema": "compressor/diff/1", "a": names[0], "b": names[1], "equal": comparison.equal}
-        console.result(json.dumps({**document, **asdict(comparison)}, indent=2))
+      compressor diff reports/yolov5n_uniform30 reports/yolov5n_global30 --fail-if "AP < -0.5"
+    """  # noqa: D205  # click shows the first sentence whole
+    check_gates(gates, "--fail-if")
+    sides = _named([load_side(place) for place in (a, *b)], [a, *b])
+    comparison = compare(sides, only)
+    decided = [verdicts(gates, sides[0].after, side.after, _size(sides[0], side)) for side in sides[1:]]
+    _print(comparison, [(side.name, each) for side, each in zip(sides[1:], decided, strict=True)], form, console)
+    if any(verdict.failed for each in decided for verdict in each):
+        sys.exit(1)
+
+
+def _named(sides: list[Side], places: list[Path]) -> list[Side]:
+    """The sides with names that tell them apart: their own, else their places."""
+    counts = Counter(side.name for side in sides)
+    return [
+        side if counts[side.name] == 1 else replace(side, name=place.as_posix())
+        for side, place in zip(sides, places, strict=True)
+    ]
+
+
+def _size(a: Side, b: Side) -> float | None:
+    ours, theirs = (side.sizes.get("artifact") for side in (a, b))
+    return theirs / ours if ours and theirs else None
+
+
+def _print(
+    comparison: Comparison, decided: list[tuple[str, tuple[Verdict, ...]]], form: str | None, console: Console
+) -> None:
+    if form == "json":
+        head = {"schema": DIFF_SCHEMA, "equal": comparison.equal}
+        gates = [{"name": name, **asdict(verdict)} for name, each in decided for verdict in each]
+        parts = {part: [asdict(each) for each in found] for part, found in comparison.parts.items()}
+        console.result(json.dumps({**head, "names": comparison.names, **parts, "gates": gates}, indent=2))
         return
-    for number, (title, table) in enumerate(comparison_tables(comparison, *names)):
-        console.heading(("\n" if number else "") + (f"## {title}\n" if as_markdown else title))
-        console.result(table.markdown() if as_markdown else table.text())
+    if not comparison.equal:
+        tables = comparison_tables(comparison)
+        markdown = "\n\n".join(f"## {title}\n\n{table.markdown()}" for title, table in tables)
+        if form == "html":
+            from compressor.report.html import page  # 60 ms that nothing else needs
+
+            title = f"{comparison.names[0]} and {', '.join(comparison.names[1:])}"
+            console.result(page(f"# {title}\n\n{markdown}\n", title, None))
+        elif form == "md":
+            console.result(markdown)
+        else:
+            for number, (title, table) in enumerate(tables):
+                console.heading(("\n" if number else "") + title)
+                console.result(table.text())
+    for name, each in decided:
+        print_verdicts(each, name if len(decided) > 1 else "", console)

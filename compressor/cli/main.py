@@ -9,6 +9,7 @@ import click
 from compressor import __version__
 from compressor.cli.apply import apply
 from compressor.cli.check import check
+from compressor.cli.compare import compare
 from compressor.cli.completion import completion
 from compressor.cli.diff import diff
 from compressor.cli.evaluate import evaluate
@@ -18,8 +19,10 @@ from compressor.cli.init import init
 from compressor.cli.inspect import inspect
 from compressor.cli.interrupts import INTERRUPTED, MESSAGE
 from compressor.cli.plan import plan
+from compressor.cli.report import report
 from compressor.cli.schema import schema
 from compressor.cli.sensitivity import sensitivity
+from compressor.cli.sweep import sweep
 from compressor.cli.verify import verify
 from compressor.errors import did_you_mean
 
@@ -48,8 +51,8 @@ def cli() -> None:
     """
 
 
-_WORK = (init, check, plan, apply, evaluate, sensitivity, export)
-_QUESTIONS = (inspect, verify, diff, explain, schema, completion)
+_WORK = (init, check, plan, apply, sweep, evaluate, sensitivity, export)
+_QUESTIONS = (inspect, verify, report, diff, compare, explain, schema, completion)
 for _command in (*_WORK, *_QUESTIONS):
     cli.add_command(_command)
 

@@ -18,7 +18,7 @@ from compressor.output import check_place, staged
 from compressor.recipe.commented import YOUR_DATA, comment, commented, printable
 from compressor.recipe.schema import Recipe
 from compressor.recipe.write import check_recipe_place, write_recipe
-from compressor.report.plots import is_sensitivity_plot, measured, sensitivity_png
+from compressor.report.sensitivity_plot import is_sensitivity_plot, measured, sensitivity_png
 from compressor.report.tables import Table, fraction
 from compressor.sensitivity_table import SENSITIVITY_SCHEMA, SensitivityTable, table_text
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from compressor.recipe.exports import Export
+from compressor.recipe.gates import GateText, parse_gate
 from compressor.recipe.modifiers import Modifier, Prune
 from compressor.recipe.part import Fraction, Name, Part
 
@@ -53,6 +54,28 @@ class Artifact(Part):
     )
 
 
+class Report(Part):
+    """What the report holds, and what must not come of the run."""
+
+    template: Name = Field(
+        None,
+        min_length=1,
+        description="a Jinja2 template in the place of the shipped one, named from the recipe's folder",
+    )
+    examples: int = Field(
+        4, ge=0, le=24, description="images shown with boxes before and after, those in which the two differ most"
+    )
+    reference: Name = Field(
+        None,
+        min_length=1,
+        description="a smaller model to compare with: what `compressor evaluate --json` printed on the same data, "
+        "named from the recipe's folder",
+    )
+    fail_if: Annotated[tuple[GateText, ...], Field(strict=False)] = Field(
+        (), description="gates, such as `AP < -2.5` in points: the run writes everything and exits 1 where one holds"
+    )
+
+
 class Recipe(Part):
     """What to compress, how, how far, and how to judge the result."""
 
@@ -69,6 +92,8 @@ class Recipe(Part):
         (), description="other formats to ship the model in"
     )
 
+    report: Report = Report()
+
     @field_validator("modifiers")
     @classmethod
     def _one_budget(cls, modifiers: tuple[Modifier, ...]) -> tuple[Modifier, ...]:
@@ -84,6 +109,23 @@ class Recipe(Part):
             ]
             raise ValidationError.from_exception_data("modifiers", details)
         return modifiers
+
+    @field_validator("report")
+    @classmethod
+    def _gates_have_figures(cls, report: Report, info: ValidationInfo) -> Report:
+        evaluation = info.data.get("evaluation")
+        if evaluation is None or evaluation.baseline:
+            return report
+        details = {"help": "take baseline: false out, or use gates such as after.AP < 45"}
+        fault = PydanticCustomError("R114", "needs the model before, which baseline: false leaves out", details)
+        faults = [
+            InitErrorDetails(type=fault, loc=("fail_if", index), input=None)
+            for index, text in enumerate(report.fail_if)
+            if parse_gate(text).compares
+        ]
+        if faults:
+            raise ValidationError.from_exception_data("report", faults)
+        return report
 
     @field_validator("exports")
     @classmethod

@@ -2,50 +2,125 @@
 
 from __future__ import annotations
 
-import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from importlib import resources
+from pathlib import Path
+from typing import Any
 
+import yaml
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
+from jinja2.sandbox import SandboxedEnvironment
+
+from compressor.errors import Diagnostic, InputError
 from compressor.report import tables
+from compressor.report.intervals import slowdown
 from compressor.results.judgement import Evaluation
 from compressor.results.run import RunRecord
 
+SHIPPED = resources.files("compressor.report").joinpath("templates", "report.md.j2")
+_NOTICED = 0.02  # a smaller difference of times is within what machines do by themselves
+FEW = 5  # classes that are shown of those that lost most, and of those that lost least
 
-def render_report(run: RunRecord) -> str:
-    """The Markdown report of a run."""
-    environment = Environment(
-        loader=PackageLoader("compressor.report"),
+
+def parsed(template: str, place: str) -> Template:
+    """A template ready to render, in Jinja2's sandbox: it may come from a stranger.
+
+    Args:
+        template: its text.
+        place: where it is from, for messages.
+
+    Raises:
+        InputError: U915 it is no Jinja2 template.
+    """
+    environment = SandboxedEnvironment(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML; cells are escaped where tables are made
     )
+    try:
+        return environment.from_string(template)
+    except TemplateSyntaxError as fault:
+        raise _not_rendered(f"line {fault.lineno}: {fault.message}", place) from fault
+
+
+def read_template(file: Path) -> str:
+    """The text of a user's template.
+
+    Raises:
+        InputError: U901 it cannot be read; U915 it is no Jinja2 template.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as fault:
+        message = f"the template cannot be read: {getattr(fault, 'strerror', None) or fault}"
+        raise InputError(Diagnostic("U901", message, str(file), help="name a Jinja2 template")) from fault
+    parsed(text, str(file))
+    return text
+
+
+def render_report(run: RunRecord, template: str | None = None, place: str = "") -> str:
+    """The Markdown report of a run.
+
+    Args:
+        run: everything it tells.
+        template: the text of another template than the shipped one; docs/report.md says what it may use.
+        place: where that is from, for messages.
+
+    Raises:
+        InputError: U915 the template asks for what there is not.
+    """
+    compiled = parsed(SHIPPED.read_text(encoding="utf-8") if template is None else template, place)
+    try:
+        return compiled.render(context(run))
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as fault:
+        raise _not_rendered(str(fault), place) from fault
+
+
+def _not_rendered(why: str, place: str) -> InputError:
+    help_text = "docs/report.md says what a template may use"
+    return InputError(Diagnostic("U915", f"the template cannot be rendered: {why}", place or None, help=help_text))
+
+
+def context(run: RunRecord) -> dict[str, Any]:
+    """What a template may use."""
+    return {
+        "run": run,
+        "tables": {name: table.markdown() for name, table in _tables(run).items()},
+        "pictures": [file.path for file in run.files if file.path.endswith(".png")],
+        "summary": summary(run),
+        "verdicts": [("FAILED" if each.failed else "passed", tables.verdict_text(each)) for each in run.gates],
+        "size_of_object_sentence": size_of_object_sentence(run),
+        "size_sentence": size_sentence(run),
+        "speed_sentence": speed_sentence(run.baseline, run.compressed),
+        "export_sentences": export_sentences(run),
+        "recipe_yaml": yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True).rstrip(),
+    }
+
+
+def _tables(run: RunRecord) -> dict[str, tables.Table]:
     dtype = run.recipe["artifact"]["dtype"]
-    rendered = {
+    made = {
         "model": tables.model_table(run.model, run.compressed_model),
         "sparsity": tables.sparsity_table(run.sparsity),
         "layers": tables.layer_table(run.layers),
         "sizes": tables.size_table(run.sizes, dtype),
     }
     if run.exports:
-        rendered["exports"] = tables.exports_table(run.exports, run.compressed)
+        made["exports"] = tables.exports_table(run.exports, run.compressed)
     if run.search:
-        rendered["search"] = tables.search_table(run.search)
+        made["search"] = tables.search_table(run.search)
     if run.compressed:
         before, after = run.baseline, run.compressed
-        rendered["coco"] = tables.coco_table(before, after)
-        rendered["detection"] = tables.detection_table(before, after)
-        rendered["classes"] = tables.class_table(before, after)
-        rendered["speed"] = tables.speed_table(before, after)
-    return environment.get_template("report.md.j2").render(
-        run=run,
-        tables={name: table.markdown() for name, table in rendered.items()},
-        summary=summary(run),
-        size_sentence=size_sentence(run),
-        speed_sentence=speed_sentence(run.baseline, run.compressed),
-        export_sentences=export_sentences(run),
-        recipe_yaml=yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True).rstrip(),
-    )
+        made["coco"] = tables.coco_table(before, after)
+        made["detection"] = tables.detection_table(before, after)
+        made["classes"] = tables.class_table(before, after)
+        made["speed"] = tables.speed_table(before, after)
+        if before and len(after.metrics.classes) > 2 * FEW:
+            made["extremes"] = tables.extreme_class_table(before, after, FEW)
+        if run.reference:
+            made["reference"] = tables.reference_table(run.reference, before, after)
+    return made
 
 
 def summary(run: RunRecord) -> str:
@@ -74,15 +149,41 @@ def size_sentence(run: RunRecord) -> str:
     return f"{by_dtype}; {by_sparsity}."
 
 
+def size_of_object_sentence(run: RunRecord) -> str:
+    """Which objects are found less well: AP by their size."""
+    if run.baseline is None or run.compressed is None:
+        return ""
+    old, new = run.baseline.metrics.coco, run.compressed.metrics.coco
+    told = []
+    for name, size in (("APs", "small"), ("APm", "medium"), ("APl", "large")):
+        before, after = getattr(old, name), getattr(new, name)
+        if before is not None and after is not None:
+            told.append(f"{tables.signed(after - before)} on {size} ones")
+    return f"By the size of the objects AP changes by {', '.join(told)}." if told else ""
+
+
 def speed_sentence(before: Evaluation | None, after: Evaluation | None) -> str:
     """What may be concluded from the times of one run each."""
     if before is None or after is None:
         return "There is nothing to compare these times with: the model was not judged before."
-    ratio = after.speed.inference_ms / before.speed.inference_ms
-    return (
-        f"Inference took {ratio:.2f} times as long after as before, in one run each, which cannot tell a speed-up from "
-        "the machine's noise. Zeros alone do not make dense kernels faster."
+    found = slowdown(before.speed, after.speed)
+    if found is None:
+        ratio = after.speed.inference_ms / before.speed.inference_ms
+        return (
+            f"Inference took {ratio:.2f} times as long after as before, in one run each, which cannot tell a speed-up "
+            "from the machine's noise. Zeros alone do not make dense kernels faster."
+        )
+    ratio, interval = found
+    batches = len(after.speed.batches_ms) - 1
+    measured = (
+        f"batch by batch inference took {ratio:.2f} times as long after as before "
+        f"(95 % interval {interval.low:.2f} to {interval.high:.2f}, {batches} batches)"
     )
+    if interval.high < 1 - _NOTICED:
+        return f"Measurably faster: {measured}. The two were judged one after the other on the same machine."
+    if interval.low > 1 + _NOTICED:
+        return f"No speed-up, slower rather: {measured}. The two were judged one after the other on the same machine."
+    return f"No measurable speed-up: {measured}. Zeros alone do not make dense kernels faster."
 
 
 def export_sentences(run: RunRecord) -> list[str]:

@@ -36,6 +36,7 @@ class Side:
         after: of the model after them.
         layers: zeros of every convolution.
         sizes: bytes, by what they are of.
+        exports: judgements of other formats, by file name.
         environment: where it was made.
         artifact: the file to read masks from; None where there is none.
     """
@@ -47,6 +48,7 @@ class Side:
     after: Evaluation | None
     layers: tuple[LayerSparsity, ...]
     sizes: dict[str, int]
+    exports: dict[str, Evaluation] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     artifact: Path | None = None
 
@@ -68,6 +70,7 @@ def side_of(run: RunRecord, artifact: Path | None) -> Side:
     judged = run.compressed or run.baseline
     sizes = {name.replace("_", " "): size["size_bytes"] for name, size in asdict(run.sizes).items()}
     environment = asdict(run.environment)
+    packages = environment.pop("packages")
     return Side(
         name=run.name,
         recipe=run.recipe,
@@ -76,7 +79,8 @@ def side_of(run: RunRecord, artifact: Path | None) -> Side:
         after=run.compressed,
         layers=run.layers,
         sizes=sizes | {export.path: export.size_bytes for export in run.exports},
-        environment={**environment, **environment.pop("packages")},
+        exports={export.path: export.evaluation for export in run.exports if export.evaluation},
+        environment={**environment, **packages},
         artifact=artifact,
     )
 

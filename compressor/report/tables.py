@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
 from compressor.outlook import Plan, StageTime
+from compressor.recipe.gates import parse_gate
+from compressor.report.intervals import Interval, paired, quantile
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
-from compressor.results.judgement import CocoMetrics, DetectionMetrics, Evaluation
+from compressor.results.gates import Verdict
+from compressor.results.judgement import CocoMetrics, DetectionMetrics, Evaluation, Speed
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Agreement, Exported, Search
+from compressor.results.run import Agreement, Exported, Reference, Search
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,19 @@ DETECTION_ROWS = (("P", "P"), ("R", "R"), ("mAP50", "mAP50"), ("mAP50_95", "mAP5
 
 
 def coco_table(before: Evaluation | None, after: Evaluation) -> Table:
-    """The 12 COCO rows before, after, change and share kept."""
+    """The 12 COCO rows before, after, change, share kept, and an interval of the change where it is known."""
     old, new = before.metrics.coco if before else None, after.metrics.coco
+    intervals = {name: paired(before, after, name) for name in ("AP", "AP50")}
+    known = any(intervals.values())
     rows = tuple(
-        (name, kind, iou, area, dets, *before_and_after(_value(old, name), _value(new, name)))
+        (
+            *(name, kind, iou, area, dets, *before_and_after(_value(old, name), _value(new, name))),
+            *((interval_text(intervals.get(name)),) if known else ()),
+        )
         for name, kind, iou, area, dets in COCO_ROWS
     )
     headers = ("", "metric", "IoU", "area", "max dets", "before", "after", "change", "kept")
-    return Table(headers, rows, text_columns=4)
+    return Table((*headers, "95 % interval") if known else headers, rows, text_columns=4)
 
 
 def detection_table(before: Evaluation | None, after: Evaluation) -> Table:
@@ -111,14 +119,37 @@ def class_table(before: Evaluation | None, after: Evaluation) -> Table:
     return Table(("class", "images", "objects", "before", "after", "change", "kept"), rows)
 
 
+def extreme_class_table(before: Evaluation, after: Evaluation, count: int) -> Table:
+    """The classes that lost most and those that lost least or gained, `count` of each."""
+    table = class_table(before, after)
+    gap = tuple("..." for _ in table.headers)
+    return replace(table, rows=(*table.rows[:count], gap, *table.rows[-count:]))
+
+
+def reference_table(reference: Reference, before: Evaluation | None, after: Evaluation) -> Table:
+    """AP and AP50 of a smaller model beside those of the model before and after."""
+    rows = [(f"{reference.name} ({reference.source})", reference.metrics)]
+    told = (("before", before), ("after", after))
+    rows = [*((name, each.metrics.coco) for name, each in told if each), *rows]
+    cells = tuple((name, fraction(metrics.AP), fraction(metrics.AP50)) for name, metrics in rows)
+    return Table(("model", "AP", "AP50"), cells)
+
+
 def speed_table(before: Evaluation | None, after: Evaluation) -> Table:
-    """Milliseconds per image."""
+    """Milliseconds per image: means, and of inference the middle half of the batches."""
     steps = (("preprocess", "preprocess_ms"), ("inference", "inference_ms"), ("NMS", "nms_ms"))
-    rows = tuple(
-        (label, milliseconds(getattr(before.speed, key) if before else None), milliseconds(getattr(after.speed, key)))
-        for label, key in steps
-    )
-    return Table(("ms per image", "before", "after"), rows)
+    speeds = [before.speed if before else None, after.speed]
+    rows = [(label, *(milliseconds(getattr(each, key) if each else None) for each in speeds)) for label, key in steps]
+    if any(each and each.batches_ms for each in speeds):
+        rows.insert(2, ("inference, middle half of the batches", *(_middle_half(each) for each in speeds)))
+    return Table(("ms per image", "before", "after"), tuple(rows))
+
+
+def _middle_half(speed: Speed | None) -> str:
+    if speed is None or not speed.batches_ms:
+        return "-"
+    ordered = sorted(speed.batches_ms)
+    return f"{quantile(ordered, 0.25):.1f} to {quantile(ordered, 0.75):.1f}"
 
 
 def model_table(before: ModelSummary, after: ModelSummary) -> Table:
@@ -195,6 +226,24 @@ def stored_size_table(sizes: Sizes, dtype: str) -> Table:
     dense = sizes.dense
     entries = (("dense, float32", sizes.dense_float32), (f"dense, {dtype}", dense), ("this file", sizes.artifact))
     return _beside_dense(entries, dense, dtype)
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """One gate and what was found, in words."""
+    gate = parse_gate(verdict.gate)
+    if verdict.value is None:
+        return f"{verdict.gate.strip()}: undecided, for {gate.quantity} is undefined"
+    form, _, name = gate.quantity.rpartition(".")
+    value = f"{verdict.value:.2f}"
+    if name == "size":
+        found = f"the size is {value} %"
+    elif form == "kept":
+        found = f"{value} % of {name} are kept"
+    elif form == "after":
+        found = f"{name} is {value} points"
+    else:
+        found = f"{name.replace('_', ' ')} changed by {verdict.value:+.2f} points"
+    return f"{verdict.gate.strip()}: {found}"
 
 
 def exports_table(exports: Sequence[Exported], compressed: Evaluation | None) -> Table:
@@ -298,6 +347,11 @@ def before_and_after(before: float | None, after: float | None) -> tuple[str, st
     change = None if before is None or after is None else after - before
     kept = None if before is None or after is None or before <= 0 else after / before
     return fraction(before), fraction(after), signed(change), "-" if kept is None else f"{100 * kept:.1f} %"
+
+
+def interval_text(interval: Interval | None) -> str:
+    """Both ends with signs; `-` where there is none."""
+    return "-" if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
 
 
 def fraction(value: float | None) -> str:

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from compressor.errors import Diagnostic, InputError
 from compressor.results.files import FileDigest, Sizes
-from compressor.results.judgement import Evaluation
+from compressor.results.gates import Verdict
+from compressor.results.judgement import CocoMetrics, Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
 
 RUN_SCHEMA = "compressor/run/1"
@@ -87,6 +88,23 @@ class Exported:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """Another model on the same data, to judge by.
+
+    Attributes:
+        name: of the model.
+        source: where the figures come from.
+        metrics: what is known of it.
+        size_bytes: of its file; None where it is not known.
+    """
+
+    name: str
+    source: str
+    metrics: CocoMetrics
+    size_bytes: int | None
+
+
+@dataclass(frozen=True)
 class Environment:
     """Where a run was made."""
 
@@ -118,6 +136,8 @@ class RunRecord:
         compressed: judgement after them, None with `--no-evaluate`.
         search: how a budget in the recipe became the sparsity that `recipe` holds; None where there is none.
         exports: the model in other formats, as the recipe names them.
+        gates: what became of the recipe's `report.fail_if`.
+        reference: a smaller model on the same data; None where no figures of one are known.
         warnings: everything skipped, amended or left out, one sentence each.
         files: what the run wrote, by path within its folder.
     """
@@ -139,6 +159,8 @@ class RunRecord:
     environment: Environment
     search: Search | None = None
     exports: tuple[Exported, ...] = ()
+    gates: tuple[Verdict, ...] = ()
+    reference: Reference | None = None
     warnings: tuple[str, ...] = ()
     files: tuple[FileDigest, ...] = ()
     schema: str = field(default=RUN_SCHEMA)

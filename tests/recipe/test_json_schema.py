@@ -339,7 +339,7 @@ def test_every_key_is_described_and_no_key_but_those_of_a_section_is_allowed() -
     items = (SCHEMA["properties"][key]["items"] for key in ("modifiers", "exports"))
     nodes = [SCHEMA, *items, *(node for _, node in properties(SCHEMA))]
     sections = [each for node in nodes for each in (node, *node.get("anyOf", ())) if "properties" in each]
-    assert len(sections) == 11  # the whole, three, an export, its nms, two modifiers, two calibrations, a budget
+    assert len(sections) == 12  # the whole, four, an export, its nms, two modifiers, two calibrations, a budget
     assert all(node["additionalProperties"] is False for node in sections)
 
 

@@ -1,4 +1,4 @@
-"""The report and the diff of a made-up run beside their exact texts. Run with --update-golden to rewrite them."""
+"""The report of a made-up run beside its exact text. Run with --update-golden to rewrite it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,72 +6,19 @@ from pathlib import Path
 import pytest
 
 from compressor.errors import InputError
-from compressor.report.compare import compare_runs, comparison_tables
+from compressor.report.html import page
 from compressor.report.render import render_report
 from compressor.results.document import to_json
-from compressor.results.files import FileDigest, FileSize, Sizes
-from compressor.results.judgement import (
-    ClassMetrics,
-    CocoMetrics,
-    DataSummary,
-    DetectionMetrics,
-    Evaluation,
-    EvaluationSettings,
-    Metrics,
-    Speed,
-)
-from compressor.results.network import Change, LayerChange, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Environment, RunRecord, load_run
-
-HERE = Path(__file__).parent
-
-
-def evaluation(ap: float | None, shift: float = 0.0) -> Evaluation:
-    coco = CocoMetrics(ap, 0.6 + shift, 0.5 + shift, None, 0.4, 0.7, 0.3, 0.5, 0.6, None, 0.5, 0.8)
-    classes = (
-        ClassMetrics(0, "a|b", 3, 4, 0.9, 0.8, 0.7, 0.6 + shift),
-        ClassMetrics(1, "two\nlines", 1, 1, 0.9, 0.8, 0.7, 0.5),
-    )
-    data = DataSummary("mine.yaml", "val", 4, 5, 1, ("x.jpg: left out, it is empty",), "labels", "cd" * 32)
-    settings = EvaluationSettings(640, 8, 0.001, 0.65, 300, "ceil", "cpu", "float32")
-    return Evaluation(
-        Metrics(coco, DetectionMetrics(0.7, 0.6, 0.65, 0.4), classes), Speed(1.0, 20.0, 3.0), data, settings
-    )
-
-
-def record() -> RunRecord:
-    summary = ModelSummary("YOLOv5n", "v6", 2, True, 213, 1_763_224, 0, 4.2, (8, 16, 32))
-    recipe = {"version": 1, "description": "A made-up\nrun.", "artifact": {"dtype": "float16", "layout": "bitmask"}}
-    change = LayerChange("model.0.conv", "stem", (16, 3, 6, 6), 1728, 518, 1, 518)
-    return RunRecord(
-        name="made_up",
-        command="compressor apply made_up.yaml",
-        started="2026-01-02T03:04:05+00:00",
-        duration_s=12.3,
-        recipe=recipe,
-        weights=FileDigest("best.pt", 4_000_000, "ab" * 32),
-        model=summary,
-        compressed_model=summary,
-        changes=(Change("prune", "prune 30 % of the weights of 1 layers", (change,)),),
-        layers=(LayerSparsity("model.0.conv", "stem", (16, 3, 6, 6), 1728, 518),),
-        sparsity=SparsitySummary(0.3, 0.3, 0.299),
-        sizes=Sizes(FileSize(4_000, 3_500), FileSize(7_000, 3_400), FileSize(3_600, 2_800), FileSize(2_800, 2_600)),
-        baseline=evaluation(0.4),
-        compressed=evaluation(0.3, -0.1),
-        environment=Environment("0.1.0", "3.11", "Linux x86_64", "a processor", 2, "cpu", {"torch": "2.13.0"}),
-        warnings=("x.jpg: left out, it is empty",),
-        files=(FileDigest("model.safetensors", 2_800, "ef" * 32),),
-    )
-
-
-def assert_golden(text: str, name: str, update: bool) -> None:
-    if update:
-        (HERE / name).write_text(text, encoding="utf-8")
-    assert text == (HERE / name).read_text(encoding="utf-8")
+from compressor.results.run import load_run
+from tests.report.made_up import assert_golden, full_record, record
 
 
 def test_report(update_golden: bool) -> None:
     assert_golden(render_report(record()), "report.md", update_golden)
+
+
+def test_report_with_everything(update_golden: bool) -> None:
+    assert_golden(render_report(full_record()), "report_full.md", update_golden)
 
 
 def test_report_of_a_run_that_was_not_judged(update_golden: bool) -> None:
@@ -79,25 +26,57 @@ def test_report_of_a_run_that_was_not_judged(update_golden: bool) -> None:
     assert_golden(render_report(unjudged), "report_unjudged.md", update_golden)
 
 
-def test_diff(update_golden: bool) -> None:
-    a = record()
-    b = replace(
-        a,
-        recipe={**a.recipe, "data": "other.yaml"},
-        compressed=evaluation(None, -0.2),
-        layers=(replace(a.layers[0], zeros=100),),
-        sizes=replace(a.sizes, artifact=FileSize(3_000, 2_700)),
+def test_page_of_html(update_golden: bool) -> None:
+    text = page(render_report(full_record()), "made_up", None)
+    assert_golden(text, "report_full.html", update_golden)
+    assert text.count("<details><summary>") == text.count("</details>") == 3
+
+
+def test_page_holds_its_pictures_and_runs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "p.png").write_bytes(b"picture")
+    (tmp_path / "secret.txt").write_bytes(b"secret")
+    text = (
+        "![a](p.png) ![b](../p.png) ![c](secret.txt)\n\n<script>alert(1)</script>\n\n| <img src=x onerror=y> |\n|-|\n"
     )
-    tables = comparison_tables(compare_runs(a, b), "a", "b")
-    text = "\n\n".join(f"## {title}\n\n{table.markdown()}" for title, table in tables) + "\n"
-    assert_golden(text, "diff.md", update_golden)
-    assert compare_runs(a, a).equal
+    made = page(text, "<b>", tmp_path)
+    assert 'src="data:image/png;base64,cGljdHVyZQ=="' in made
+    assert "c2VjcmV0" not in made
+    assert "<script" not in made
+    assert "<img src=x" not in made
+    assert "<title>&lt;b&gt;</title>" in made
 
 
-def test_run_json_reads_back_what_was_written(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(to_json(record()), encoding="utf-8")
-    assert load_run(tmp_path) == record()
-    assert load_run(tmp_path / "run.json") == record()
+def test_another_template_takes_the_place_of_the_shipped_one() -> None:
+    template = "{{ run.name }}: {{ '%.1f' | format(100 * run.sparsity.targeted) }} %\n{{ tables.coco }}\n"
+    text = render_report(full_record(), template)
+    assert text.startswith("made_up: 30.0 %\n|       | metric")
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{{ run.nmae }}", "'compressor.results.run.RunRecord object' has no attribute 'nmae'"),
+        ("{{ tabels }}", "'tabels' is undefined"),
+        ("{% if %}", "line 1: Expected an expression, got 'end of statement block'"),
+        ("\n\n{{ run", "line 3: unexpected end of template"),
+        ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__' of 'str' object is unsafe"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{% include 'x' %}", "no loader"),
+    ],
+)
+def test_a_template_that_cannot_be_rendered_is_refused(template: str, why: str) -> None:
+    with pytest.raises(InputError) as caught:
+        render_report(record(), template, "mine.j2")
+    assert str(caught.value).startswith("mine.j2: U915 the template cannot be rendered: ")
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [record, full_record])
+def test_run_json_reads_back_what_was_written(make: object, tmp_path: Path) -> None:
+    made = full_record() if make is full_record else record()
+    (tmp_path / "run.json").write_text(to_json(made), encoding="utf-8")
+    assert load_run(tmp_path) == made
+    assert load_run(tmp_path / "run.json") == made
 
 
 @pytest.mark.parametrize("old", ['"compressor/run/1"', '"weights": 1728', '"AP": 0.4'])

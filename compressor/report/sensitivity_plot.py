@@ -1,15 +1,14 @@
-"""Results as pictures."""
+"""The measured losses of every layer as a picture."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
+from compressor.report.canvas import canvas, png
 from compressor.sensitivity_table import SensitivityTable
 
 if TYPE_CHECKING:
@@ -36,12 +35,7 @@ def measured(table: SensitivityTable) -> str:
 
 def sensitivity_png(table: SensitivityTable) -> bytes:
     """A row per layer in model order, a mark per sparsity, on a logarithmic scale of the loss; as a PNG file."""
-    # matplotlib takes half a second to import, and only this needs it
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=(10, 2.4 + _ROW * len(table.layers)), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(10, 2.4 + _ROW * len(table.layers))
     axes = figure.add_subplot()
     _draw_losses(axes, table)
     _draw_layers(axes, table)
@@ -49,11 +43,7 @@ def sensitivity_png(table: SensitivityTable) -> bytes:
     lines = (f"{Path(table.weights).name} on {table.data}", what, how)
     title = "\n".join(shorten(line, _LETTERS, placeholder=" ...") for line in lines)
     axes.set_title(title, fontsize=10, loc="left", parse_math=False)
-    picture = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name may hold any letter
-        figure.savefig(picture, format="png", metadata={"Software": _SOFTWARE})
-    return picture.getvalue()
+    return png(figure, _SOFTWARE)
 
 
 def is_sensitivity_plot(path: Path) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from compressor.report.plots import is_sensitivity_plot, measured, sensitivity_png
+from compressor.report.sensitivity_plot import is_sensitivity_plot, measured, sensitivity_png
 from compressor.sensitivity_table import LayerLosses, SensitivityTable
 
 

@@ -1,0 +1,52 @@
+"""`compressor report`: the report of an earlier run, made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from compressor.cli.completion import complete_file
+from compressor.cli.console import Console, console_options
+from compressor.output import check_place, publish, staged
+from compressor.results.run import load_run
+from compressor.run_folder import TEMPLATE
+
+
+@click.command(short_help="Render the report of a run again, from another template or as HTML.")
+@console_options
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=complete_file)
+@click.option("--template", type=click.Path(path_type=Path), shell_complete=complete_file, help="A Jinja2 template.")
+@click.option(
+    "--format", "form", type=click.Choice(["md", "html"]), default="md", show_default=True, help="What to write."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="File to write; standard output when not given.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def report(*, run: Path, template: Path | None, form: str, output: Path | None, force: bool, console: Console) -> None:
+    """Render the report of a run folder or run.json again; nothing is computed anew. HTML is one file that holds the
+    pictures of the run; Markdown names them.
+
+    \b
+    Example:
+      compressor report reports/yolov5n_global30 --format html --output yolov5n.html
+    """  # noqa: D205  # click shows the first sentence whole
+    from compressor.report.html import page
+    from compressor.report.render import read_template, render_report
+
+    record = load_run(run)
+    if output is not None:
+        check_place(output, "page", "file", Path.is_file, force=force)
+    folder = run if run.is_dir() else run.parent
+    kept = folder / TEMPLATE
+    chosen = template or (kept if kept.is_file() else None)
+    text = render_report(record, read_template(chosen) if chosen else None, str(chosen or ""))
+    if form == "html":
+        text = page(text, record.name, folder)
+    if output is None:
+        console.result(text.removesuffix("\n"))
+        return
+    with staged(output) as aside:
+        made = aside / output.name
+        made.write_text(text, encoding="utf-8")
+        publish(made, output)
+    console.result(f"{output}: {len(text.encode()) / 1e6:.3f} MB")

@@ -1,0 +1,55 @@
+"""Markdown as one page of HTML that needs no other file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from pathlib import Path
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #8886; padding-bottom: .2rem; }
+table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1rem 0; }
+table { font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .7rem; border-bottom: 1px solid #8884; white-space: nowrap; }
+td code { white-space: normal; overflow-wrap: anywhere; }
+pre { overflow-x: auto; padding: .8rem; background: #8882; border-radius: .4rem; }
+blockquote { margin: 1rem 0; padding-left: 1rem; border-left: .3rem solid #8886; }
+img { max-width: 100%; height: auto; background: white; }
+summary { cursor: pointer; }
+"""
+_FOLDED = (
+    (re.compile(r"<p>&lt;details&gt;&lt;summary&gt;(.*?)&lt;/summary&gt;</p>"), r"<details><summary>\1</summary>"),
+    (re.compile(r"<p>&lt;/details&gt;</p>"), "</details>"),
+)
+_PICTURE = re.compile(r'(<img src=")([A-Za-z0-9_.-]+\.png)(")')
+
+
+def page(markdown: str, title: str, folder: Path | None) -> str:
+    """One HTML document.
+
+    Args:
+        markdown: CommonMark with tables; of HTML it may hold `details` with a
+            `summary`, each on a line of its own; everything else is shown as text, for names come from strangers.
+        title: of the document.
+        folder: where the pictures lie that the Markdown names; they become part of the page.
+    """
+    from markdown_it import MarkdownIt  # noqa: PLC0415  # 60 ms that Markdown and the terminal do without
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    for told, meant in _FOLDED:
+        body = told.sub(meant, body)
+    if folder is not None:
+        body = _PICTURE.sub(lambda found: f"{found[1]}{_embedded(folder / found[2])}{found[3]}", body)
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"<head>{meta}<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
+    return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{body}</body>\n</html>\n'
+
+
+def _embedded(picture: Path) -> str:
+    """A PNG file as a URL that holds it; its name where there is no such file."""
+    if not picture.is_file():
+        return picture.name
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"

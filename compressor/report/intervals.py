@@ -1,0 +1,74 @@
+"""How sure a difference is: intervals from figures that two runs have of the same draws, or of the same batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compressor.results.judgement import Evaluation, Resampled, Speed
+
+_LEVEL = 0.95
+_NORMAL = 1.96  # of a normal distribution, between minus and plus this lie 95 %
+_FEWEST_BATCHES = 6  # of which the median has an interval of 95 %
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where something lies with 95 % confidence."""
+
+    low: float
+    high: float
+
+
+def paired(a: Evaluation | None, b: Evaluation | None, name: str) -> Interval | None:
+    """The interval of b's figure less a's, by the paired bootstrap over images (Efron 1979).
+
+    Args:
+        a: the base.
+        b: the other.
+        name: `AP` or `AP50`.
+
+    Returns:
+        None where they were not judged on the same images, or not drawn alike.
+    """
+    if a is None or b is None or a.resampled is None or b.resampled is None or a.data.sha256 != b.data.sha256:
+        return None
+    old, new = _drawn(a.resampled, name), _drawn(b.resampled, name)
+    if (a.resampled.images, a.resampled.seed, len(old)) != (b.resampled.images, b.resampled.seed, len(new)):
+        return None
+    changes = sorted(y - x for x, y in zip(old, new, strict=True) if x is not None and y is not None)
+    if not changes:
+        return None
+    return Interval(quantile(changes, (1 - _LEVEL) / 2), quantile(changes, (1 + _LEVEL) / 2))
+
+
+def _drawn(resampled: Resampled, name: str) -> tuple[float | None, ...]:
+    return resampled.AP if name == "AP" else resampled.AP50
+
+
+def slowdown(before: Speed, after: Speed) -> tuple[float, Interval] | None:
+    """How many times as long inference took after as before: the median over batches, and its interval.
+
+    The batches of one data set are the same in both runs, so each is compared with itself; the first, a warm-up, is
+    left out. The interval is that of the sign test.
+
+    Returns:
+        None where there are too few batches, or they are not alike.
+    """
+    if len(before.batches_ms) != len(after.batches_ms) or len(after.batches_ms) <= _FEWEST_BATCHES:
+        return None
+    pairs = zip(before.batches_ms[1:], after.batches_ms[1:], strict=True)
+    ratios = sorted(new / old for old, new in pairs if old > 0)
+    if len(ratios) < _FEWEST_BATCHES:
+        return None
+    reach = _NORMAL * math.sqrt(len(ratios)) / 2
+    low = max(0, math.floor((len(ratios) - 1) / 2 - reach))
+    return quantile(ratios, 0.5), Interval(ratios[low], ratios[len(ratios) - 1 - low])
+
+
+def quantile(ordered: Sequence[float], below: float) -> float:
+    """Linear between the two nearest, as NumPy's."""
+    place = below * (len(ordered) - 1)
+    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return low + (high - low) * (place - math.floor(place))

@@ -1,0 +1,227 @@
+"""A grid of runs of one recipe: every combination of some values, what is done already left alone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compressor.errors import CompressorError, Diagnostic, InputError, OutputError
+from compressor.output import publish, staged
+from compressor.pipeline import Options, run
+from compressor.progress import Progress
+from compressor.recipe.load import RecipeFile, load_recipe
+from compressor.recipe.nodes import shortened
+from compressor.recipe.overrides import Override, parse_set
+from compressor.report.overview import PLOT, overview, overview_markdown, pareto_png
+from compressor.results.gates import Verdict
+from compressor.results.run import RunRecord, load_run
+from compressor.run_folder import sha256
+
+SWEEP_SCHEMA = "compressor/sweep/1"
+RECORD, PAGE, BASELINES = "sweep.json", "comparison.md", ".baselines"
+_SHORT = {"weights": ("model", "weights"), "data": ("data",)}  # what `--weights` and `--data` set
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
+_LONGEST = 60  # letters of a value in a folder's name
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One key and the values it takes.
+
+    Attributes:
+        path: as it was written, such as `modifiers.0.sparsity`.
+        values: as they were written.
+    """
+
+    path: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of the grid.
+
+    Attributes:
+        name: of its folder.
+        recipe_file: the recipe with the point's values.
+    """
+
+    name: str
+    recipe_file: RecipeFile
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one point.
+
+    Attributes:
+        name: of the point.
+        record: of its run; None where it failed.
+        fault: why it failed.
+        kept: whether it was done before.
+    """
+
+    name: str
+    record: RunRecord | None
+    fault: CompressorError | None
+    kept: bool
+
+    @property
+    def failed_gates(self) -> tuple[Verdict, ...]:
+        """Gates of the recipe that failed."""
+        return tuple(verdict for verdict in self.record.gates if verdict.failed) if self.record else ()
+
+
+def parse_axis(argument: str) -> Axis:
+    """`modifiers.0.sparsity=0.1,0.3` to an axis; commas within brackets and quotes part nothing.
+
+    Raises:
+        InputError: U916 it is not of that form, or a value is named twice.
+    """
+    place = f"--over {shortened(argument)}"
+    path, equals, rest = argument.partition("=")
+    values = tuple(value.strip() for value in _parted(rest))
+    if not equals or not path.strip() or not all(values):
+        help_text = "write a key and its values: --over modifiers.0.sparsity=0.1,0.3,0.5"
+        raise InputError(Diagnostic("U916", "not of the form key=value,value", place, help=help_text))
+    if len(set(values)) < len(values):
+        raise InputError(Diagnostic("U916", "a value is named twice", place, help="name it once"))
+    return Axis(path.strip(), values)
+
+
+def _parted(text: str) -> list[str]:
+    """Text between the commas that stand outside brackets and quotes."""
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth -= 1
+        if letter == "," and not quote and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def points(recipe: Path, axes: Sequence[Axis], overrides: Sequence[Override]) -> tuple[Point, ...]:
+    """Every combination, checked; the last axis turns fastest.
+
+    Raises:
+        RecipeError: a combination makes no recipe.
+        InputError: U916 two combinations would have one name, or an axis is named twice.
+    """
+    paths = [axis.path for axis in axes]
+    if len(set(paths)) < len(paths):
+        raise InputError(Diagnostic("U916", "a key is swept twice", "--over", help="name all its values in one --over"))
+    found = []
+    for combination in itertools.product(*(axis.values for axis in axes)):
+        chosen = list(zip(paths, combination, strict=True))
+        name = "_".join(f"{path.rpartition('.')[2]}={_short(value)}" for path, value in chosen)
+        found.append(Point(name, load_recipe(recipe, (*overrides, *(_override(*each) for each in chosen)))))
+    names = [point.name for point in found]
+    for name in names:
+        if names.count(name) > 1:
+            message = f"several runs would be called {name}"
+            raise InputError(Diagnostic("U916", message, "--over", help="name files that differ in their last part"))
+    return tuple(found)
+
+
+def _override(path: str, value: str) -> Override:
+    if path in _SHORT:
+        return Override(_SHORT[path], value, f"--over {path}={value}", literal=True)
+    return parse_set(f"{path}={value}")
+
+
+def _short(value: str) -> str:
+    """A value as part of a folder's name: of a path only the file's name without its ending."""
+    if re.fullmatch(r"[^\[\]{}]*\.(pt|safetensors|yaml)", value):
+        value = Path(value).stem
+    return _UNSAFE.sub("-", value).strip("-")[:_LONGEST] or "value"
+
+
+def sweep(
+    grid: Sequence[Point], output: Path, device: str, command: str, progress: Progress, *, force: bool = False
+) -> tuple[Outcome, ...]:
+    """Run every point that is not done, then compare all.
+
+    Args:
+        grid: the points.
+        output: folder of the sweep; finished runs in it stay where recipe and weights are the same.
+        device: where to run.
+        command: for the records.
+        progress: told of every step.
+        force: replace runs of other recipes.
+
+    Raises:
+        OutputError: O601 a run of another recipe is there; O602, O603 see `compressor.output`.
+    """
+    known = _known(output)
+    recipes = {point.name: point.recipe_file.recipe.model_dump(mode="json") for point in grid}
+    done = {point.name: _done(point, output / point.name, known, recipes[point.name]) for point in grid}
+    for point in grid:
+        if done[point.name] is None and (output / point.name).exists() and not force:
+            help_text = "name another folder with --output, or replace the run with --force"
+            message = "a run of another recipe or other weights is here"
+            raise OutputError(Diagnostic("O601", message, str(output / point.name), help=help_text))
+    _write(output, {RECORD: json.dumps({"schema": SWEEP_SCHEMA, "points": {**known, **recipes}}, indent=2) + "\n"})
+    outcomes = []
+    for number, point in enumerate(grid, start=1):
+        record, fault = done[point.name], None
+        kept = record is not None
+        if record is None:
+            options = Options(output / point.name, device, force=force, command=command, baselines=output / BASELINES)
+            progress.section(f"run {number} of {len(grid)}: {point.name}")
+            try:
+                record = run(point.recipe_file, options, progress)
+            except CompressorError as caught:
+                fault = caught
+        outcomes.append(Outcome(point.name, record, fault, kept))
+    lines = overview([(outcome.name, outcome.record) for outcome in outcomes if outcome.record])
+    if lines:
+        page = overview_markdown(lines, f"{output.name}: {len(lines)} runs", PLOT)
+        _write(output, {PAGE: page, PLOT: pareto_png(lines)})
+    return tuple(outcomes)
+
+
+def _known(output: Path) -> dict[str, Any]:
+    """The recipes of an earlier sweep in this folder, by point."""
+    file = output / RECORD
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return {}
+    try:
+        document = json.loads(file.read_bytes())
+        assert document["schema"] == SWEEP_SCHEMA
+        return dict(document["points"])
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as fault:
+        message, help_text = "there is something here that is not a sweep", "name another folder with --output"
+        raise OutputError(Diagnostic("O603", message, str(output), help=help_text)) from fault
+
+
+def _done(point: Point, folder: Path, known: dict[str, Any], recipe: dict[str, Any]) -> RunRecord | None:
+    """The finished run of a point, where its recipe and its weights are still the same."""
+    if known.get(point.name) != recipe:
+        return None
+    try:
+        record = load_run(folder)
+    except InputError:
+        return None
+    weights = Path(str(point.recipe_file.recipe.model.weights))
+    return record if not weights.is_file() or sha256(weights) == record.weights.sha256 else None
+
+
+def _write(output: Path, files: dict[str, str | bytes]) -> None:
+    for name, content in files.items():
+        with staged(output / name) as aside:
+            made = aside / name
+            made.write_bytes(content.encode() if isinstance(content, str) else content)
+            publish(made, output / name)

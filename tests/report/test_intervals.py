@@ -1,0 +1,47 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compressor.report.intervals import paired, quantile, slowdown
+from compressor.results.judgement import Resampled, Speed
+from tests.report.made_up import evaluation
+
+DRAWS = np.random.RandomState(0).rand(2, 400)
+
+
+def test_interval_is_that_of_the_paired_differences() -> None:
+    a, b = (
+        replace(evaluation(0.4), resampled=Resampled(4, 0, tuple(map(float, draws)), tuple(map(float, draws))))
+        for draws in DRAWS
+    )
+    found = paired(a, b, "AP")
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx(np.quantile(DRAWS[1] - DRAWS[0], (0.025, 0.975)))
+    for other in (
+        replace(b, resampled=None),
+        replace(b, data=replace(b.data, sha256="0" * 64)),
+        replace(b, resampled=Resampled(4, 1, tuple(map(float, DRAWS[1])), ())),
+        replace(b, resampled=Resampled(4, 0, (None,) * 400, (None,) * 400)),
+    ):
+        assert paired(a, other, "AP") is None
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.floats(0, 1))
+def test_quantile_is_numpys(values: list[float], below: float) -> None:
+    assert quantile(sorted(values), below) == pytest.approx(np.quantile(values, below), rel=1e-9, abs=1e-6)
+
+
+def test_slowdown_compares_each_batch_with_itself() -> None:
+    before = tuple(float(10 + 5 * i) for i in range(31))
+    found = slowdown(Speed(0, 0, 0, before), Speed(0, 0, 0, tuple(0.5 * ms for ms in before)))
+    assert found is not None
+    assert (found[0], found[1].low, found[1].high) == pytest.approx((0.5, 0.5, 0.5))
+    shaken = tuple(ms * (0.9 if i % 2 else 1.1) for i, ms in enumerate(before))
+    around = slowdown(Speed(0, 0, 0, before), Speed(0, 0, 0, shaken))
+    assert around is not None
+    assert around[1].low < 1 < around[1].high
+    assert slowdown(Speed(0, 0, 0, before[:6]), Speed(0, 0, 0, before[:6])) is None
+    assert slowdown(Speed(0, 0, 0, before), Speed(0, 0, 0, before[:-1])) is None
