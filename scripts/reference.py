@@ -9,11 +9,13 @@ With --check nothing is written; the exit code is 1 where a page is not current.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import json
 import re
 import sys
 import textwrap
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import AP_IMAGES, METHODS, SCORES
 from compressor.recipe.sizes import SIZE
 from compressor.recipe.targets import KERNEL, N_OF_M
+from compressor.results.run import RUN_SCHEMA, RunRecord
 from compressor.rules.catalogue import Rule, rules
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +82,7 @@ def pages() -> dict[Path, str]:
     return {
         docs / "reference" / "recipe.md": recipe_page(schema),
         docs / "reference" / "commands.md": commands_page(cli),
+        docs / "reference" / "run.md": run_page(),
         docs / "reference" / "errors.md": errors_page(rules()),
         docs / "cookbook.md": cookbook_page(sorted(RECIPES.glob("*.yaml"))),
         RECIPES / "recipe.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
@@ -250,6 +254,54 @@ def _range(node: dict[str, Any]) -> str:
             return f"{kind}, {low} or more"
         case _:
             raise ValueError(f"no words for the range of {node}")
+
+
+def run_page() -> str:
+    """Every key of run.json, by the records that it is made of."""
+    blocks = [
+        f"Every key of run.json, whose `schema` is `{RUN_SCHEMA}`. The whole document is a [run](#runrecord). A figure "
+        "that is undefined is `null`; times are in milliseconds or seconds as their names say, sizes in bytes, shares "
+        "and sparsities fractions from 0 to 1. Later versions may add keys; a change of what is here changes the "
+        "schema's number. "
+        "`compressor schema --of run` prints it as JSON Schema.",
+    ]
+    for record in _records(RunRecord):
+        told = inspect.getdoc(record) or ""
+        text, _, attributes = told.partition("Attributes:")
+        meanings = dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", attributes, flags=re.MULTILINE))
+        rows = []
+        for each in dataclasses.fields(record):
+            meaning = re.sub(r"\bNone\b", "`null`", " ".join(meanings.get(each.name, "").split()))
+            rows.append((f"`{each.name}`", _type_text(str(each.type)), f"{meaning[:1].upper()}{meaning[1:]}"))
+        blocks += [f"## {record.__name__}", " ".join(text.split()), _table(("key", "type", "meaning"), rows)]
+    return _page("run.json", *blocks)
+
+
+def _records(record: type) -> list[type]:
+    """A record and those that it is made of, each once, in the order in which they are named."""
+    found = [record]
+    for each in found:
+        for hint in typing.get_type_hints(each).values():
+            found += [inner for inner in _records_in(hint) if inner not in found]
+    return found
+
+
+def _records_in(hint: Any) -> list[type]:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return [hint]
+    return [record for inner in typing.get_args(hint) for record in _records_in(inner)]
+
+
+def _type_text(annotation: str) -> str:
+    """An annotation in the words of JSON."""
+    words = {"str": "text", "int": "whole number", "float": "number", "bool": "`true` or `false`", "None": "`null`"}
+    text = re.sub(r"Annotated\[(\w+), .*\]$", r"\1", annotation)
+    if found := re.fullmatch(r"tuple\[(.+), \.\.\.\](.*)", text):
+        return f"list of: {_type_text(found[1])}{found[2].replace('|', 'or')}"
+    if text.startswith("dict"):
+        return "mapping" + (" or `null`" if text.endswith("None") else "")
+    parts = [part.strip() for part in text.split("|")]
+    return " or ".join(words.get(part, f"[{part}](#{part.lower()})") for part in parts)
 
 
 def commands_page(group: click.Group) -> str:

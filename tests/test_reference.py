@@ -22,7 +22,7 @@ from compressor.rules.catalogue import rules
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
-    *("docs/reference/recipe.md", "docs/reference/commands.md", "docs/reference/errors.md"),
+    *("docs/reference/recipe.md", "docs/reference/commands.md", "docs/reference/errors.md", "docs/reference/run.md"),
     *("docs/cookbook.md", "recipes/recipe.schema.json"),
 )
 

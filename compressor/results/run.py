@@ -124,6 +124,7 @@ class RunRecord:
     Attributes:
         name: the recipe's file name without its ending.
         command: the command line.
+        schema: of this document.
         started: UTC time, ISO 8601.
         duration_s: wall time of the run in seconds.
         recipe: the resolved recipe, after extends and overrides.

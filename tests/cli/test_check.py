@@ -242,6 +242,10 @@ evaluation:
 artifact:
   dtype: float16
   layout: bitmask
+exports: []
+report:
+  examples: 4
+  fail_if: []
 """
 
 
