@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from compressor.errors import Diagnostic, OutputError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a write raises says no file
 
 
 def check_place(
@@ -55,15 +58,16 @@ def staged(output: Path, option: str = "--output") -> Iterator[Path]:
     Raises:
         OutputError: O602 the place cannot be written to.
     """
+    place = output.absolute()  # beside which there is room even where it is "."
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".partial", dir=place.parent))
     except OSError as fault:
         raise _cannot_write(output, fault, option) from fault
     try:
         yield folder
     except OSError as fault:
-        if not str(fault.filename or "").startswith(str(output.parent)):
+        if fault.errno not in _NO_ROOM and not str(fault.filename or "").startswith(str(place.parent)):
             raise  # not about the output
         raise _cannot_write(output, fault, option) from fault
     finally:
@@ -72,6 +76,7 @@ def staged(output: Path, option: str = "--output") -> Iterator[Path]:
 
 def publish(made: Path, output: Path) -> None:
     """Move a finished file or folder to its place; an earlier one stays until then."""
+    output = output.absolute()
     if not output.exists():
         made.rename(output)
     elif output.is_dir():

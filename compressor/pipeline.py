@@ -18,14 +18,16 @@ from compressor.artifact.save import Dtype, Form, Provenance, encode_model, gzip
 from compressor.baselines import Baselines, baseline_key
 from compressor.budget import Seeker
 from compressor.data.batches import fit_image_size
+from compressor.data.calibration import load_images
 from compressor.data.dataset import load_dataset, read_split
 from compressor.environment import describe_environment
 from compressor.errors import ArtifactError, Diagnostic, RecipeError
 from compressor.evaluation.coco import Predictions, write_predictions
 from compressor.evaluation.examples import examples_png
 from compressor.evaluation.judge import Judge, check_classes, make_judge
-from compressor.evaluation.network import inference_network
+from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import select_device
+from compressor.evaluation.timing import time_in_turns
 from compressor.export.open import is_graph, open_network
 from compressor.forecast import forecast_sizes, forecast_times
 from compressor.job import CalibrationImages, Job, foresee, modify, open_job, storage
@@ -42,7 +44,7 @@ from compressor.results.files import FileDigest, Inspection, Sizes, StoredLayer
 from compressor.results.gates import verdicts
 from compressor.results.judgement import Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Exported, Reference, RunRecord, Search
+from compressor.results.run import Exported, Reference, RunRecord, Search, Timing
 from compressor.run_folder import (
     MODEL,
     PREDICTIONS_AFTER,
@@ -80,6 +82,16 @@ class Options:
     command: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Before:
+    """The model before the modifiers: ready to run, what was found of it, and what to warn of."""
+
+    network: Network
+    evaluation: Evaluation
+    predictions: Predictions
+    warnings: tuple[str, ...] = ()
+
+
 def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRecord:
     """Apply a recipe and write the run folder.
 
@@ -109,12 +121,11 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     images.check()
 
     with written_aside(options.output, force=options.force) as staging:
-        baseline, found_before = None, None
-        again: list[str] = []
+        before, search = None, None
         if judge and recipe.evaluation.baseline:
-            baseline, found_before, again = _baseline(judge, job.model, options.baselines, progress)
-            write_predictions(found_before, judge.ground_truth.category_ids, staging / PREDICTIONS_BEFORE)
-        search = None
+            before = _judge_before(judge, job.model, options.baselines, progress)
+            write_predictions(before.predictions, judge.ground_truth.category_ids, staging / PREDICTIONS_BEFORE)
+        baseline = before.evaluation if before else None
         if budget is not None:
             job, search = _settle(job, budget, judge, baseline, images, device, progress)
         changes = modify(job, images, device, progress)
@@ -122,15 +133,17 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             stored, warnings = storage(job, changes)
             saved, sizes = _save(job, stored, weights.sha256, staging)
             model = saved.model
-        compressed, reference = None, None
+        compressed, reference, timing = None, None, None
         if judge:
             compressed, found_after = judge.evaluate(model, progress, "evaluate after", resampled=True)
             write_predictions(found_after, judge.ground_truth.category_ids, staging / PREDICTIONS_AFTER)
             reference = _reference(reference_file, summary_before, compressed)
-            if found_before and recipe.report.examples:
-                _show_examples(judge, found_before, found_after, recipe.report.examples, model.names, staging)
-        exports = export_run(recipe.exports, saved, recipe.evaluation, judge, staging, progress)
+            if before:
+                timing = _timed(judge, before.network, model, progress)
+                _show_examples(judge, before.predictions, found_after, recipe.report.examples, model.names, staging)
+        exports = export_run(recipe.exports, saved, recipe.evaluation, judge, recipe.data, staging, progress)
         layers = convolutions(model)
+        skipped = judge.split.skipped if judge else ()
         size = sizes.artifact.size_bytes / sizes.dense.size_bytes
         record = RunRecord(
             name=recipe_file.name,
@@ -152,7 +165,8 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             exports=exports,
             gates=verdicts(recipe.report.fail_if, baseline, compressed, size),
             reference=reference,
-            warnings=(*warnings, *again, *_uncompared(exports), *(judge.split.skipped if judge else ())),
+            timing=timing,
+            warnings=(*warnings, *(before.warnings if before else ()), *_uncompared(exports), *skipped),
         )
         with progress.step("report"):
             record = write_report(record, staging, template_text)
@@ -308,24 +322,33 @@ def _judge(data: str, settings: Settings, names: tuple[str, ...], device: torch.
     return make_judge(split, settings, device)
 
 
-def _baseline(
-    judge: Judge, model: YOLOv5, kept: Path | None, progress: Progress
-) -> tuple[Evaluation, Predictions, list[str]]:
-    """The judgement of the model before the modifiers, or the one that was kept of just this; and what to warn of."""
+def _judge_before(judge: Judge, model: YOLOv5, kept: Path | None, progress: Progress) -> Before:
+    """The judgement of the model before the modifiers, or the one that was kept of just this model."""
+    network = inference_network(model, judge.device)
     if kept is None:
-        return *judge.evaluate(model, progress, "evaluate before", resampled=True), []
+        return Before(network, *judge.evaluate(network, progress, "evaluate before", resampled=True))
     baselines, key = Baselines(kept), baseline_key(model, judge)
     found = baselines.find(key, judge)
     if found is not None:
-        return *found, ["the model before was judged in an earlier run of the sweep, and its times are of that run"]
-    found = judge.evaluate(model, progress, "evaluate before", resampled=True)
-    baselines.keep(key, *found)
-    return *found, []
+        told = "the model before was judged in an earlier run of the sweep; its times over all images are of that run"
+        return Before(network, *found, (told,))
+    evaluation, predictions = judge.evaluate(network, progress, "evaluate before", resampled=True)
+    baselines.keep(key, evaluation, predictions)
+    return Before(network, evaluation, predictions)
+
+
+def _timed(judge: Judge, before: Network, after: YOLOv5, progress: Progress) -> Timing:
+    size = fit_image_size(judge.settings.image_size, max(32, *after.strides))
+    image = load_images([judge.split.samples[0].image], size)
+    with progress.step("time both in turns"):
+        return time_in_turns(before, inference_network(after, judge.device), image)
 
 
 def _show_examples(
     judge: Judge, before: Predictions, after: Predictions, count: int, names: tuple[str, ...], folder: Path
 ) -> None:
+    if not count:
+        return
     page = examples_png(judge.split.samples, judge.ground_truth.image_ids, before, after, count, names)
     if page is not None:
         (folder / EXAMPLES).write_bytes(page)

@@ -13,7 +13,7 @@ from compressor.artifact.load import LoadedModel, fetch_and_load
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import draw, find_calibration_images, load_images
 from compressor.data.dataset import SHAPES
-from compressor.errors import ArtifactError, Diagnostic
+from compressor.errors import ArtifactError, DatasetError, Diagnostic
 from compressor.evaluation.judge import Judge
 from compressor.evaluation.network import Suppression
 from compressor.export.extras import NEEDED, needed
@@ -77,6 +77,7 @@ def export_run(
     loaded: LoadedModel,
     settings: Settings,
     judge: Judge | None,
+    data: str | None,
     folder: Path,
     progress: Progress,
 ) -> tuple[Exported, ...]:
@@ -86,7 +87,8 @@ def export_run(
         exports: of the recipe.
         loaded: the artifact, read back.
         settings: how the recipe judges.
-        judge: None where nothing is judged; the files are then compared on the embedded data set.
+        judge: None where nothing is judged.
+        data: of the recipe, on which the files are then compared; on the embedded one where it is not at hand.
         folder: to write into.
         progress: told of every step.
 
@@ -100,11 +102,18 @@ def export_run(
         size = fit_image_size(export.image_size or settings.image_size, stride)
         place = folder / export.file_name
         with progress.step(f"export {export.file_name}"):
-            images = _read(files or find_calibration_images(SHAPES, "val"), size)
+            images = _read(files or _images_at_hand(data, settings), size)
             agreement = write(loaded, export.format, _options(export, size), images, place)
         evaluation = _judged_export(export, size, judge, place, progress) if judge and export.evaluate else None
         done.append(Exported(export.format, export.file_name, bytes_of(place), agreement, evaluation))
     return tuple(done)
+
+
+def _images_at_hand(data: str | None, settings: Settings) -> list[Path]:
+    try:
+        return find_calibration_images(data or SHAPES, settings.split)
+    except DatasetError:
+        return find_calibration_images(SHAPES, "val")
 
 
 def bytes_of(place: Path) -> int:

@@ -9,16 +9,18 @@ from pathlib import Path, PurePath
 from compressor import __version__
 from compressor.artifact.load import LoadedModel, load_model, missing
 from compressor.artifact.save import encode_model
-from compressor.errors import CheckpointError, Diagnostic, InputError
+from compressor.errors import CheckpointError, CompressorError, DatasetError, Diagnostic, InputError
 from compressor.pipeline import evaluate
 from compressor.plan.layers import convolutions
 from compressor.progress import Progress
+from compressor.recipe.exports import Export
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.results.judgement import Evaluation
-from compressor.results.run import RunRecord, load_run
+from compressor.results.run import Exported, RunRecord, load_run
 from compressor.run_folder import MODEL, PAGE, PREDICTIONS_AFTER, PREDICTIONS_BEFORE, RECORD, REPORT, names_in, sha256
 from compressor.run_report import rendered
+from compressor.shipping import bytes_of
 
 TOLERANCE = 5e-4  # two machines round otherwise, which moves a detection or two
 
@@ -62,7 +64,13 @@ def verify(place: Path, again: Evaluating | None, progress: Progress) -> tuple[C
         InputError: U901, U902 it is not a run folder; U913 it holds nothing to compare with.
     """
     if place.is_dir():
-        return tuple(_run(place, load_run(place), again, progress))
+        record = load_run(place)
+        if again is not None and record.compressed is None:
+            message = "the run judged nothing, so there are no figures to compare with"
+            raise InputError(Diagnostic("U913", message, str(place), help="leave out --evaluate"))
+        return tuple(_run(place, record, again, progress))
+    if not place.exists():
+        raise missing(place)
     if again is not None:
         message = "an artifact alone records no figures to compare with"
         raise InputError(Diagnostic("U913", message, str(place), help="name the run folder it belongs to"))
@@ -123,14 +131,48 @@ def _run(folder: Path, record: RunRecord, again: Evaluating | None, progress: Pr
         tuple(f"the {what} differs" for what, (ours, theirs) in told.items() if ours != theirs),
     )
     yield Check("every layer has the zeros that were planned and recorded", tuple(_wrong_zeros(record, loaded)))
+    yield Check(
+        "the exports are those that the recipe asks for, as large as recorded", tuple(_wrong_exports(folder, record))
+    )
     if again is not None:
-        if record.compressed is None:
-            message = "the run judged nothing, so there are no figures to compare with"
-            raise InputError(Diagnostic("U913", message, str(folder), help="leave out --evaluate"))
-        judged = {MODEL: record.compressed, **{each.path: each.evaluation for each in record.exports}}
-        for name, known in judged.items():
-            if known is not None:
-                yield from _figures(folder / name, known, again, progress)
+        if record.compressed is not None:
+            yield from _figures(folder / MODEL, record.compressed, again, progress)
+        for export in record.exports:
+            if export.evaluation is not None:
+                yield from _exported_figures(folder, record, export, again, progress)
+
+
+def _wrong_exports(folder: Path, record: RunRecord) -> Iterator[str]:
+    written = record.recipe.get("exports", ())
+    asked = [check_part(Export, {key: value for key, value in each.items() if value is not None}) for each in written]
+    if [export.path for export in record.exports] != [each.file_name for each in asked]:
+        yield "the record names others"
+        return
+    recorded = {file.path for file in record.files}
+    for export, each in zip(record.exports, asked, strict=True):
+        place = folder / each.file_name
+        if not any(path == export.path or path.startswith(f"{export.path}/") for path in recorded):
+            yield f"{export.path} is not recorded among the files"
+        elif not place.exists() or bytes_of(place) != export.size_bytes:
+            yield f"{export.path} has not its {export.size_bytes:,} bytes"
+        if each.evaluate and record.compressed is not None and export.evaluation is None:
+            yield f"{export.path} was to be judged and was not"
+
+
+def _exported_figures(
+    folder: Path, record: RunRecord, export: Exported, again: Evaluating, progress: Progress
+) -> Iterator[Check]:
+    """Judge an export again, where it is the run's own and no program."""
+    changed = [told for told in (*_wrong_files(folder, record), *_wrong_exports(folder, record)) if export.path in told]
+    if changed or _leads_out(export.path):
+        yield Check(f"{export.path}: judged again", ("it is not the file that was judged, so it is not run",))
+    elif export.format == "torchscript":
+        yield Check(
+            f"{export.path}: not judged again, for it is a program; where you trust it, `compressor evaluate` it"
+        )
+    else:
+        assert export.evaluation is not None  # only such are asked
+        yield from _figures(folder / export.path, export.evaluation, again, progress)
 
 
 def _wrong_files(folder: Path, record: RunRecord) -> Iterator[str]:
@@ -171,16 +213,19 @@ def _figures(file: Path, known: Evaluation, again: Evaluating, progress: Progres
     kept = {key: value for key, value in asdict(known.settings).items() if key in Settings.model_fields}
     settings = check_part(Settings, {**kept, "split": known.data.split})
     data = again.data or known.data.source
-    _, found = evaluate(str(file), data, settings, again.device, progress)
-    same = found.data.sha256 == known.data.sha256
-    yield Check(
-        f"{file.name}: the data are those of the run", () if same else (f"{data} holds other images or labels",)
-    )
+    claim = f"{file.name}: judged again every figure over all classes is within {TOLERANCE}"
+    try:
+        _, found = evaluate(str(file), data, settings, again.device, progress)
+    except DatasetError:
+        raise  # nothing can be judged then
+    except CompressorError as fault:
+        yield Check(claim, tuple(each.message for each in fault.diagnostics))
+        return
+    others = () if found.data.sha256 == known.data.sha256 else (f"{data} holds other images or labels",)
+    yield Check(f"{file.name}: the data are those of the run", others)
     old, new = ({**asdict(each.metrics.coco), **asdict(each.metrics.detection)} for each in (known, found))
-    yield Check(
-        f"{file.name}: judged again every figure over all classes is within {TOLERANCE}",
-        tuple(f"{name} is {new[name]}, recorded is {old[name]}" for name in old if not _close(old[name], new[name])),
-    )
+    different = (name for name in old if not _close(old[name], new[name]))
+    yield Check(claim, tuple(f"{name} is {new[name]}, recorded is {old[name]}" for name in different))
 
 
 def _close(old: float | None, new: float | None) -> bool:

@@ -28,7 +28,6 @@ class Stopwatch:
     inference: float = 0.0
     nms: float = 0.0
     images: int = 0
-    batches: list[float] = field(default_factory=list)  # ms per image
     _last: float = field(default=0.0, repr=False)
 
     def start(self) -> None:
@@ -44,7 +43,7 @@ class Stopwatch:
     def speed(self) -> Speed:
         """Milliseconds per image."""
         per_image = 1e3 / max(self.images, 1)
-        return Speed(self.preprocess * per_image, self.inference * per_image, self.nms * per_image, tuple(self.batches))
+        return Speed(self.preprocess * per_image, self.inference * per_image, self.nms * per_image)
 
     def _now(self) -> float:
         if self.device.type == "cuda":
@@ -134,9 +133,7 @@ def _detect_batch(network: Network, batch: Batch, settings: Settings, watch: Sto
     images = batch.images.to(network.device).to(network.dtype) / 255
     watch.preprocess += watch.lap()
     predictions = network.predict(images)
-    taken = watch.lap()
-    watch.inference += taken
-    watch.batches.append(round(1e3 * taken / len(images), 4))
+    watch.inference += watch.lap()
     if network.suppression is not None:
         kept = _by_image(predictions, len(images), settings.max_det)
     else:

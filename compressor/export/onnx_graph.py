@@ -18,6 +18,7 @@ from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network, Suppression
 from compressor.export.extras import needed
 from compressor.export.graph import METADATA, Graph
+from compressor.export.held import held_back
 from compressor.export.traced import Decoding
 from compressor.yolov5.build import YOLOv5
 
@@ -52,7 +53,7 @@ def write_onnx(
     if dynamic_size:
         shape |= {2: stride * torch.export.Dim("rows", min=1), 3: stride * torch.export.Dim("columns", min=1)}
     images = torch.zeros(_EXAMPLE_IMAGES, 3, image_size, image_size)
-    with _silent():
+    with held_back(), _silent():
         program = torch.onnx.export(
             Decoding(model),
             (images,),

@@ -12,6 +12,7 @@ from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network
 from compressor.export.extras import needed
 from compressor.export.graph import METADATA, Graph
+from compressor.export.held import held_back
 
 
 def write_openvino(onnx_file: Path, folder: Path, graph: Graph) -> None:
@@ -26,10 +27,11 @@ def write_openvino(onnx_file: Path, folder: Path, graph: Graph) -> None:
         InputError: U912 OpenVINO is not installed.
     """
     openvino = needed("openvino")
-    model = openvino.convert_model(str(onnx_file))
-    model.set_rt_info(graph.to_json(), [METADATA])
     folder.mkdir()
-    openvino.save_model(model, str(folder / "model.xml"), compress_to_fp16=False)
+    with held_back():
+        model = openvino.convert_model(str(onnx_file))
+        model.set_rt_info(graph.to_json(), [METADATA])
+        openvino.save_model(model, str(folder / "model.xml"), compress_to_fp16=False)
 
 
 def open_openvino(place: Path) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from compressor.artifact.save import canonical_json
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network
 from compressor.export.graph import METADATA, Graph
+from compressor.export.held import held_back
 from compressor.export.traced import Decoding
 from compressor.yolov5.build import YOLOv5
 
@@ -35,8 +37,11 @@ def write_torchscript(model: YOLOv5, file: Path, image_size: int) -> None:
     extra = {_UPSTREAMS: canonical_json(described), METADATA: Graph(model.names, model.strides, image_size).to_json()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer tells that shapes become constants, which is meant
-        traced = torch.jit.trace(Decoding(model), torch.zeros(1, 3, image_size, image_size))  # type: ignore[no-untyped-call]
-        traced.save(str(file), _extra_files=extra)
+        with held_back():
+            traced = torch.jit.trace(Decoding(model), torch.zeros(1, 3, image_size, image_size))  # type: ignore[no-untyped-call]
+        whole = io.BytesIO()  # torch's own writer ends the process where the disk is full
+        torch.jit.save(traced, whole, _extra_files=extra)
+    file.write_bytes(whole.getvalue())
 
 
 def open_torchscript(file: Path) -> Network:

@@ -1,4 +1,4 @@
-"""How sure a difference is: intervals from figures that two runs have of the same draws, or of the same batches."""
+"""How sure a difference is: intervals from figures of the same draws, or of turns."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compressor.results.judgement import Evaluation, Resampled, Speed
+from compressor.results.judgement import Evaluation, Resampled
+from compressor.results.run import Timing
 
 _LEVEL = 0.95
 _NORMAL = 1.96  # of a normal distribution, between minus and plus this lie 95 %
-_FEWEST_BATCHES = 6  # of which the median has an interval of 95 %
+_FEWEST_TURNS = 6  # of which the median has an interval of 95 %
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,14 @@ def _drawn(resampled: Resampled, name: str) -> tuple[float | None, ...]:
     return resampled.AP if name == "AP" else resampled.AP50
 
 
-def slowdown(before: Speed, after: Speed) -> tuple[float, Interval] | None:
-    """How many times as long inference took after as before: the median over batches, and its interval.
-
-    The batches of one data set are the same in both runs, so each is compared with itself; the first, a warm-up, is
-    left out. The interval is that of the sign test.
+def slowdown(timing: Timing) -> tuple[float, Interval] | None:
+    """How many times as long inference took after as before: the median over turns, and its interval by the sign test.
 
     Returns:
-        None where there are too few batches, or they are not alike.
+        None where there are too few turns.
     """
-    if len(before.batches_ms) != len(after.batches_ms) or len(after.batches_ms) <= _FEWEST_BATCHES:
-        return None
-    pairs = zip(before.batches_ms[1:], after.batches_ms[1:], strict=True)
-    ratios = sorted(new / old for old, new in pairs if old > 0)
-    if len(ratios) < _FEWEST_BATCHES:
+    ratios = sorted(new / old for old, new in zip(timing.before_ms, timing.after_ms, strict=True) if old > 0)
+    if len(ratios) < _FEWEST_TURNS:
         return None
     reach = _NORMAL * math.sqrt(len(ratios)) / 2
     low = max(0, math.floor((len(ratios) - 1) / 2 - reach))

@@ -13,7 +13,6 @@ from jinja2.sandbox import SandboxedEnvironment
 from compressor.errors import Diagnostic, InputError
 from compressor.report import tables
 from compressor.report.intervals import slowdown
-from compressor.results.judgement import Evaluation
 from compressor.results.run import RunRecord
 
 SHIPPED = resources.files("compressor.report").joinpath("templates", "report.md.j2")
@@ -92,7 +91,7 @@ def context(run: RunRecord) -> dict[str, Any]:
         "verdicts": [("FAILED" if each.failed else "passed", tables.verdict_text(each)) for each in run.gates],
         "size_of_object_sentence": size_of_object_sentence(run),
         "size_sentence": size_sentence(run),
-        "speed_sentence": speed_sentence(run.baseline, run.compressed),
+        "speed_sentence": speed_sentence(run),
         "export_sentences": export_sentences(run),
         "recipe_yaml": yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True).rstrip(),
     }
@@ -115,7 +114,7 @@ def _tables(run: RunRecord) -> dict[str, tables.Table]:
         made["coco"] = tables.coco_table(before, after)
         made["detection"] = tables.detection_table(before, after)
         made["classes"] = tables.class_table(before, after)
-        made["speed"] = tables.speed_table(before, after)
+        made["speed"] = tables.speed_table(before, after, run.timing)
         if before and len(after.metrics.classes) > 2 * FEW:
             made["extremes"] = tables.extreme_class_table(before, after, FEW)
         if run.reference:
@@ -162,41 +161,40 @@ def size_of_object_sentence(run: RunRecord) -> str:
     return f"By the size of the objects AP changes by {', '.join(told)}." if told else ""
 
 
-def speed_sentence(before: Evaluation | None, after: Evaluation | None) -> str:
-    """What may be concluded from the times of one run each."""
-    if before is None or after is None:
+def speed_sentence(run: RunRecord) -> str:
+    """What may be concluded from the times."""
+    if run.baseline is None or run.compressed is None:
         return "There is nothing to compare these times with: the model was not judged before."
-    found = slowdown(before.speed, after.speed)
+    found = slowdown(run.timing) if run.timing else None
     if found is None:
-        ratio = after.speed.inference_ms / before.speed.inference_ms
+        ratio = run.compressed.speed.inference_ms / run.baseline.speed.inference_ms
         return (
             f"Inference took {ratio:.2f} times as long after as before, in one run each, which cannot tell a speed-up "
             "from the machine's noise. Zeros alone do not make dense kernels faster."
         )
     ratio, interval = found
-    batches = len(after.speed.batches_ms) - 1
     measured = (
-        f"batch by batch inference took {ratio:.2f} times as long after as before "
-        f"(95 % interval {interval.low:.2f} to {interval.high:.2f}, {batches} batches)"
+        f"in turns with the model before, inference took {ratio:.2f} times as long after "
+        f"(95 % interval {interval.low:.2f} to {interval.high:.2f})"
     )
     if interval.high < 1 - _NOTICED:
-        return f"Measurably faster: {measured}. The two were judged one after the other on the same machine."
+        return f"Measurably faster: {measured}."
     if interval.low > 1 + _NOTICED:
-        return f"No speed-up, slower rather: {measured}. The two were judged one after the other on the same machine."
+        return f"Measurably slower: {measured}."
     return f"No measurable speed-up: {measured}. Zeros alone do not make dense kernels faster."
 
 
 def export_sentences(run: RunRecord) -> list[str]:
     """How each exported file was judged, where that is otherwise than the model was."""
     sentences = []
-    for export, asked in zip(run.exports, run.recipe.get("exports", ()), strict=True):
+    for export, asked in zip(run.exports, run.recipe.get("exports", ()), strict=False):
         if export.evaluation is None:
             continue
         own = export.evaluation.settings
         otherwise = []
-        if asked["dynamic_size"] is False or export.format == "torchscript":
+        if asked.get("dynamic_size") is False or export.format == "torchscript":
             otherwise.append(f"on squares of {own.image_size} px, the only size it takes")
-        if asked["nms"]:
+        if asked.get("nms"):
             most = f"at most {asked['nms']['max_det']} boxes of a class"
             otherwise.append(f"at its own thresholds: score {own.conf_thres:g}, overlap {own.iou_thres:g}, {most}")
         if otherwise:

@@ -12,9 +12,9 @@ from compressor.recipe.gates import parse_gate
 from compressor.report.intervals import Interval, paired, quantile
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
 from compressor.results.gates import Verdict
-from compressor.results.judgement import CocoMetrics, DetectionMetrics, Evaluation, Speed
+from compressor.results.judgement import CocoMetrics, DetectionMetrics, Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Agreement, Exported, Reference, Search
+from compressor.results.run import Agreement, Exported, Reference, Search, Timing
 
 
 @dataclass(frozen=True)
@@ -135,21 +135,21 @@ def reference_table(reference: Reference, before: Evaluation | None, after: Eval
     return Table(("model", "AP", "AP50"), cells)
 
 
-def speed_table(before: Evaluation | None, after: Evaluation) -> Table:
-    """Milliseconds per image: means, and of inference the middle half of the batches."""
+def speed_table(before: Evaluation | None, after: Evaluation, timing: Timing | None) -> Table:
+    """Milliseconds per image: means over the evaluation, and median and middle half where both were timed in turns."""
     steps = (("preprocess", "preprocess_ms"), ("inference", "inference_ms"), ("NMS", "nms_ms"))
     speeds = [before.speed if before else None, after.speed]
     rows = [(label, *(milliseconds(getattr(each, key) if each else None) for each in speeds)) for label, key in steps]
-    if any(each and each.batches_ms for each in speeds):
-        rows.insert(2, ("inference, middle half of the batches", *(_middle_half(each) for each in speeds)))
+    if timing is not None and timing.before_ms:
+        times = [sorted(timing.before_ms), sorted(timing.after_ms)]
+        label = f"inference of one image, {timing.image_size} px, {len(times[0])} times in turns: "
+        rows.append((f"{label}median", *(milliseconds(quantile(each, 0.5)) for each in times)))
+        rows.append((f"{label}middle half", *(_middle_half(each) for each in times)))
     return Table(("ms per image", "before", "after"), tuple(rows))
 
 
-def _middle_half(speed: Speed | None) -> str:
-    if speed is None or not speed.batches_ms:
-        return "-"
-    ordered = sorted(speed.batches_ms)
-    return f"{quantile(ordered, 0.25):.1f} to {quantile(ordered, 0.75):.1f}"
+def _middle_half(ordered: Sequence[float]) -> str:
+    return f"{milliseconds(quantile(ordered, 0.25))} to {milliseconds(quantile(ordered, 0.75))}"
 
 
 def model_table(before: ModelSummary, after: ModelSummary) -> Table:

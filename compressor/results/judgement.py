@@ -67,16 +67,11 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Speed:
-    """Mean time per image in milliseconds; preprocess is the copy to the device, the cast and the division by 255.
-
-    Attributes:
-        batches_ms: of inference, per image, of every batch in turn; the batches of one data set are always the same.
-    """
+    """Mean time per image in milliseconds; preprocess is the copy to the device, the cast and the division by 255."""
 
     preprocess_ms: float
     inference_ms: float
     nms_ms: float
-    batches_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,21 @@ class Exported:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """Inference of one image by the model before and the model after, in turns.
+
+    Attributes:
+        image_size: side in pixels of the square image.
+        before_ms: of every turn.
+        after_ms: likewise; the two of one turn follow each other at once.
+    """
+
+    image_size: int
+    before_ms: tuple[float, ...]
+    after_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Reference:
     """Another model on the same data, to judge by.
 
@@ -139,6 +154,7 @@ class RunRecord:
         exports: the model in other formats, as the recipe names them.
         gates: what became of the recipe's `report.fail_if`.
         reference: a smaller model on the same data; None where no figures of one are known.
+        timing: of the two models in turns; None where only one was judged.
         warnings: everything skipped, amended or left out, one sentence each.
         files: what the run wrote, by path within its folder.
     """
@@ -162,6 +178,7 @@ class RunRecord:
     exports: tuple[Exported, ...] = ()
     gates: tuple[Verdict, ...] = ()
     reference: Reference | None = None
+    timing: Timing | None = None
     warnings: tuple[str, ...] = ()
     files: tuple[FileDigest, ...] = ()
     schema: str = field(default=RUN_SCHEMA)

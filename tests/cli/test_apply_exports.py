@@ -87,6 +87,21 @@ def test_a_changed_export_is_told(copy: Path) -> None:
     assert (changed.returncode, "model_openvino_model/model.bin was changed" in changed.stdout) == (1, True)
 
 
+def test_what_is_not_the_runs_own_is_not_opened(copy: Path) -> None:
+    folder = copy / "reports" / "shipped"
+    shutil.copy(folder / "model_yolov5.pt", copy / "outside.pt")
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"path": "model_yolov5.pt"', '"path": "../../outside.pt"'))
+    (folder / "model_nms.onnx").unlink()
+    done = compressor("verify", "reports/shipped", "--evaluate", "--json", cwd=copy)
+    assert done.returncode == 1, done.stderr
+    checks = {check["claim"]: check["differences"] for check in json.loads(done.stdout)["checks"]}
+    assert checks["the exports are those that the recipe asks for, as large as recorded"] == ["the record names others"]
+    for name in ("../../outside.pt", "model_nms.onnx"):
+        assert checks[f"{name}: judged again"] == ["it is not the file that was judged, so it is not run"]
+    assert checks["model.safetensors: judged again every figure over all classes is within 0.0005"] == []
+
+
 def test_the_run_is_replaced_when_asked_to_and_nothing_else_with_it(copy: Path) -> None:
     recipe = copy / "shipped.yaml"
     recipe.write_text(recipe.read_text().replace("{conf_thres: 0.01,", "{conf_thres: 0.99999,"))

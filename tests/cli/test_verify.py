@@ -46,7 +46,7 @@ def change_record(place: Path, change: Any) -> None:
 def test_what_was_made_holds(place: Path) -> None:
     code, checks = verified(place, "run", "--evaluate")
     assert code == 0
-    assert len(checks) == 8
+    assert len(checks) == 9
     assert len(verified(place, "run/model.safetensors")[1]) == 2
     text = compressor("verify", "run", cwd=place).stdout
     assert all(line.startswith("holds") for line in text.splitlines())

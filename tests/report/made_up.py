@@ -19,7 +19,7 @@ from compressor.results.judgement import (
     Speed,
 )
 from compressor.results.network import Change, LayerChange, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Agreement, Environment, Exported, Reference, RunRecord
+from compressor.results.run import Agreement, Environment, Exported, Reference, RunRecord, Timing
 
 GOLDEN = Path(__file__).parent / "golden"
 CURVE = tuple(round(1 - (i / 100) ** 2, 6) for i in range(101))
@@ -39,12 +39,10 @@ def evaluation(ap: float | None, shift: float = 0.0) -> Evaluation:
 
 
 def drawn(known: Evaluation, shift: float) -> Evaluation:
-    """The same with draws of the images, times of batches and a curve."""
+    """The same with draws of the images and a curve."""
     draws = tuple(round(0.4 + shift * (1 + i / 10), 6) for i in range(10))
-    batches = tuple(20 + i + 10 * shift for i in range(9))
     return replace(
         known,
-        speed=replace(known.speed, batches_ms=batches),
         resampled=Resampled(4, 0, (None, *draws), (None, *draws)),
         precision_by_recall=CURVE,
     )
@@ -97,6 +95,7 @@ def full_record() -> RunRecord:
         compressed=after,
         exports=(Exported("onnx", "model_nms.onnx", 7_900_000, Agreement(8, 0.00461, 6.1e-06), graph),),
         gates=verdicts(("AP < -12", "kept.AP50 < 95", "APs < -1", "size > 90"), before, after, 0.7778),
+        timing=Timing(640, tuple(20.0 + i for i in range(9)), tuple(20.5 + i for i in range(9))),
         reference=Reference("YOLOv5s", "small.pt", CocoMetrics(0.35, 0.5, *([None] * 10)), None),
         files=(
             *run.files,

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressor.report.intervals import paired, quantile, slowdown
-from compressor.results.judgement import Resampled, Speed
+from compressor.results.judgement import Resampled
+from compressor.results.run import Timing
 from tests.report.made_up import evaluation
 
 DRAWS = np.random.RandomState(0).rand(2, 400)
@@ -34,14 +35,25 @@ def test_quantile_is_numpys(values: list[float], below: float) -> None:
     assert quantile(sorted(values), below) == pytest.approx(np.quantile(values, below), rel=1e-9, abs=1e-6)
 
 
-def test_slowdown_compares_each_batch_with_itself() -> None:
+def test_slowdown_compares_the_times_of_each_turn() -> None:
     before = tuple(float(10 + 5 * i) for i in range(31))
-    found = slowdown(Speed(0, 0, 0, before), Speed(0, 0, 0, tuple(0.5 * ms for ms in before)))
+    found = slowdown(Timing(640, before, tuple(0.5 * ms for ms in before)))
     assert found is not None
     assert (found[0], found[1].low, found[1].high) == pytest.approx((0.5, 0.5, 0.5))
     shaken = tuple(ms * (0.9 if i % 2 else 1.1) for i, ms in enumerate(before))
-    around = slowdown(Speed(0, 0, 0, before), Speed(0, 0, 0, shaken))
+    around = slowdown(Timing(640, before, shaken))
     assert around is not None
     assert around[1].low < 1 < around[1].high
-    assert slowdown(Speed(0, 0, 0, before[:6]), Speed(0, 0, 0, before[:6])) is None
-    assert slowdown(Speed(0, 0, 0, before), Speed(0, 0, 0, before[:-1])) is None
+    assert slowdown(Timing(640, before[:5], before[:5])) is None
+
+
+def test_the_interval_of_a_slowdown_holds_the_truth_as_often_as_it_says() -> None:
+    random = np.random.RandomState(0)
+    held = 0
+    for _ in range(300):
+        before = random.uniform(10, 11, 20)
+        after = 0.8 * before * random.lognormal(0, 0.05, 20)
+        found = slowdown(Timing(640, tuple(before.tolist()), tuple(after.tolist())))
+        assert found is not None
+        held += found[1].low <= 0.8 <= found[1].high
+    assert 0.93 <= held / 300 <= 1
