@@ -1,0 +1,39 @@
+"""The shipped reports are those that the tool renders from their records, pictures and all."""
+
+from pathlib import Path
+
+import pytest
+
+from compressor.report.html import page
+from compressor.report.pictures import EXAMPLES, pictures
+from compressor.results.run import load_run
+from compressor.run_folder import sha256
+from compressor.run_report import rendered
+
+REPORTS = Path(__file__).parents[2] / "reports"
+RUNS = sorted(file.parent for file in REPORTS.glob("*/run.json"))
+
+
+def test_there_are_some() -> None:
+    assert [run.name for run in RUNS] == ["demo", "yolov5n_global30", "yolov5n_uniform30"]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_report_is_rendered_again_byte_by_byte(run: Path) -> None:
+    assert rendered(load_run(run), run).encode() == (run / "report.md").read_bytes()
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_pictures_are_those_of_the_run_and_are_drawn_again(run: Path) -> None:
+    record = load_run(run)
+    recorded = {file.path: file.sha256 for file in record.files if file.path.endswith(".png")}
+    assert recorded == {file.name: sha256(file) for file in run.glob("*.png")}
+    assert set(dict(pictures(record))) == set(recorded) - {EXAMPLES}
+    assert page(rendered(record, run), run.name, run).count("data:image/png;base64,") == len(recorded)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_nothing_of_the_machine_it_was_made_on_but_its_processor_is_told(run: Path) -> None:
+    text = (run / "run.json").read_text(encoding="utf-8")
+    assert "/home/" not in text
+    assert str(Path.home()) not in text
