@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from compressor import __version__
 from compressor.artifact.save import canonical_json
@@ -38,11 +39,12 @@ class Baselines:
         place = self.folder / key
         try:
             evaluation = _EVALUATION.validate_json((place / "evaluation.json").read_bytes())
-            with np.load(place / "predictions.npz", allow_pickle=False) as arrays:
+            whole = io.BytesIO((place / "predictions.npz").read_bytes())  # np.load leaves a damaged file open
+            with np.load(whole, allow_pickle=False) as arrays:
                 predictions = Predictions(
                     tuple(json.loads(str(arrays["image_ids"]))), *(arrays[name] for name in _ARRAYS)
                 )
-        except (OSError, ValueError, KeyError, ValidationError):
+        except Exception:  # whatever is wrong with it, the model can be judged again
             return None
         known = set(judge.ground_truth.image_ids) == set(predictions.image_ids)
         return (evaluation, predictions) if known else None
@@ -67,7 +69,6 @@ def baseline_key(model: YOLOv5, judge: Judge) -> str:
     told = {
         "version": __version__,
         "data": judge.split.sha256,
-        "annotations": judge.split.dataset.annotations.name if judge.split.dataset.annotations else None,
         "settings": judge.settings.model_dump(mode="json"),
         "device": str(judge.device),
         "names": list(model.names),

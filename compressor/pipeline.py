@@ -34,9 +34,11 @@ from compressor.job import CalibrationImages, Job, foresee, modify, open_job, st
 from compressor.outlook import Plan
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
+from compressor.recipe.gates import parse_gate
 from compressor.recipe.load import RecipeFile
 from compressor.recipe.modifiers import Budget, Prune
 from compressor.recipe.schema import Evaluation as Settings
+from compressor.recipe.schema import Recipe
 from compressor.report.pictures import EXAMPLES
 from compressor.report.reference import load_reference, published_reference
 from compressor.report.render import read_template
@@ -109,8 +111,8 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     template_text = read_template(template) if template else None
     if reference_file:
         load_reference(reference_file, None)
-    if recipe.report.fail_if and not options.evaluate:
-        raise _gates_need_figures(recipe_file)
+    if not options.evaluate:
+        _check_gates_without_figures(recipe_file)
     device = select_device(options.device)
     job = open_job(recipe_file, progress)
     budget = _budget(job, judged=options.evaluate)
@@ -143,7 +145,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
                 _show_examples(judge, before.predictions, found_after, recipe.report.examples, model.names, staging)
         exports = export_run(recipe.exports, saved, recipe.evaluation, judge, recipe.data, staging, progress)
         layers = convolutions(model)
-        skipped = judge.split.skipped if judge else ()
+        skipped = judge.split.skipped if judge else _unused(recipe)
         size = sizes.artifact.size_bytes / sizes.dense.size_bytes
         record = RunRecord(
             name=recipe_file.name,
@@ -367,10 +369,22 @@ def _named_file(recipe_file: RecipeFile, key: str) -> Path | None:
     return (written if written.is_file() else recipe_file.path).parent / named
 
 
-def _gates_need_figures(recipe_file: RecipeFile) -> RecipeError:
-    message = "gates need figures, and nothing is judged with --no-evaluate"
+def _check_gates_without_figures(recipe_file: RecipeFile) -> None:
+    """Refuse gates that cannot be decided where nothing is judged.
+
+    Raises:
+        RecipeError: R121.
+    """
+    message = "the gate needs figures, and nothing is judged with --no-evaluate"
     help_text = "judge the model, or take the gates out: --set report.fail_if=[]"
-    return RecipeError(recipe_file.place("report", "fail_if").diagnostic("R121", message, help_text))
+    gates = enumerate(recipe_file.recipe.report.fail_if)
+    faults = [
+        recipe_file.place("report", "fail_if", index).diagnostic("R121", message, help_text)
+        for index, text in gates
+        if parse_gate(text).quantity != "size"
+    ]
+    if faults:
+        raise RecipeError(*faults)
 
 
 def _save(job: Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[LoadedModel, Sizes]:
@@ -392,6 +406,11 @@ def _save(job: Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[
             help_text = "this is a fault of compressor; please report it"
             raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
     return loaded, measure(job.path.read_bytes(), stored, data, form.dtype)
+
+
+def _unused(recipe: Recipe) -> tuple[str, ...]:
+    told = f"{recipe.report.reference} was not used as a reference: nothing was judged"
+    return (told,) if recipe.report.reference else ()
 
 
 def _uncompared(exports: tuple[Exported, ...]) -> list[str]:

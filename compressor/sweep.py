@@ -17,7 +17,7 @@ from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.nodes import shortened
 from compressor.recipe.overrides import Override, parse_set
-from compressor.report.overview import PLOT, overview, overview_markdown, pareto_png
+from compressor.report.compare import PLOT, overview, overview_markdown, pareto_png
 from compressor.results.gates import Verdict
 from compressor.results.run import RunRecord, load_run
 from compressor.run_folder import sha256
@@ -63,13 +63,11 @@ class Outcome:
         name: of the point.
         record: of its run; None where it failed.
         fault: why it failed.
-        kept: whether it was done before.
     """
 
     name: str
     record: RunRecord | None
     fault: CompressorError | None
-    kept: bool
 
     @property
     def failed_gates(self) -> tuple[Verdict, ...]:
@@ -150,7 +148,7 @@ def _short(value: str) -> str:
 
 
 def sweep(
-    grid: Sequence[Point], output: Path, device: str, command: str, progress: Progress, *, force: bool = False
+    grid: Sequence[Point], output: Path, device: str, command: str, sort: str, progress: Progress, *, force: bool
 ) -> tuple[Outcome, ...]:
     """Run every point that is not done, then compare all.
 
@@ -159,8 +157,9 @@ def sweep(
         output: folder of the sweep; finished runs in it stay where recipe and weights are the same.
         device: where to run.
         command: for the records.
+        sort: of the comparison's lines.
         progress: told of every step.
-        force: replace runs of other recipes.
+        force: replace runs of other recipes or weights.
 
     Raises:
         OutputError: O601 a run of another recipe is there; O602, O603 see `compressor.output`.
@@ -173,20 +172,24 @@ def sweep(
             help_text = "name another folder with --output, or replace the run with --force"
             message = "a run of another recipe or other weights is here"
             raise OutputError(Diagnostic("O601", message, str(output / point.name), help=help_text))
-    _write(output, {RECORD: json.dumps({"schema": SWEEP_SCHEMA, "points": {**known, **recipes}}, indent=2) + "\n"})
+    redone = {point.name for point in grid if done[point.name] is None and (output / point.name).exists()}
+    recorded = {name: recipe for name, recipe in {**known, **recipes}.items() if name not in redone}
+    _write_record(output, recorded)
     outcomes = []
     for number, point in enumerate(grid, start=1):
         record, fault = done[point.name], None
-        kept = record is not None
         if record is None:
             options = Options(output / point.name, device, force=force, command=command, baselines=output / BASELINES)
             progress.section(f"run {number} of {len(grid)}: {point.name}")
             try:
                 record = run(point.recipe_file, options, progress)
+                if point.name in redone:  # until now its folder held a run of another recipe
+                    recorded[point.name] = recipes[point.name]
+                    _write_record(output, recorded)
             except CompressorError as caught:
                 fault = caught
-        outcomes.append(Outcome(point.name, record, fault, kept))
-    lines = overview([(outcome.name, outcome.record) for outcome in outcomes if outcome.record])
+        outcomes.append(Outcome(point.name, record, fault))
+    lines = overview([(outcome.name, outcome.record) for outcome in outcomes if outcome.record], sort)
     if lines:
         page = overview_markdown(lines, f"{output.name}: {len(lines)} runs", PLOT)
         _write(output, {PAGE: page, PLOT: pareto_png(lines)})
@@ -217,6 +220,10 @@ def _done(point: Point, folder: Path, known: dict[str, Any], recipe: dict[str, A
         return None
     weights = Path(str(point.recipe_file.recipe.model.weights))
     return record if not weights.is_file() or sha256(weights) == record.weights.sha256 else None
+
+
+def _write_record(output: Path, recipes: dict[str, Any]) -> None:
+    _write(output, {RECORD: json.dumps({"schema": SWEEP_SCHEMA, "points": recipes}, indent=2) + "\n"})
 
 
 def _write(output: Path, files: dict[str, str | bytes]) -> None:

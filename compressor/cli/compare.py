@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from compressor.cli.comparing import print_lines, sort_option
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.errors import Diagnostic, InputError
@@ -18,16 +19,15 @@ from compressor.output import check_place, publish, staged
 from compressor.results.run import RunRecord, load_run
 
 if TYPE_CHECKING:
-    from compressor.report.overview import Line
+    from compressor.report.compare import Line
 
 COMPARISON_SCHEMA = "compressor/comparison/1"
-_SORTS = "a metric such as AP or AP50, or size, sparsity, latency or name"
 
 
 @click.command(short_help="Many runs in one table, sorted by a metric, and a Pareto plot.")
 @console_options
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True, shell_complete=complete_file)
-@click.option("--sort", default="AP", show_default=True, help=f"By {_SORTS}.")
+@sort_option
 @click.option("--plot", type=click.Path(path_type=Path), help="PNG file for AP against size, sparsity and latency.")
 @click.option("--md", "form", flag_value="md", help="A page of Markdown.")
 @click.option("--html", "form", flag_value="html", help="One page of HTML, with the plot in it.")
@@ -43,26 +43,22 @@ def compare(
     Example:
       compressor compare reports/* --sort AP50 --plot pareto.png
     """  # noqa: D205  # click shows the first sentence whole
-    from compressor.report.overview import SORTED_BY, overview, overview_table, pareto_png, warnings_of
+    from compressor.report.compare import COSTS, is_plot, overview, pareto_png, warnings_of
 
-    if sort not in SORTED_BY:
-        raise click.UsageError(f"--sort: {sort!r} is not known; sort by {_SORTS}")
     if plot is not None:
-        check_place(plot, "plot", "file", _is_png, force=force, option="--plot")
+        check_place(plot, "plot", "file", is_plot, force=force, option="--plot")
     lines = overview(named_runs(runs, console), sort)
     if form == "json":
         rows = [
-            {"name": line.name, "sparsity": line.run.sparsity.conv_weights, **_figures(line.run), "best": line.best}
+            {"name": line.name, **_figures(line.run), "best": dict(zip(COSTS, line.best, strict=True))}
             for line in lines
         ]
-        console.result(json.dumps({"schema": COMPARISON_SCHEMA, "runs": rows}, indent=2))
+        document = {"schema": COMPARISON_SCHEMA, "warnings": warnings_of(lines), "runs": rows}
+        console.result(json.dumps(document, indent=2))
     elif form is not None:
         console.result(_page(lines, form, plot))
     else:
-        console.result(overview_table(lines).text())
-        console.result("\n* no other run beats it in AP against that cost")
-        for warning in warnings_of(lines):
-            console.result(warning)
+        print_lines(lines, console)
     if plot is not None:
         with staged(plot, "--plot") as aside:
             (aside / plot.name).write_bytes(pareto_png(lines))
@@ -90,10 +86,11 @@ def named_runs(places: Sequence[Path], console: Console) -> list[tuple[str, RunR
 
 
 def _figures(run: RunRecord) -> dict[str, object]:
-    from compressor.report.compare import figures
+    from compressor.report.diff import figures
 
     return {
         "model": run.model.name,
+        "sparsity": run.sparsity.conv_weights,
         "before": figures(run.baseline) or None,
         "after": figures(run.compressed) or None,
         "size_bytes": run.sizes.artifact.size_bytes,
@@ -102,8 +99,8 @@ def _figures(run: RunRecord) -> dict[str, object]:
 
 
 def _page(lines: Sequence[Line], form: str, plot: Path | None) -> str:
+    from compressor.report.compare import PLOT, overview_markdown, pareto_png
     from compressor.report.html import page
-    from compressor.report.overview import PLOT, overview_markdown, pareto_png
 
     title = f"{len(lines)} runs"
     if form == "md":
@@ -111,7 +108,3 @@ def _page(lines: Sequence[Line], form: str, plot: Path | None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / PLOT).write_bytes(pareto_png(lines))
         return page(overview_markdown(lines, title, PLOT), title, Path(folder)).rstrip()
-
-
-def _is_png(path: Path) -> bool:
-    return path.is_file() and path.read_bytes()[:4] == b"\x89PNG"

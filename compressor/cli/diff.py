@@ -14,7 +14,7 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.gates import check_gates, print_verdicts
-from compressor.report.compare import Comparison, Part, compare, comparison_tables
+from compressor.report.diff import Comparison, Part, compare, comparison_tables
 from compressor.report.sides import Side, load_side
 from compressor.results.gates import Verdict, verdicts
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = 130  # exit code, as a shell reports a process that SIGINT ended
@@ -26,6 +29,18 @@ def unwind() -> None:
 def was_interrupted() -> bool:
     """Whether Ctrl-C came since `unwind`: code that imports lazily may turn it into an exception of its own."""
     return _came.is_set()
+
+
+@contextmanager
+def told_as(message: Callable[[], str]) -> Iterator[None]:
+    """End the command with this message where Ctrl-C comes, whatever exception it was made into on the way."""
+    try:
+        yield
+    except BaseException as fault:
+        if not (isinstance(fault, KeyboardInterrupt) or was_interrupted()):
+            raise
+        os.write(2, f"\ninterrupted; {message()}\n".encode())
+        sys.exit(INTERRUPTED)
 
 
 def _raise(signal_number: int, frame: FrameType | None) -> None:

@@ -9,8 +9,8 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.output import check_place, publish, staged
+from compressor.report.html import GENERATOR, page
 from compressor.results.run import load_run
-from compressor.run_folder import TEMPLATE
 
 
 @click.command(short_help="Render the report of a run again, from another template or as HTML.")
@@ -30,16 +30,14 @@ def report(*, run: Path, template: Path | None, form: str, output: Path | None, 
     Example:
       compressor report reports/yolov5n_global30 --format html --output yolov5n.html
     """  # noqa: D205  # click shows the first sentence whole
-    from compressor.report.html import page
     from compressor.report.render import read_template, render_report
+    from compressor.run_report import rendered
 
     record = load_run(run)
     if output is not None:
-        check_place(output, "page", "file", Path.is_file, force=force)
+        check_place(output, "page", "file", _is_page, force=force)
     folder = run if run.is_dir() else run.parent
-    kept = folder / TEMPLATE
-    chosen = template or (kept if kept.is_file() else None)
-    text = render_report(record, read_template(chosen) if chosen else None, str(chosen or ""))
+    text = render_report(record, read_template(template), str(template)) if template else rendered(record, folder)
     if form == "html":
         text = page(text, record.name, folder)
     if output is None:
@@ -50,3 +48,10 @@ def report(*, run: Path, template: Path | None, form: str, output: Path | None, 
         made.write_text(text, encoding="utf-8")
         publish(made, output)
     console.result(f"{output}: {len(text.encode()) / 1e6:.3f} MB")
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file may be replaced: a page by its name, and of HTML by its maker."""
+    if path.suffix == ".html":
+        return path.is_file() and GENERATOR in path.read_text(encoding="utf-8", errors="replace")[:1000]
+    return path.suffix == ".md" and path.is_file()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import click
 
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
-from compressor.cli.interrupts import INTERRUPTED, unwind
+from compressor.cli.interrupts import told_as, unwind
 from compressor.output import check_place, staged
 from compressor.recipe.commented import YOUR_DATA, comment, commented, printable
 from compressor.recipe.schema import Recipe
@@ -173,7 +172,7 @@ def sensitivity(
         fuse=fuse,
         repaired=by == "output" if repaired is None else repaired,
     )
-    try:
+    with told_as(lambda: _kept(notebook)):
         subject = open_subject(question, device, console)
         recipe = None
         if emit is not None:
@@ -185,10 +184,6 @@ def sensitivity(
         _write(table, output, force=force)
         if emit is not None and recipe is not None:
             write_recipe(_recipe_text(recipe, table, emit), emit, force=force, option="--emit")
-    except KeyboardInterrupt:
-        kept = f"the same command goes on: {notebook} holds what was measured"
-        click.echo(f"\ninterrupted; {kept if notebook.exists() else 'nothing was written'}", err=True)
-        sys.exit(INTERRUPTED)
     notebook.unlink()
     if as_json:
         console.result(table_text(table).rstrip())
@@ -198,6 +193,11 @@ def sensitivity(
     console.result(f"\n{output}: the table; {_plot(output).name} beside it shows it")
     if recipe is not None:
         console.result(f"{emit}: {recipe.description}")
+
+
+def _kept(notebook: Path) -> str:
+    kept = f"the same command goes on: {notebook} holds what was measured"
+    return kept if notebook.exists() else "nothing was written"
 
 
 def _check_options(

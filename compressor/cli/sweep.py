@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
+from compressor.cli.comparing import print_lines, sort_option
 from compressor.cli.completion import complete_file, complete_recipe, complete_set
 from compressor.cli.console import Console, console_options
 from compressor.cli.gates import print_verdicts
-from compressor.cli.interrupts import INTERRUPTED, unwind
+from compressor.cli.interrupts import told_as, unwind
 from compressor.recipe.overrides import parse_set
 
 
@@ -32,10 +33,8 @@ from compressor.recipe.overrides import parse_set
     "--output", type=click.Path(path_type=Path), shell_complete=complete_file, help="Folder; reports/RECIPE_sweep else."
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-@click.option(
-    "--sort", default="AP", show_default=True, help="Of the table: a metric, size, sparsity, latency or name."
-)
-@click.option("--force", is_flag=True, help="Replace runs of an earlier sweep that were made of another recipe.")
+@sort_option
+@click.option("--force", is_flag=True, help="Replace runs that were made of another recipe or other weights.")
 def sweep(
     *,
     recipe: Path,
@@ -49,38 +48,33 @@ def sweep(
 ) -> None:
     """Run a recipe with every combination of some values, and compare the runs: a table, comparison.md and a Pareto
     plot. The model before is judged once per model and data set. Runs that are done are left alone, so after an
-    interruption the same command goes on. A run that fails does not stop the others.
+    interruption the same command goes on. A run that fails does not stop the others; the exit code is then 2 or 3, and
+    1 where a gate failed.
 
     \b
     Example:
       compressor sweep recipes/accurate50.yaml --over modifiers.0.sparsity=0.3,0.5,0.7 --over weights=a.pt,b.pt
     """  # noqa: D205  # click shows the first sentence whole
-    from compressor.report.overview import SORTED_BY, overview, overview_table
+    from compressor.report.compare import overview
     from compressor.sweep import parse_axis, points
     from compressor.sweep import sweep as run_all
 
-    if sort not in SORTED_BY:
-        raise click.UsageError(f"--sort: {sort!r} is not known; sort by a metric, size, sparsity, latency or name")
     unwind()
     grid = points(recipe, [parse_axis(axis) for axis in axes], [parse_set(argument) for argument in sets])
     folder = output or Path("reports") / f"{recipe.stem}_sweep"
     command = shlex.join(["compressor", *sys.argv[1:]])
-    try:
-        outcomes = run_all(grid, folder, device, command, console, force=force)
-    except KeyboardInterrupt:
-        click.echo(f"\ninterrupted; finished runs are kept in {folder}, and the same command goes on", err=True)
-        sys.exit(INTERRUPTED)
+    with told_as(lambda: f"finished runs are kept in {folder}, and the same command goes on"):
+        outcomes = run_all(grid, folder, device, command, sort, console, force=force)
     lines = overview([(each.name, each.record) for each in outcomes if each.record], sort)
     if lines:
-        console.result(overview_table(lines).text())
-        console.result(f"\n* no other run beats it in AP against that cost\n{folder / 'comparison.md'}: the page")
-    failed = [each for each in outcomes if each.fault]
-    for each in failed:
-        console.warn(f"{each.name} failed:")
-        console.error(each.fault) if each.fault else None
+        print_lines(lines, console)
+        console.result(f"{folder / 'comparison.md'}: the page")
     for each in outcomes:
+        if each.fault:
+            console.warn(f"{each.name} failed:")
+            console.error(each.fault)
         print_verdicts(each.failed_gates, each.name, console)
-    if failed:
-        sys.exit(max(each.fault.exit_code for each in failed if each.fault))
+    if any(each.fault for each in outcomes):
+        sys.exit(max(each.fault.exit_code for each in outcomes if each.fault))
     if any(each.failed_gates for each in outcomes):
         sys.exit(1)

@@ -81,7 +81,8 @@ class Split:
         samples: by path, as upstream sorts them.
         skipped: a sentence per image or label file that was left out or amended.
         sha256: digest over names and contents of the images and labels used. It is that of a listing as `sha256sum`
-            prints it, each image followed by its label file, with names from the folder on that holds them all.
+            prints it, each image followed by its label file, with names from the folder on that holds them all, and at
+            the end the file of COCO annotations where it is judged by one.
     """
 
     dataset: Dataset
@@ -154,7 +155,7 @@ def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None
         raise _no_images(dataset, split, notes)
     if not labelled:
         notes.append(f"none of the {len(samples)} images has a label file, such as {shown(label_path(images[0]))}")
-    return Split(dataset, split, tuple(samples), tuple(notes), _digest(digests))
+    return Split(dataset, split, tuple(samples), tuple(notes), _digest(digests, dataset.annotations))
 
 
 def split_images(dataset: Dataset, split: str) -> list[Path]:
@@ -213,7 +214,7 @@ def _content(path: Path, *, optional: bool = False) -> bytes | None:
         raise ValueError(f"{shown(path)} cannot be read: {fault.strerror or fault}") from fault
 
 
-def _digest(files: list[tuple[Path, str]]) -> str:
+def _digest(files: list[tuple[Path, str]], annotations: Path | None) -> str:
     try:
         common = Path(os.path.commonpath([path.parent for path, _ in files]))
     except ValueError:  # on several Windows drives
@@ -222,6 +223,8 @@ def _digest(files: list[tuple[Path, str]]) -> str:
     for path, digest in files:
         name = path.name if common is None else path.relative_to(common).as_posix()
         listing.update(f"{digest}  {name}\n".encode())
+    if annotations is not None:
+        listing.update(f"{hashlib.sha256(annotations.read_bytes()).hexdigest()}  {annotations.name}\n".encode())
     return listing.hexdigest()
 
 

@@ -14,6 +14,7 @@ from compressor.results.judgement import Resampled
 
 RESAMPLES, SEED = 1000, 0
 _CHUNK = 100  # resamples at a time, for memory
+_THRESHOLDS = 10  # of IoU
 _RECALLS = np.linspace(0.0, 1.0, 101)
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -58,7 +59,7 @@ def _class_matches(per_image: list[dict[str, Any] | None]) -> ClassMatches:
     for i, each in known:
         objects[i] = np.count_nonzero(np.asarray(each["gtIgnore"]) == 0)
     if not known:
-        empty = np.zeros((10, 0), dtype=np.bool_)
+        empty = np.zeros((_THRESHOLDS, 0), dtype=np.bool_)
         return ClassMatches(np.zeros(0, dtype=np.intp), empty, empty, objects)
     scores = np.concatenate([each["dtScores"] for _, each in known])
     order = np.argsort(-scores, kind="mergesort")  # as pycocotools does
@@ -97,7 +98,7 @@ def average_precisions(found: tuple[ClassMatches, ...], weights: Float64) -> Flo
             not; where that is all of them the figure is NaN.
     """
     if not found:
-        return np.full((len(weights), 1), np.nan)
+        return np.full((len(weights), _THRESHOLDS), np.nan)
     chunks = [_chunk(found, weights[i : i + _CHUNK].astype(np.float32)) for i in range(0, len(weights), _CHUNK)]
     return np.concatenate(chunks)
 

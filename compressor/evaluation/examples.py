@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -75,21 +75,22 @@ def _by_image(predictions: Predictions) -> dict[int | str, Found]:
     found = {}
     for image_id, first, last in zip(predictions.image_ids, ends[:-1], ends[1:], strict=True):
         mine = places[first:last]
-        shared = np.zeros(len(mine), dtype=np.bool_)
-        found[image_id] = Found(predictions.boxes[mine], predictions.scores[mine], predictions.classes[mine], shared)
+        nothing = np.zeros(len(mine), dtype=np.bool_)
+        found[image_id] = Found(predictions.boxes[mine], predictions.scores[mine], predictions.classes[mine], nothing)
     return found
 
 
 def _told_apart(a: Found, b: Found) -> tuple[Found, Found]:
-    """Both with `shared` filled in: each box of one has at most one of the other, the best first."""
+    """Both with what they share: each box of one has at most one of the other, the best overlap first."""
     overlap = _iou(a.boxes, b.boxes) * (a.classes[:, None] == b.classes[None, :])
+    in_a, in_b = a.shared.copy(), b.shared.copy()
     for _ in range(min(overlap.shape)):
         i, j = np.unravel_index(overlap.argmax(), overlap.shape)
         if overlap[i, j] < _SAME_IOU:
             break
-        a.shared[i] = b.shared[j] = True
+        in_a[i] = in_b[j] = True
         overlap[i, :] = overlap[:, j] = 0
-    return a, b
+    return replace(a, shared=in_a), replace(b, shared=in_b)
 
 
 def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,27 +9,26 @@ from compressor.evaluation.network import Network
 from compressor.evaluation.predict import Stopwatch
 from compressor.results.run import Timing
 
-PAIRS, WARM_UP = 20, 3
+PAIRS, _WARM_UP = 20, 3
 
 
-def time_in_turns(before: Network, after: Network, image: Tensor, pairs: int = PAIRS) -> Timing:
+def time_in_turns(before: Network, after: Network, image: Tensor) -> Timing:
     """Inference with decoding of one image, again and again by both in turns.
 
     Args:
         before: the model before the modifiers.
         after: the model after them, on the same device.
         image: (1, 3, S, S) in [0, 1], on the CPU.
-        pairs: times of each.
     """
     watch = Stopwatch(before.device)
     taken: dict[str, list[float]] = {"before": [], "after": []}
     given = image.to(before.device, before.dtype)
     with torch.inference_mode():
-        for turn in range(WARM_UP + pairs):
+        for turn in range(_WARM_UP + PAIRS):
             order = (("before", before), ("after", after))
             for name, network in order if turn % 2 else reversed(order):
                 watch.start()
                 network.predict(given)
-                if turn >= WARM_UP:
+                if turn >= _WARM_UP:
                     taken[name].append(round(1e3 * watch.lap(), 4))
     return Timing(image.shape[3], tuple(taken["before"]), tuple(taken["after"]))

@@ -18,8 +18,7 @@ METRICS = (
 )
 OTHERS = ("worst_class", "size")
 _OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-_GATE = re.compile(r"\s*(?:(after|kept)\.)?([A-Za-z0-9_-]+)\s*(<=|>=|<|>)\s*([-+]?[0-9]+(?:\.[0-9]+)?)\s*")
-GATE = r"^\s*((after|kept)\.)?[A-Za-z0-9_-]+\s*(<=|>=|<|>)\s*[-+]?[0-9]+(\.[0-9]+)?\s*$"  # for editors
+GATE = r"^\s*(?:(after|kept)\.)?([A-Za-z0-9_-]+)\s*(<=|>=|<|>)\s*([-+]?[0-9]+(?:\.[0-9]+)?)\s*$"  # for editors too
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,6 @@ class Gate:
     """One condition that should not hold.
 
     Attributes:
-        text: as it was written.
         quantity: a metric, which means its change in points (hundredths); `after.` one, its value in points; `kept.`
             one, per cent of its value before; `worst_class`, the change of the class that lost most mAP50-95, in
             points; or `size`, the file in per cent of its dense form, or in a comparison of the other file.
@@ -35,7 +33,6 @@ class Gate:
         bound: in the quantity's unit.
     """
 
-    text: str
     quantity: str
     sign: str
     bound: float
@@ -56,14 +53,14 @@ def parse_gate(text: str) -> Gate:
     Raises:
         ValueError: it is none; with what would be one.
     """
-    found = _GATE.fullmatch(text)
+    found = re.fullmatch(GATE, text)
     if found is None:
         raise ValueError("write a metric, a sign and a number: AP < -2.5, kept.AP50 < 95, after.AP < 45 or size > 60")
     form, name, sign, bound = found.groups()
     known = METRICS if form else (*METRICS, *OTHERS)
     if name not in known:
         raise ValueError(did_you_mean(name, known) or f"known are {', '.join(known)}")
-    return Gate(text, f"{form}.{name}" if form else name, sign, float(bound))
+    return Gate(f"{form}.{name}" if form else name, sign, float(bound))
 
 
 def _known_gate(text: str) -> str:

@@ -91,7 +91,7 @@ def _what_the_pattern_needs() -> Iterator[Schema]:
 
 
 def _where_it_counts(part: type[Part], chooser: str, settings: Dependents) -> Iterator[Schema]:
-    """Dependents that only some choices of another key use: refused with its other choices."""
+    """Settings that only some choices of another key use: refused with its other choices."""
     field = part.model_fields[chooser]
     for owners in dict.fromkeys(tuple(owners) for _, *owners in settings.values()):
         others = [word for word in words_of(field.annotation) if word not in owners]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_HEAD = 4096  # bytes of a file that hold what made it
 
 
 def canvas(width: float, height: float) -> Figure:
@@ -28,3 +31,13 @@ def png(figure: Figure, software: str) -> bytes:
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name may hold any letter
         figure.savefig(picture, format="png", metadata={"Software": software})
     return picture.getvalue()
+
+
+def is_made_by(path: Path, software: str) -> bool:
+    """Whether a file is a picture that `png` made for this software."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return head.startswith(b"\x89PNG\r\n") and f"Software\0{software}".encode() in head

@@ -1,224 +1,182 @@
-"""Runs side by side: what differs in their recipes, figures, layers, sizes and speed; the first is the base."""
+"""Many runs in one table, and which of them no other beats."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
 
-from compressor.report.intervals import Interval, paired
-from compressor.report.sides import Side, kept, masks
-from compressor.report.tables import (
-    COCO_ROWS,
-    DETECTION_ROWS,
-    Table,
-    fraction,
-    interval_text,
-    megabytes,
-    milliseconds,
-    percent,
-    signed,
-)
-from compressor.results.judgement import Evaluation
+from compressor.report.canvas import canvas, is_made_by, png
+from compressor.report.tables import Table, fraction, megabytes, milliseconds, percent
+from compressor.results.gates import metric
+from compressor.results.run import RunRecord
 
-if TYPE_CHECKING:
-    from compressor.report.sides import Masks
-
-Part = Literal["recipe", "inputs", "metrics", "classes", "sizes", "layers", "speed", "environment"]
-COUNTED: tuple[Part, ...] = ("recipe", "inputs", "metrics", "classes", "sizes", "layers")  # the rest always differs
-MOST_CLASSES = 20  # in a table; the JSON document has all
+COSTS = ("size", "sparsity", "latency")
+PLOT = "pareto.png"
+STAR = "* no other run has a higher AP at as low a cost, or as high an AP at a lower one"
+_SOFTWARE = "compressor compare"
+_MOST_NAMES = 30  # beside points of a plot; more would cover one another
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One thing that is not the same on all sides.
+class Line:
+    """One run.
 
     Attributes:
-        name: what it is.
-        values: one per side; None where a side does not have it.
-        intervals: of the difference to the first side, one for every other side; None where it cannot be told.
-        agreement: of layers, the fraction of weights that both keep or both drop, likewise.
+        name: that tells it from the others.
+        run: its record.
+        best: for each of `COSTS`, whether no other run has a higher AP at as low a cost.
     """
 
     name: str
-    values: tuple[Any, ...]
-    intervals: tuple[Interval | None, ...] = ()
-    agreement: tuple[float | None, ...] = ()
+    run: RunRecord
+    best: tuple[bool, ...]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """All that differs, by part; parts that were not asked for are left out."""
-
-    names: tuple[str, ...]
-    parts: dict[Part, tuple[Difference, ...]]
-
-    @property
-    def equal(self) -> bool:
-        """Whether nothing differs; times and machines do not count, for they differ in every run."""
-        return not any(self.parts.get(part) for part in COUNTED)
-
-
-def compare(sides: Sequence[Side], only: Sequence[Part] = ()) -> Comparison:
-    """What differs between the first side and the others.
+def overview(named: Sequence[tuple[str, RunRecord]], sort: str = "AP") -> tuple[Line, ...]:
+    """A line per run, the best first; runs without the figure come last.
 
     Args:
-        sides: at least two.
-        only: the parts to look at; all where it is empty.
+        named: runs with names.
+        sort: a metric, of which the highest is best; one of `COSTS`, the lowest, of sparsity the highest; or `name`.
     """
-    found: dict[Part, Callable[[], Iterator[Difference]]] = {
-        "recipe": lambda: _differences([dict(_flat(side.recipe)) for side in sides]),
-        "inputs": lambda: _differences([side.inputs for side in sides]),
-        "metrics": lambda: _metrics(sides),
-        "classes": lambda: _classes(sides),
-        "sizes": lambda: _differences([side.sizes for side in sides]),
-        "layers": lambda: _layers(sides),
-        "speed": lambda: _differences([_speed(side) for side in sides]),
-        "environment": lambda: _differences([side.environment for side in sides]),
-    }
-    wanted = [part for part in found if not only or part in only]
-    return Comparison(tuple(side.name for side in sides), {part: tuple(found[part]()) for part in wanted})
+    fronts = [_front([(_ap(run), _cost(run, cost)) for _, run in named]) for cost in COSTS]
+    best = list(zip(*fronts, strict=True))
+    lines = [Line(name, run, flags) for (name, run), flags in zip(named, best, strict=True)]
+    return tuple(sorted(lines, key=lambda line: _rank(line, sort)))
 
 
-def _differences(sides: Sequence[dict[str, Any]]) -> Iterator[Difference]:
-    for name in dict.fromkeys(name for side in sides for name in side):
-        values = tuple(side.get(name) for side in sides)
-        if any(value != values[0] for value in values):
-            yield Difference(name, values)
+def _rank(line: Line, sort: str) -> tuple[bool, float, str]:
+    if sort == "name":
+        return False, 0.0, line.name
+    value = _cost(line.run, sort) if sort in COSTS else metric(line.run.compressed, sort)
+    if value is None:
+        return True, 0.0, line.name
+    return False, value if sort in COSTS else -value, line.name
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested mappings and lists with dotted names; a list of plain values is one leaf."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
-        for position, inner in enumerate(value):
-            yield from _flat(inner, f"{prefix}.{position}")
-    else:
-        yield prefix, value
+def _ap(run: RunRecord) -> float | None:
+    return metric(run.compressed, "AP")
 
 
-def _metrics(sides: Sequence[Side]) -> Iterator[Difference]:
-    """Figures of the compressed models, then of those before, then of what was exported."""
-    judged = [_judged(side) for side in sides]
-    for prefix in dict.fromkeys(key for each in judged for key in each):
-        evaluations = [each.get(prefix) for each in judged]
-        for difference in _differences([figures(each, prefix) for each in evaluations]):
-            name = difference.name.removeprefix(prefix)
-            intervals: tuple[Interval | None, ...] = ()
-            if name in ("AP", "AP50"):
-                intervals = tuple(paired(evaluations[0], each, name) for each in evaluations[1:])
-            yield Difference(difference.name, difference.values, intervals)
+def _cost(run: RunRecord, cost: str) -> float | None:
+    """What should be low; sparsity is turned round."""
+    if cost == "size":
+        return float(run.sizes.artifact.size_bytes)
+    if cost == "sparsity":
+        return -run.sparsity.conv_weights
+    return run.compressed.speed.inference_ms if run.compressed else None
 
 
-def _judged(side: Side) -> dict[str, Evaluation | None]:
-    exported = {f"{path} ": evaluation for path, evaluation in side.exports.items()}
-    return {"": side.after, "before ": side.before, **exported}
+def _front(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
+    """Which points no other beats: with a value as high at a cost as low, and one of the two better."""
 
+    def beats(a: tuple[float | None, float | None], b: tuple[float, float]) -> bool:
+        if a[0] is None or a[1] is None:
+            return False
+        return a[0] >= b[0] and a[1] <= b[1] and (a[0], a[1]) != b
 
-def figures(evaluation: Evaluation | None, prefix: str = "") -> dict[str, float | None]:
-    """The 12 figures of COCO and YOLOv5's own, by name; empty where nothing was judged."""
-    if evaluation is None:
-        return {}
-    coco, detection = evaluation.metrics.coco, evaluation.metrics.detection
-    found = {f"{prefix}{row[0]}": getattr(coco, row[0]) for row in COCO_ROWS}
-    return found | {f"{prefix}{label}": getattr(detection, key) for key, label in DETECTION_ROWS}
-
-
-def _classes(sides: Sequence[Side]) -> Iterator[Difference]:
-    """mAP50-95 of every class after the modifiers, the largest change first."""
-    found = [{c.name: c.AP50_95 for c in side.after.metrics.classes} if side.after else {} for side in sides]
-    if all(found):
-        yield from sorted(_differences(found), key=lambda each: (-_largest_change(each.values), each.name))
-
-
-def _largest_change(values: Sequence[float | None]) -> float:
-    base = values[0]
-    return max(1.0 if base is None or value is None else abs(value - base) for value in values[1:])
-
-
-def _layers(sides: Sequence[Side]) -> Iterator[Difference]:
-    """Sparsity of every layer that has other zeros, by their number or by their places."""
-    found = [{layer.name: (layer.zeros, layer.weights) for layer in side.layers} for side in sides]
-    bits = [masks(side.artifact) if side.artifact else {} for side in sides]
-    for name in dict.fromkeys(name for side in found for name in side):
-        counts = [side.get(name) for side in found]
-        agreement = tuple(_agreement(bits[0], other, name, counts[0]) for other in bits[1:])
-        if any(each != counts[0] for each in counts) or any(each not in (None, 1.0) for each in agreement):
-            values = tuple(None if each is None else each[0] / each[1] for each in counts)
-            yield Difference(name, values, agreement=agreement)
-
-
-def _agreement(a: Masks, b: Masks, name: str, counts: tuple[int, int] | None) -> float | None:
-    if name not in a or name not in b or a[name].shape != b[name].shape or counts is None:
-        return None
-    return 1 - kept(a[name] ^ b[name]) / counts[1]
-
-
-def _speed(side: Side) -> dict[str, float]:
-    if side.after is None:
-        return {}
-    speed = side.after.speed
-    return {"preprocess": speed.preprocess_ms, "inference": speed.inference_ms, "NMS": speed.nms_ms}
-
-
-def comparison_tables(comparison: Comparison) -> list[tuple[str, Table]]:
-    """Titled tables of what differs; parts that are equal are left out."""
-    titles: dict[Part, tuple[str, str, Callable[[Any], str]]] = {
-        "recipe": ("Recipe", "key", _text),
-        "inputs": ("Inputs", "input", _text),
-        "metrics": ("Metrics", "metric", fraction),
-        "classes": ("Classes, mAP50-95", "class", fraction),
-        "sizes": ("Sizes", "MB", lambda value: "-" if value is None else megabytes(value)),
-        "layers": ("Layers", "sparsity of", lambda value: "-" if value is None else percent(value)),
-        "speed": ("Speed", "ms per image", milliseconds),
-        "environment": ("Environment", "", _text),
-    }
-    tables = []
-    for part, differences in comparison.parts.items():
-        title, header, shown = titles[part]
-        if differences:
-            tables.append((title, _table(part, header, shown, comparison.names, differences)))
-    return tables
-
-
-def _table(
-    part: Part, header: str, shown: Callable[[Any], str], names: tuple[str, ...], differences: tuple[Difference, ...]
-) -> Table:
-    """The values of all sides, and for figures what changed against the first."""
-    others = range(1, len(names))
-    told = [(names, [tuple(map(shown, each.values)) for each in differences])]
-    several = len(names) > 2  # two sides need no name above a change
-    if part in ("metrics", "classes"):
-        headers = tuple(f"{names[i]}: change" if several else "change" for i in others)
-        told.append(
-            (headers, [tuple(signed(_minus(each.values[i], each.values[0])) for i in others) for each in differences])
-        )
-    if any(interval for each in differences for interval in each.intervals):
-        headers = tuple(f"{names[i]}: 95 %" if several else "95 % interval" for i in others)
-        told.append((headers, [tuple(_interval(each, i - 1) for i in others) for each in differences]))
-    if part == "layers":
-        headers = tuple(f"{names[i]}: masks agree" if several else "masks agree" for i in others)
-        agreeing = [tuple("-" if a is None else percent(a) for a in each.agreement) for each in differences]
-        told.append((headers, agreeing))
-    rows = [
-        (each.name, *(cell for _, columns in told for cell in columns[row])) for row, each in enumerate(differences)
+    return [
+        value is not None and cost is not None and not any(beats(other, (value, cost)) for other in points)
+        for value, cost in points
     ]
-    if part == "classes" and len(rows) > MOST_CLASSES:
-        left_out = len(rows) - MOST_CLASSES
-        rows = [*rows[:MOST_CLASSES], (f"and {left_out} more", *("" for _ in rows[0][1:]))]
-    words = len(names) + 1 if part in ("recipe", "inputs", "environment") else 1
-    return Table((header, *(name for headers, _ in told for name in headers)), tuple(rows), text_columns=words)
 
 
-def _interval(difference: Difference, other: int) -> str:
-    return interval_text(difference.intervals[other]) if difference.intervals else "-"
+def overview_table(lines: Sequence[Line]) -> Table:
+    """The runs with their figures; a star marks those that no other beats in AP against the cost."""
+    rows = []
+    for line in lines:
+        run, star = line.run, dict(zip(COSTS, line.best, strict=True))
+        before, after = metric(run.baseline, "AP"), _ap(run)
+        kept = None if before is None or after is None or before <= 0 else after / before
+        rows.append(
+            (
+                *(line.name, run.model.name),
+                *(fraction(before), fraction(after), "-" if kept is None else f"{100 * kept:.1f} %"),
+                fraction(metric(run.compressed, "AP50")),
+                _starred(percent(run.sparsity.conv_weights), star["sparsity"]),
+                _starred(megabytes(run.sizes.artifact.size_bytes), star["size"]),
+                _starred(milliseconds(run.compressed.speed.inference_ms if run.compressed else None), star["latency"]),
+            )
+        )
+    headers = ("run", "model", "AP before", "AP", "kept", "AP50", "sparsity", "MB", "ms inference")
+    return Table(headers, tuple(rows), text_columns=2)
 
 
-def _minus(b: float | None, a: float | None) -> float | None:
-    return None if a is None or b is None else b - a
+def _starred(text: str, best: bool) -> str:
+    return f"{text} *" if best else text
 
 
-def _text(value: Any) -> str:
-    return "-" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def warnings_of(lines: Sequence[Line]) -> list[str]:
+    """Why figures of these runs may not be compared with one another."""
+    told: list[tuple[str, Callable[[RunRecord], object]]] = [
+        ("were judged on different images or labels", lambda run: run.compressed and run.compressed.data.sha256),
+        ("were judged at different settings", lambda run: run.compressed and _settings(run)),
+        ("were made on different machines, so do not compare their times", lambda run: run.environment.processor),
+    ]
+    judged = [line.run for line in lines if line.run.compressed]
+    return [f"The runs {what}." for what, key in told if len({key(run) for run in judged}) > 1]
+
+
+def _settings(run: RunRecord) -> object:
+    assert run.compressed is not None  # only such are asked
+    settings = run.compressed.settings
+    return settings.image_size, settings.conf_thres, settings.iou_thres, settings.max_det, settings.resize
+
+
+def pareto_png(lines: Sequence[Line]) -> bytes:
+    """AP against file size, sparsity and latency, one panel each; a line joins the runs that no other beats."""
+    figure = canvas(12, 4.2)
+    shown = [line for line in lines if _ap(line.run) is not None]
+    if not shown:
+        figure.text(0.5, 0.5, "none of these runs was judged", ha="center")
+        return png(figure, _SOFTWARE)
+    panels: tuple[tuple[str, str, Callable[[RunRecord], float]], ...] = (
+        ("size", "MB", lambda run: run.sizes.artifact.size_bytes / 1e6),
+        ("sparsity", "% zeros", lambda run: 100 * run.sparsity.conv_weights),
+        ("latency", "ms inference per image", lambda run: run.compressed.speed.inference_ms if run.compressed else 0.0),
+    )
+    for i, (cost, label, value) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), i + 1)
+        points = [(value(line.run), _ap(line.run) or 0.0, line) for line in shown]
+        front = sorted((x, y) for x, y, line in points if line.best[i])
+        axes.plot(*zip(*front, strict=True), color="#0b6fa4", linewidth=1.5, zorder=1) if front else None
+        middle = (min(x for x, _, _ in points) + max(x for x, _, _ in points)) / 2
+        for x, y, line in points:
+            best = line.best[i]
+            axes.scatter([x], [y], s=34, zorder=2, edgecolors="#0b6fa4", facecolors="#0b6fa4" if best else "white")
+            if len(shown) <= _MOST_NAMES:
+                right = x > middle
+                axes.annotate(
+                    line.name,
+                    (x, y),
+                    xytext=(-4 if right else 4, 4),
+                    textcoords="offset points",
+                    ha="right" if right else "left",
+                    fontsize=7,
+                    parse_math=False,
+                )
+        axes.set(xlabel=label, ylabel="AP" if i == 0 else "")
+        axes.set_title(f"AP against {cost}", fontsize=10)
+        axes.grid(color="0.9")
+        axes.set_axisbelow(True)
+        axes.margins(0.12)
+    return png(figure, _SOFTWARE)
+
+
+def is_plot(path: Path) -> bool:
+    """Whether a file is a picture that `pareto_png` made."""
+    return is_made_by(path, _SOFTWARE)
+
+
+def overview_markdown(lines: Sequence[Line], title: str, plot: str | None) -> str:
+    """The comparison as one page.
+
+    Args:
+        lines: the runs.
+        title: heading.
+        plot: file name of the picture beside it; None for none.
+    """
+    picture = f"![AP against size, sparsity and latency]({plot})\n\n" if plot else ""
+    warnings = "".join(f"- {warning}\n" for warning in warnings_of(lines))
+    return f"# {title}\n\n{overview_table(lines).markdown()}\n\n\\{STAR}\n\n{picture}{warnings}"

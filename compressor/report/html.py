@@ -1,4 +1,4 @@
-"""Markdown as one page of HTML that needs no other file."""
+"""Markdown as one page of HTML that fetches nothing."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ blockquote { margin: 1rem 0; padding-left: 1rem; border-left: .3rem solid #8886;
 img { max-width: 100%; height: auto; background: white; }
 summary { cursor: pointer; }
 """
+GENERATOR = '<meta name="generator" content="compressor">'  # by which a page is known again
 _FOLDED = (
     (re.compile(r"<p>&lt;details&gt;&lt;summary&gt;(.*?)&lt;/summary&gt;</p>"), r"<details><summary>\1</summary>"),
     (re.compile(r"<p>&lt;/details&gt;</p>"), "</details>"),
 )
-_PICTURE = re.compile(r'(<img src=")([A-Za-z0-9_.-]+\.png)(")')
+_IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
+_PICTURE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.png")
 
 
 def page(markdown: str, title: str, folder: Path | None) -> str:
     """One HTML document.
 
     Args:
-        markdown: CommonMark with tables; of HTML it may hold `details` with a
-            `summary`, each on a line of its own; everything else is shown as text, for names come from strangers.
+        markdown: CommonMark with tables. Of HTML it may hold `<details><summary>...</summary>` and `</details>`, each
+            a paragraph of its own; all other tags are shown as text, for names come from strangers.
         title: of the document.
         folder: where the pictures lie that the Markdown names; they become part of the page.
     """
@@ -41,15 +43,16 @@ def page(markdown: str, title: str, folder: Path | None) -> str:
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     for told, meant in _FOLDED:
         body = told.sub(meant, body)
-    if folder is not None:
-        body = _PICTURE.sub(lambda found: f"{found[1]}{_embedded(folder / found[2])}{found[3]}", body)
-    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    body = _IMAGE.sub(lambda found: _embedded(found, folder), body)
+    meta = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width">{GENERATOR}'
     head = f"<head>{meta}<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
     return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{body}</body>\n</html>\n'
 
 
-def _embedded(picture: Path) -> str:
-    """A PNG file as a URL that holds it; its name where there is no such file."""
-    if not picture.is_file():
-        return picture.name
-    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+def _embedded(image: re.Match[str], folder: Path | None) -> str:
+    """A picture of the folder as part of the page; of any other image its description, so that nothing is fetched."""
+    source, description = image.groups()
+    picture = folder / source if folder is not None and _PICTURE.fullmatch(source) else None
+    if picture is None or not picture.is_file():
+        return f"({description or 'picture'}: {source})"
+    return f'<img src="data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}" alt="{description}">'

@@ -22,7 +22,7 @@ _MOST_CLASSES = 40  # beyond, a bar is too thin to read
 
 def pictures(run: RunRecord) -> Iterator[tuple[str, bytes]]:
     """Every picture that the record has the figures for, as PNG by file name."""
-    yield SPARSITY, sparsity_png(run.layers, 1 - run.sparsity.conv_weights)
+    yield SPARSITY, sparsity_png(run.layers, run.sparsity.conv_weights)
     if run.compressed is None:
         return
     if run.compressed.precision_by_recall:
@@ -31,12 +31,12 @@ def pictures(run: RunRecord) -> Iterator[tuple[str, bytes]]:
         yield CLASSES, classes_png(run.baseline, run.compressed)
 
 
-def sparsity_png(layers: tuple[LayerSparsity, ...], kept: float) -> bytes:
+def sparsity_png(layers: tuple[LayerSparsity, ...], sparsity: float) -> bytes:
     """A bar per layer in model order, in shades by role, and a line at the mean.
 
     Args:
         layers: every convolution.
-        kept: fraction of all convolution weights that is not zero.
+        sparsity: fraction of all convolution weights that is zero.
     """
     figure = canvas(10, 3.6)
     axes = figure.add_subplot()
@@ -44,7 +44,7 @@ def sparsity_png(layers: tuple[LayerSparsity, ...], kept: float) -> bytes:
         places = list(group)
         heights = [100 * layer.zeros / layer.weights for _, layer in places]
         axes.bar([place for place, _ in places], heights, width=0.85, color=f"C{i % 10}", label=role)
-    mean = 100 * (1 - kept)
+    mean = 100 * sparsity
     axes.axhline(mean, color="0.3", linewidth=1, linestyle="--")
     axes.set(
         xlim=(-0.8, len(layers) - 0.2), ylim=(0, 100), ylabel="% zeros", title=f"Zeros by layer; {mean:.1f} % in all"

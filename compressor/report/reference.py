@@ -64,7 +64,7 @@ def load_reference(file: Path, data: DataSummary | None) -> Reference:
         message = f"the reference was judged on other images or labels ({judged.data.source})"
         raise InputError(Diagnostic("U914", message, str(file), help="judge it again on the data of this run"))
     name = judged.model.name if judged.model else Path(judged.weights).name
-    return Reference(name, judged.weights, judged.metrics.coco, None)
+    return Reference(name, judged.weights, judged.metrics.coco)
 
 
 def published_reference(model: ModelSummary, data: DataSummary) -> Reference | None:
@@ -76,5 +76,5 @@ def published_reference(model: ModelSummary, data: DataSummary) -> Reference | N
     figures = _PUBLISHED.get((model.generation, smaller))
     if figures is None:
         return None
-    metrics = CocoMetrics(figures[0] / 100, figures[1] / 100, *([None] * 10))
-    return Reference(f"YOLOv5{smaller}", f"published for YOLOv5 {model.generation}", metrics, None)
+    metrics = CocoMetrics(*(round(points / 100, 3) for points in figures), *([None] * 10))
+    return Reference(f"YOLOv5{smaller}", f"published for YOLOv5 {model.generation}", metrics)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from compressor.errors import Diagnostic, InputError
@@ -69,10 +69,13 @@ def render_report(run: RunRecord, template: str | None = None, place: str = "") 
     Raises:
         InputError: U915 the template asks for what there is not.
     """
-    compiled = parsed(SHIPPED.read_text(encoding="utf-8") if template is None else template, place)
+    if template is None:
+        return parsed(SHIPPED.read_text(encoding="utf-8"), "").render(context(run))
     try:
-        return compiled.render(context(run))
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as fault:
+        return parsed(template, place).render(context(run))
+    except InputError:
+        raise
+    except Exception as fault:  # a template may do anything that Python can refuse
         raise _not_rendered(str(fault), place) from fault
 
 

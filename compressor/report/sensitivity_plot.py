@@ -8,14 +8,13 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from compressor.report.canvas import canvas, png
+from compressor.report.canvas import canvas, is_made_by, png
 from compressor.sensitivity_table import SensitivityTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SOFTWARE = "compressor sensitivity"  # written into the picture, by which it is known again
-_HEAD = 4096  # bytes of a file that hold it
 _ROW = 0.17  # inches for one layer
 _LETTERS = 110  # of a line above the marks
 _MARKERS = "osD^vPX*"  # a sparsity is told by colour and by shape
@@ -48,17 +47,12 @@ def sensitivity_png(table: SensitivityTable) -> bytes:
 
 def is_sensitivity_plot(path: Path) -> bool:
     """Whether a file is a picture that `sensitivity_png` made."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError:
-        return False
-    return head.startswith(b"\x89PNG\r\n") and f"Software\0{_SOFTWARE}".encode() in head
+    return is_made_by(path, _SOFTWARE)
 
 
 def _draw_losses(axes: Axes, table: SensitivityTable) -> None:
     """The marks, and a line between those of each layer."""
-    from matplotlib import colormaps  # noqa: PLC0415  # as above
+    from matplotlib import colormaps  # noqa: PLC0415  # half a second that only pictures need
 
     sparsities = sorted({sparsity for layer in table.layers for sparsity, _ in layer.points})
     floor = _floor([loss for layer in table.layers for _, loss in layer.points])

@@ -39,6 +39,7 @@ class Side:
         exports: judgements of other formats, by file name.
         environment: where it was made.
         artifact: the file to read masks from; None where there is none.
+        whole: a run; False for an artifact alone, which knows nothing of figures, data and machines.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Side:
     exports: dict[str, Evaluation] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     artifact: Path | None = None
+    whole: bool = True
 
 
 def load_side(place: Path) -> Side:
@@ -138,6 +140,7 @@ def _artifact_side(file: Path) -> Side:
         layers=tuple(layers),
         sizes={"artifact": file.stat().st_size},
         artifact=file,
+        whole=False,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,8 @@ from compressor.results.judgement import CocoMetrics, DetectionMetrics, Evaluati
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
 from compressor.results.run import Agreement, Exported, Reference, Search, Timing
 
+_MARKUP = re.compile(r"[|\[<]")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -26,8 +29,8 @@ class Table:
     text_columns: int = 1
 
     def markdown(self) -> str:
-        """A pipe table; cells are escaped."""
-        return self._render("pipe", [[cell.replace("|", "\\|") for cell in row] for row in self.rows])
+        """A pipe table. Cells, which may hold names from strangers, part no columns and make no links and no tags."""
+        return self._render("pipe", [[_MARKUP.sub(r"\\\g<0>", cell) for cell in row] for row in self.rows])
 
     def text(self) -> str:
         """For the terminal."""

@@ -101,7 +101,7 @@ class DataSummary:
         backgrounds: images without objects.
         skipped: one sentence per image or label file that was left out or amended, and why.
         ground_truth: `labels`, or the COCO annotation file.
-        sha256: digest over the names and bytes of images and labels used.
+        sha256: digest over the names and bytes of images, labels and annotations used.
     """
 
     source: str
@@ -139,7 +139,7 @@ class Evaluation:
     """One model judged on one data set.
 
     Attributes:
-        resampled: None in what earlier versions wrote.
+        resampled: of the model before and after in `apply`; None elsewhere, and in what earlier versions wrote.
         precision_by_recall: at IoU 0.50, mean over classes, at the 101 recalls 0, 0.01, ... 1; empty where no class has
             objects.
     """

@@ -110,13 +110,11 @@ class Reference:
         name: of the model.
         source: where the figures come from.
         metrics: what is known of it.
-        size_bytes: of its file; None where it is not known.
     """
 
     name: str
     source: str
     metrics: CocoMetrics
-    size_bytes: int | None
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,20 @@ def test_runs_of_another_recipe_are_replaced_only_when_asked_to(place: Path) -> 
     assert (other.returncode, "other weights" in other.stderr) == (2, True)
 
 
+def test_a_forced_run_that_fails_leaves_no_run_of_another_recipe_as_done(place: Path) -> None:
+    command = ("sweep", "half.yaml", "--over", "modifiers.0.sparsity=0.2")
+    assert compressor(*command, cwd=place).returncode == 0
+    other = (*command, "--set", "modifiers.0.allocation=global", "--set", "data=later.yaml")
+    assert compressor(*other, "--force", cwd=place).returncode == 2
+    (place / "later.yaml").write_text((place / "tiny.yaml").read_text())
+    again = compressor(*other, cwd=place)
+    assert (again.returncode, "O601" in again.stderr) == (2, True)
+    forced = compressor(*other, "--force", cwd=place)
+    assert forced.returncode == 0, forced.stderr
+    once_more = compressor(*other, "--sort", "size", cwd=place)
+    assert (once_more.returncode, once_more.stderr) == (0, "")
+
+
 def test_a_run_that_fails_does_not_stop_the_others(place: Path) -> None:
     (place / "broken.safetensors").write_bytes(b"no")
     over = "weights=broken.safetensors,tiny.safetensors"

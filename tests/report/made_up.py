@@ -96,7 +96,7 @@ def full_record() -> RunRecord:
         exports=(Exported("onnx", "model_nms.onnx", 7_900_000, Agreement(8, 0.00461, 6.1e-06), graph),),
         gates=verdicts(("AP < -12", "kept.AP50 < 95", "APs < -1", "size > 90"), before, after, 0.7778),
         timing=Timing(640, tuple(20.0 + i for i in range(9)), tuple(20.5 + i for i in range(9))),
-        reference=Reference("YOLOv5s", "small.pt", CocoMetrics(0.35, 0.5, *([None] * 10)), None),
+        reference=Reference("YOLOv5s", "small.pt", CocoMetrics(0.35, 0.5, *([None] * 10))),
         files=(
             *run.files,
             *(

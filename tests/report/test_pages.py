@@ -7,7 +7,7 @@ import pytest
 
 from compressor.errors import InputError
 from compressor.report.html import page
-from compressor.report.render import render_report
+from compressor.report.render import context, render_report
 from compressor.results.document import to_json
 from compressor.results.run import load_run
 from tests.report.made_up import assert_golden, full_record, record
@@ -46,6 +46,28 @@ def test_page_holds_its_pictures_and_runs_nothing(tmp_path: Path) -> None:
     assert "<title>&lt;b&gt;</title>" in made
 
 
+def test_a_page_fetches_nothing_whatever_a_class_is_called() -> None:
+    run = full_record()
+    assert run.compressed is not None
+    name = "[x](https://evil) ![t](https://evil/t.png) <https://evil>"
+    classes = (replace(run.compressed.metrics.classes[0], name=name), *run.compressed.metrics.classes[1:])
+    changed = replace(run.compressed, metrics=replace(run.compressed.metrics, classes=classes))
+    text = render_report(
+        replace(run, compressed=changed, recipe={**run.recipe, "description": f"![d](http://evil/{name})"})
+    )
+    made = page(text, "x", None)
+    assert "<a " not in made[made.index("By class") :]
+    assert "<img" not in made
+
+
+def test_docs_name_all_that_a_template_may_use() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    section = text[text.index("## Another template") : text.index("## What differs")]
+    known = context(full_record())
+    for name in (*known, *known["tables"], "search"):
+        assert f"`{name}`" in section, name
+
+
 def test_another_template_takes_the_place_of_the_shipped_one() -> None:
     template = "{{ run.name }}: {{ '%.1f' | format(100 * run.sparsity.targeted) }} %\n{{ tables.coco }}\n"
     text = render_report(full_record(), template)
@@ -62,6 +84,8 @@ def test_another_template_takes_the_place_of_the_shipped_one() -> None:
         ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__' of 'str' object is unsafe"),
         ("{{ 1 / 0 }}", "division by zero"),
         ("{% include 'x' %}", "no loader"),
+        ("{{ run | dictsort }}", "has no attribute 'items'"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
     ],
 )
 def test_a_template_that_cannot_be_rendered_is_refused(template: str, why: str) -> None:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from compressor.report.overview import overview, pareto_png
+from compressor.report.compare import overview, pareto_png
 from compressor.report.pictures import CLASSES, PRECISION_RECALL, SPARSITY, pictures
 from compressor.results.run import RunRecord
 from tests.report.made_up import full_record, record

@@ -1,0 +1,232 @@
+"""Runs side by side: what differs in their recipes, figures, layers, sizes and speed; the first is the base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from compressor.recipe.gates import METRICS
+from compressor.report.intervals import Interval, paired
+from compressor.report.sides import Side, kept, masks
+from compressor.report.tables import (
+    Table,
+    fraction,
+    interval_text,
+    megabytes,
+    milliseconds,
+    percent,
+    signed,
+)
+from compressor.results.gates import metric
+from compressor.results.judgement import Evaluation
+
+if TYPE_CHECKING:
+    from compressor.report.sides import Masks
+
+Part = Literal["recipe", "inputs", "metrics", "classes", "sizes", "layers", "speed", "environment"]
+COUNTED: tuple[Part, ...] = ("recipe", "inputs", "metrics", "classes", "sizes", "layers")  # the rest always differs
+MOST_CLASSES = 20  # in a table; the JSON document has all
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not the same on all sides.
+
+    Attributes:
+        name: what it is.
+        values: one per side; None where a side does not have it.
+        intervals: of the difference to the first side, one for every other side; None where it cannot be told.
+        agreement: of layers, the fraction of weights that both keep or both drop, likewise.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+    intervals: tuple[Interval | None, ...] = ()
+    agreement: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that differs, by part; parts that were not asked for are left out."""
+
+    names: tuple[str, ...]
+    parts: dict[Part, tuple[Difference, ...]]
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs; times and machines do not count, for they differ in every run."""
+        return not any(self.parts.get(part) for part in COUNTED)
+
+
+def compare(sides: Sequence[Side], only: Sequence[Part] = ()) -> Comparison:
+    """What differs between the first side and the others. Beside an artifact alone only what it can know is compared.
+
+    Args:
+        sides: at least two.
+        only: the parts to look at; all where it is empty.
+    """
+    whole = all(side.whole for side in sides)
+    found: dict[Part, Callable[[], Iterator[Difference]]] = {
+        "recipe": lambda: _differences([dict(_flat(side.recipe)) for side in sides]),
+        "inputs": lambda: _differences(_known([side.inputs for side in sides], whole)),
+        "metrics": lambda: _metrics(sides),
+        "classes": lambda: _classes(sides),
+        "sizes": lambda: _differences(_known([side.sizes for side in sides], whole)),
+        "layers": lambda: _layers(sides),
+        "speed": lambda: _differences([_speed(side) for side in sides]),
+        "environment": lambda: _differences([side.environment for side in sides]),
+    }
+    told = found if whole else ("recipe", "inputs", "sizes", "layers")
+    wanted = [part for part in found if part in told and (not only or part in only)]
+    return Comparison(tuple(side.name for side in sides), {part: tuple(found[part]()) for part in wanted})
+
+
+def _known(sides: Sequence[dict[str, Any]], whole: bool) -> list[dict[str, Any]]:
+    """The sides; where one is no whole run, what all of them have."""
+    return [
+        {name: value for name, value in side.items() if whole or all(each.get(name) is not None for each in sides)}
+        for side in sides
+    ]
+
+
+def _differences(sides: Sequence[dict[str, Any]]) -> Iterator[Difference]:
+    for name in dict.fromkeys(name for side in sides for name in side):
+        values = tuple(side.get(name) for side in sides)
+        if any(value != values[0] for value in values):
+            yield Difference(name, values)
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings and lists with dotted names; a list of plain values is one leaf."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
+        for position, inner in enumerate(value):
+            yield from _flat(inner, f"{prefix}.{position}")
+    else:
+        yield prefix, value
+
+
+def _metrics(sides: Sequence[Side]) -> Iterator[Difference]:
+    """Figures of the compressed models, then of those before, then of what was exported."""
+    judged = [_judged(side) for side in sides]
+    for prefix in dict.fromkeys(key for each in judged for key in each):
+        evaluations = [each.get(prefix) for each in judged]
+        for difference in _differences([figures(each, prefix) for each in evaluations]):
+            name = difference.name.removeprefix(prefix)
+            intervals: tuple[Interval | None, ...] = ()
+            if name in ("AP", "AP50"):
+                intervals = tuple(paired(evaluations[0], each, name) for each in evaluations[1:])
+            yield Difference(difference.name, difference.values, intervals)
+
+
+def _judged(side: Side) -> dict[str, Evaluation | None]:
+    exported = {f"{path} ": evaluation for path, evaluation in side.exports.items()}
+    return {"": side.after, "before ": side.before, **exported}
+
+
+def figures(evaluation: Evaluation | None, prefix: str = "") -> dict[str, float | None]:
+    """The 12 figures of COCO and YOLOv5's own, by name; empty where nothing was judged."""
+    if evaluation is None:
+        return {}
+    return {f"{prefix}{name}": metric(evaluation, name) for name in METRICS}
+
+
+def _classes(sides: Sequence[Side]) -> Iterator[Difference]:
+    """mAP50-95 of every class after the modifiers, the largest change first."""
+    found = [{c.name: c.AP50_95 for c in side.after.metrics.classes} if side.after else {} for side in sides]
+    if all(found):
+        yield from sorted(_differences(found), key=lambda each: (-_largest_change(each.values), each.name))
+
+
+def _largest_change(values: Sequence[float | None]) -> float:
+    base = values[0]
+    return max(1.0 if base is None or value is None else abs(value - base) for value in values[1:])
+
+
+def _layers(sides: Sequence[Side]) -> Iterator[Difference]:
+    """Sparsity of every layer that has other zeros, by their number or by their places."""
+    found = [{layer.name: (layer.zeros, layer.weights) for layer in side.layers} for side in sides]
+    bits = [masks(side.artifact) if side.artifact else {} for side in sides]
+    for name in dict.fromkeys(name for side in found for name in side):
+        counts = [side.get(name) for side in found]
+        agreement = tuple(_agreement(bits[0], other, name, counts[0]) for other in bits[1:])
+        if any(each != counts[0] for each in counts) or any(each not in (None, 1.0) for each in agreement):
+            values = tuple(None if each is None else each[0] / each[1] for each in counts)
+            yield Difference(name, values, agreement=agreement)
+
+
+def _agreement(a: Masks, b: Masks, name: str, counts: tuple[int, int] | None) -> float | None:
+    if name not in a or name not in b or a[name].shape != b[name].shape or counts is None:
+        return None
+    return 1 - kept(a[name] ^ b[name]) / counts[1]
+
+
+def _speed(side: Side) -> dict[str, float]:
+    if side.after is None:
+        return {}
+    speed = side.after.speed
+    return {"preprocess": speed.preprocess_ms, "inference": speed.inference_ms, "NMS": speed.nms_ms}
+
+
+def comparison_tables(comparison: Comparison) -> list[tuple[str, Table]]:
+    """Titled tables of what differs; parts that are equal are left out."""
+    titles: dict[Part, tuple[str, str, Callable[[Any], str]]] = {
+        "recipe": ("Recipe", "key", _text),
+        "inputs": ("Inputs", "input", _text),
+        "metrics": ("Metrics", "metric", fraction),
+        "classes": ("Classes, mAP50-95", "class", fraction),
+        "sizes": ("Sizes", "MB", lambda value: "-" if value is None else megabytes(value)),
+        "layers": ("Layers", "sparsity of", lambda value: "-" if value is None else percent(value)),
+        "speed": ("Speed", "ms per image", milliseconds),
+        "environment": ("Environment", "", _text),
+    }
+    tables = []
+    for part, differences in comparison.parts.items():
+        title, header, shown = titles[part]
+        if differences:
+            tables.append((title, _table(part, header, shown, comparison.names, differences)))
+    return tables
+
+
+def _table(
+    part: Part, header: str, shown: Callable[[Any], str], names: tuple[str, ...], differences: tuple[Difference, ...]
+) -> Table:
+    """The values of all sides, and for figures what changed against the first."""
+    others = range(1, len(names))
+    told = [(names, [tuple(map(shown, each.values)) for each in differences])]
+    several = len(names) > 2  # two sides need no name above a change
+    if part in ("metrics", "classes"):
+        headers = tuple(f"{names[i]}: change" if several else "change" for i in others)
+        told.append(
+            (headers, [tuple(signed(_minus(each.values[i], each.values[0])) for i in others) for each in differences])
+        )
+    if any(interval for each in differences for interval in each.intervals):
+        headers = tuple(f"{names[i]}: 95 %" if several else "95 % interval" for i in others)
+        told.append((headers, [tuple(_interval(each, i - 1) for i in others) for each in differences]))
+    if part == "layers":
+        headers = tuple(f"{names[i]}: masks agree" if several else "masks agree" for i in others)
+        agreeing = [tuple("-" if a is None else percent(a) for a in each.agreement) for each in differences]
+        told.append((headers, agreeing))
+    rows = [
+        (each.name, *(cell for _, columns in told for cell in columns[row])) for row, each in enumerate(differences)
+    ]
+    if part == "classes" and len(rows) > MOST_CLASSES:
+        left_out = len(rows) - MOST_CLASSES
+        rows = [*rows[:MOST_CLASSES], (f"and {left_out} more", *("" for _ in rows[0][1:]))]
+    words = len(names) + 1 if part in ("recipe", "inputs", "environment") else 1
+    return Table((header, *(name for headers, _ in told for name in headers)), tuple(rows), text_columns=words)
+
+
+def _interval(difference: Difference, other: int) -> str:
+    return interval_text(difference.intervals[other]) if difference.intervals else "-"
+
+
+def _minus(b: float | None, a: float | None) -> float | None:
+    return None if a is None or b is None else b - a
+
+
+def _text(value: Any) -> str:
+    return "-" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
