@@ -34,12 +34,14 @@ def was_interrupted() -> bool:
 @contextmanager
 def told_as(message: Callable[[], str]) -> Iterator[None]:
     """End the command with this message where Ctrl-C comes, whatever exception it was made into on the way."""
+    import click  # this module comes before all others, so that Ctrl-C is heeded while they are imported
+
     try:
         yield
     except BaseException as fault:
         if not (isinstance(fault, KeyboardInterrupt) or was_interrupted()):
             raise
-        os.write(2, f"\ninterrupted; {message()}\n".encode())
+        click.echo(f"\ninterrupted; {message()}", err=True)
         sys.exit(INTERRUPTED)
 
 
