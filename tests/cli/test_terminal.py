@@ -25,12 +25,25 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def on_terminal(place: Path, *arguments: str, interrupt_at: bytes | None = None) -> tuple[int, bytes]:
+def on_terminal(
+    place: Path,
+    *arguments: str,
+    interrupt_at: bytes | None = None,
+    results_too: bool = False,
+    env: dict[str, str] | None = None,
+) -> tuple[int, bytes]:
     """Run with stderr on a pseudo-terminal; exit code and what it showed. SIGINT once `interrupt_at` is on screen."""
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (24, 100))
     command = [sys.executable, "-m", "compressor", *arguments]
-    process = subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL, stderr=slave)
+    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+    process = subprocess.Popen(
+        command,
+        cwd=place,
+        stdout=slave if results_too else subprocess.DEVNULL,
+        stderr=slave,
+        env={**clean, **(env or {})},
+    )
     os.close(slave)
     shown, deadline = b"", time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -104,6 +117,41 @@ def test_colour_is_asked_for_or_not_there(place: Path) -> None:
     assert "\x1b[" in forced
     assert "\x1b[" not in compressor("inspect", "nope.pt", cwd=place, env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).stderr
     assert "\x1b[" in compressor("inspect", "nope.pt", "--color", "always", cwd=place).stderr
+
+
+def test_titles_are_bold_on_a_terminal_unless_told_otherwise(place: Path) -> None:
+    command = ("plan", "tiny_half.yaml")
+    arguments: list[tuple[tuple[str, ...], dict[str, str], bool]] = [
+        ((), {}, True),
+        ((), {"NO_COLOR": "1"}, False),
+        (("--color", "never"), {}, False),
+        (("--color", "always"), {"NO_COLOR": "1"}, True),
+    ]
+    for options, env, coloured in arguments:
+        code, shown = on_terminal(place, *command, *options, results_too=True, env=env)
+        assert code == 0
+        assert (b"\x1b[1m" in shown) == coloured, (options, env)
+        assert b"model.0.conv" in shown
+
+
+def test_a_failed_gate_is_told_in_words_and_in_red(place: Path) -> None:
+    recipe = place / "tiny_half.yaml"
+    recipe.write_text(recipe.read_text() + "report: {fail_if: [kept.AP < 300], examples: 0}\n")
+    for env, red in (({}, True), ({"NO_COLOR": "1"}, False)):
+        code, shown = on_terminal(place, "apply", "tiny_half.yaml", "--force", env=env)
+        assert code == 1
+        assert b"gate failed: kept.AP < 300: " in shown
+        assert (b"\x1b[31mgate failed" in shown) == red
+
+
+def test_a_sweep_tells_which_run_it_is_at(place: Path) -> None:
+    over = ("--over", "modifiers.0.sparsity=0.2,0.4")
+    code, shown = on_terminal(place, "sweep", "tiny_half.yaml", *over)
+    assert code == 0
+    assert b"run 1 of 2: sparsity=0.2" in shown
+    assert b"run 2 of 2: sparsity=0.4" in shown
+    code, shown = on_terminal(place, "sweep", "tiny_half.yaml", *over, "--quiet")
+    assert (code, shown) == (0, b"")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
