@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compressor.errors import CompressorError, Diagnostic, InputError, OutputError
 from compressor.output import publish, staged
@@ -20,11 +19,12 @@ from compressor.recipe.overrides import Override, parse_set
 from compressor.report.compare import PLOT, overview, overview_markdown, pareto_png
 from compressor.results.gates import Verdict
 from compressor.results.run import RunRecord, load_run
-from compressor.run_folder import sha256
+from compressor.run_folder import MODEL, sha256
 
 SWEEP_SCHEMA = "compressor/sweep/1"
 RECORD, PAGE, BASELINES = "sweep.json", "comparison.md", ".baselines"
-_SHORT = {"weights": ("model", "weights"), "data": ("data",)}  # what `--weights` and `--data` set
+_LONG = {"weights": "model.weights"}
+_FILES = ("model.weights", "data")  # whose values are taken as they are, like those of `--weights` and `--data`
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
 _LONGEST = 60  # letters of a value in a folder's name
 
@@ -89,7 +89,7 @@ def parse_axis(argument: str) -> Axis:
         raise InputError(Diagnostic("U916", "not of the form key=value,value", place, help=help_text))
     if len(set(values)) < len(values):
         raise InputError(Diagnostic("U916", "a value is named twice", place, help="name it once"))
-    return Axis(path.strip(), values)
+    return Axis(_LONG.get(path.strip(), path.strip()), values)
 
 
 def _parted(text: str) -> list[str]:
@@ -98,7 +98,7 @@ def _parted(text: str) -> list[str]:
     for letter in text:
         if quote:
             quote = "" if letter == quote else quote
-        elif letter in "\"'":
+        elif letter in "\"'" and (depth or not parts[-1].strip()):  # within a word it is an apostrophe
             quote = letter
         elif letter in "[{":
             depth += 1
@@ -121,23 +121,33 @@ def points(recipe: Path, axes: Sequence[Axis], overrides: Sequence[Override]) ->
     paths = [axis.path for axis in axes]
     if len(set(paths)) < len(paths):
         raise InputError(Diagnostic("U916", "a key is swept twice", "--over", help="name all its values in one --over"))
-    found = []
+    short = {axis.path: _names(axis.values) for axis in axes}
+    found: list[Point] = []
     for combination in itertools.product(*(axis.values for axis in axes)):
         chosen = list(zip(paths, combination, strict=True))
-        name = "_".join(f"{path.rpartition('.')[2]}={_short(value)}" for path, value in chosen)
-        found.append(Point(name, load_recipe(recipe, (*overrides, *(_override(*each) for each in chosen)))))
-    names = [point.name for point in found]
-    for name in names:
-        if names.count(name) > 1:
-            message = f"several runs would be called {name}"
-            raise InputError(Diagnostic("U916", message, "--over", help="name files that differ in their last part"))
+        name = "_".join(f"{path.rpartition('.')[2]}={short[path][value]}" for path, value in chosen)
+        point = Point(name, load_recipe(recipe, (*overrides, *(_override(*each) for each in chosen))))
+        twin = next((each for each in found if each.recipe_file.recipe == point.recipe_file.recipe), None)
+        if twin is not None or any(each.name == name for each in found):
+            message = f"{name} would be the same run as {twin.name if twin else name}"
+            raise InputError(Diagnostic("U916", message, "--over", help="name each value once"))
+        found.append(point)
     return tuple(found)
 
 
 def _override(path: str, value: str) -> Override:
-    if path in _SHORT:
-        return Override(_SHORT[path], value, f"--over {path}={value}", literal=True)
-    return parse_set(f"{path}={value}")
+    if path in _FILES:
+        plain = value[1:-1] if value[0] in "\"'" and value[-1] == value[0] else value
+        return Override(tuple(path.split(".")), plain, f"--over {path}={value}", literal=True)
+    return parse_set(f"{path}={value}", "--over")
+
+
+def _names(values: Sequence[str]) -> dict[str, str]:
+    """Short names of the values where these differ, else longer ones."""
+    short = {value: _short(value) for value in values}
+    if len(set(short.values())) == len(short):
+        return short
+    return {value: _UNSAFE.sub("-", value).strip("-")[-_LONGEST:] or "value" for value in values}
 
 
 def _short(value: str) -> str:
@@ -164,17 +174,14 @@ def sweep(
     Raises:
         OutputError: O601 a run of another recipe is there; O602, O603 see `compressor.output`.
     """
-    known = _known(output)
-    recipes = {point.name: point.recipe_file.recipe.model_dump(mode="json") for point in grid}
-    done = {point.name: _done(point, output / point.name, known, recipes[point.name]) for point in grid}
+    _check_folder(output)
+    done = {point.name: _done(point, output / point.name) for point in grid}
     for point in grid:
         if done[point.name] is None and (output / point.name).exists() and not force:
             help_text = "name another folder with --output, or replace the run with --force"
             message = "a run of another recipe or other weights is here"
             raise OutputError(Diagnostic("O601", message, str(output / point.name), help=help_text))
-    redone = {point.name for point in grid if done[point.name] is None and (output / point.name).exists()}
-    recorded = {name: recipe for name, recipe in {**known, **recipes}.items() if name not in redone}
-    _write_record(output, recorded)
+    _write(output, {RECORD: json.dumps({"schema": SWEEP_SCHEMA}) + "\n"})
     outcomes = []
     for number, point in enumerate(grid, start=1):
         record, fault = done[point.name], None
@@ -183,9 +190,6 @@ def sweep(
             progress.section(f"run {number} of {len(grid)}: {point.name}")
             try:
                 record = run(point.recipe_file, options, progress)
-                if point.name in redone:  # until now its folder held a run of another recipe
-                    recorded[point.name] = recipes[point.name]
-                    _write_record(output, recorded)
             except CompressorError as caught:
                 fault = caught
         outcomes.append(Outcome(point.name, record, fault))
@@ -196,34 +200,38 @@ def sweep(
     return tuple(outcomes)
 
 
-def _known(output: Path) -> dict[str, Any]:
-    """The recipes of an earlier sweep in this folder, by point."""
-    file = output / RECORD
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return {}
+def _check_folder(output: Path) -> None:
+    """Refuse a folder with things in it that no sweep wrote.
+
+    Raises:
+        OutputError: O603.
+    """
+    if not output.exists():
+        return
+    names = [file.name for file in output.iterdir()] if output.is_dir() else [output.name]
+    if all(name.startswith(".") and name.endswith(".partial") for name in names):  # a sweep that was killed at once
+        return
     try:
-        document = json.loads(file.read_bytes())
-        assert document["schema"] == SWEEP_SCHEMA
-        return dict(document["points"])
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as fault:
+        known = json.loads((output / RECORD).read_bytes())["schema"] == SWEEP_SCHEMA
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
         message, help_text = "there is something here that is not a sweep", "name another folder with --output"
-        raise OutputError(Diagnostic("O603", message, str(output), help=help_text)) from fault
+        raise OutputError(Diagnostic("O603", message, str(output), help=help_text))
 
 
-def _done(point: Point, folder: Path, known: dict[str, Any], recipe: dict[str, Any]) -> RunRecord | None:
+def _done(point: Point, folder: Path) -> RunRecord | None:
     """The finished run of a point, where its recipe and its weights are still the same."""
-    if known.get(point.name) != recipe:
-        return None
     try:
         record = load_run(folder)
     except InputError:
         return None
+    recipe = point.recipe_file.recipe.model_dump(mode="json")
+    if record.search is not None and record.search.modifier < len(recipe["modifiers"]):  # a budget that was settled
+        recipe["modifiers"][record.search.modifier]["sparsity"] = record.search.sparsity
     weights = Path(str(point.recipe_file.recipe.model.weights))
-    return record if not weights.is_file() or sha256(weights) == record.weights.sha256 else None
-
-
-def _write_record(output: Path, recipes: dict[str, Any]) -> None:
-    _write(output, {RECORD: json.dumps({"schema": SWEEP_SCHEMA, "points": recipes}, indent=2) + "\n"})
+    same_weights = not weights.is_file() or sha256(weights) == record.weights.sha256
+    return record if record.recipe == recipe and same_weights and (folder / MODEL).is_file() else None
 
 
 def _write(output: Path, files: dict[str, str | bytes]) -> None:

@@ -14,7 +14,7 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.gates import check_gates, print_verdicts
-from compressor.report.diff import Comparison, Part, compare, comparison_tables
+from compressor.report.diff import KNOWN_OF_ARTIFACTS, Comparison, Part, compare, comparison_tables
 from compressor.report.sides import Side, load_side
 from compressor.results.gates import Verdict, verdicts
 
@@ -46,6 +46,8 @@ def diff(
     """  # noqa: D205  # click shows the first sentence whole
     check_gates(gates, "--fail-if")
     sides = _named([load_side(place) for place in (a, *b)], [a, *b])
+    if only and not all(side.whole for side in sides) and (unknown := sorted(set(only) - set(KNOWN_OF_ARTIFACTS))):
+        raise click.UsageError(f"--only {unknown[0]}: an artifact alone does not tell it; name its run folder")
     comparison = compare(sides, only)
     decided = [verdicts(gates, sides[0].after, side.after, _size(sides[0], side)) for side in sides[1:]]
     _print(comparison, [(side.name, each) for side, each in zip(sides[1:], decided, strict=True)], form, console)
@@ -74,7 +76,9 @@ def _print(
         head = {"schema": DIFF_SCHEMA, "equal": comparison.equal}
         gates = [{"name": name, **asdict(verdict)} for name, each in decided for verdict in each]
         parts = {part: [asdict(each) for each in found] for part, found in comparison.parts.items()}
-        console.result(json.dumps({**head, "names": comparison.names, **parts, "gates": gates}, indent=2))
+        console.result(
+            json.dumps({**head, "names": comparison.names, **parts, "gates": gates}, indent=2, allow_nan=False)
+        )
         return
     if not comparison.equal:
         tables = comparison_tables(comparison)

@@ -12,6 +12,8 @@ from compressor.output import check_place, publish, staged
 from compressor.report.html import GENERATOR, page
 from compressor.results.run import load_run
 
+SECTION = "\n## How it was made\n"  # which every report by the shipped template has
+
 
 @click.command(short_help="Render the report of a run again, from another template or as HTML.")
 @console_options
@@ -51,7 +53,7 @@ def report(*, run: Path, template: Path | None, form: str, output: Path | None, 
 
 
 def _is_page(path: Path) -> bool:
-    """Whether a file may be replaced: a page by its name, and of HTML by its maker."""
+    """Whether a file may be replaced: a page of this command, of Markdown one of the shipped template."""
     if path.suffix == ".html":
         return path.is_file() and GENERATOR in path.read_text(encoding="utf-8", errors="replace")[:1000]
-    return path.suffix == ".md" and path.is_file()
+    return path.suffix == ".md" and path.is_file() and SECTION in path.read_text(encoding="utf-8", errors="replace")

@@ -31,15 +31,15 @@ class Override:
     literal: bool = False
 
 
-def parse_set(argument: str) -> Override:
-    """`modifiers.0.sparsity=0.5` to an override.
+def parse_set(argument: str, flag: str = "--set") -> Override:
+    """`modifiers.0.sparsity=0.5` to an override; `flag` is named in errors.
 
     Raises:
         RecipeError: R110 the argument is not path=value.
     """
     path, equals, value = argument.partition("=")
     parts = [part.strip() for part in path.split(".")]
-    place = Place(shortened(f"--set {argument}", _LONGEST_FLAG))
+    place = Place(shortened(f"{flag} {argument}", _LONGEST_FLAG))
     if not equals or not all(parts):
         help_text = "write a path of keys and positions, an equals sign and a value: modifiers.0.sparsity=0.5"
         raise RecipeError(place.diagnostic("R110", "not of the form path=value", help_text))

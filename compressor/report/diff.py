@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from compressor.recipe.gates import METRICS
 from compressor.report.intervals import Interval, paired
-from compressor.report.sides import Side, kept, masks
+from compressor.report.sides import TENSORS, Side, kept, masks
 from compressor.report.tables import (
     Table,
     fraction,
@@ -18,7 +18,7 @@ from compressor.report.tables import (
     percent,
     signed,
 )
-from compressor.results.gates import metric
+from compressor.results.gates import class_figures, metric
 from compressor.results.judgement import Evaluation
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Part = Literal["recipe", "inputs", "metrics", "classes", "sizes", "layers", "speed", "environment"]
 COUNTED: tuple[Part, ...] = ("recipe", "inputs", "metrics", "classes", "sizes", "layers")  # the rest always differs
+KNOWN_OF_ARTIFACTS: tuple[Part, ...] = ("recipe", "inputs", "sizes", "layers")
 MOST_CLASSES = 20  # in a table; the JSON document has all
 
 
@@ -52,11 +53,12 @@ class Comparison:
 
     names: tuple[str, ...]
     parts: dict[Part, tuple[Difference, ...]]
+    counted: tuple[Part, ...] = COUNTED
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs; times and machines do not count, for they differ in every run."""
-        return not any(self.parts.get(part) for part in COUNTED)
+        """Whether nothing differs that counts: times and machines, which differ in every run, only where asked for."""
+        return not any(self.parts.get(part) for part in self.counted)
 
 
 def compare(sides: Sequence[Side], only: Sequence[Part] = ()) -> Comparison:
@@ -77,15 +79,20 @@ def compare(sides: Sequence[Side], only: Sequence[Part] = ()) -> Comparison:
         "speed": lambda: _differences([_speed(side) for side in sides]),
         "environment": lambda: _differences([side.environment for side in sides]),
     }
-    told = found if whole else ("recipe", "inputs", "sizes", "layers")
+    told = found if whole else KNOWN_OF_ARTIFACTS
     wanted = [part for part in found if part in told and (not only or part in only)]
-    return Comparison(tuple(side.name for side in sides), {part: tuple(found[part]()) for part in wanted})
+    names = tuple(side.name for side in sides)
+    return Comparison(names, {part: tuple(found[part]()) for part in wanted}, tuple(only) or COUNTED)
 
 
 def _known(sides: Sequence[dict[str, Any]], whole: bool) -> list[dict[str, Any]]:
-    """The sides; where one is no whole run, what all of them have."""
+    """The sides; where one is no whole run what all of them have, and of the tensors' digest always."""
     return [
-        {name: value for name, value in side.items() if whole or all(each.get(name) is not None for each in sides)}
+        {
+            name: value
+            for name, value in side.items()
+            if (whole and name != TENSORS) or all(each.get(name) is not None for each in sides)
+        }
         for side in sides
     ]
 
@@ -136,7 +143,7 @@ def figures(evaluation: Evaluation | None, prefix: str = "") -> dict[str, float 
 
 def _classes(sides: Sequence[Side]) -> Iterator[Difference]:
     """mAP50-95 of every class after the modifiers, the largest change first."""
-    found = [{c.name: c.AP50_95 for c in side.after.metrics.classes} if side.after else {} for side in sides]
+    found = [class_figures(side.after) if side.after else {} for side in sides]
     if all(found):
         yield from sorted(_differences(found), key=lambda each: (-_largest_change(each.values), each.name))
 

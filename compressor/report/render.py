@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from compressor.errors import Diagnostic, InputError
 from compressor.report import tables
@@ -21,7 +22,7 @@ FEW = 5  # classes that are shown of those that lost most, and of those that los
 
 
 def parsed(template: str, place: str) -> Template:
-    """A template ready to render, in Jinja2's sandbox: it may come from a stranger.
+    """A template ready to render, in Jinja2's sandbox: it may come from a stranger, and must not change the record.
 
     Args:
         template: its text.
@@ -30,7 +31,7 @@ def parsed(template: str, place: str) -> Template:
     Raises:
         InputError: U915 it is no Jinja2 template.
     """
-    environment = SandboxedEnvironment(
+    environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -72,7 +73,9 @@ def render_report(run: RunRecord, template: str | None = None, place: str = "") 
     if template is None:
         return parsed(SHIPPED.read_text(encoding="utf-8"), "").render(context(run))
     try:
-        return parsed(template, place).render(context(run))
+        text = parsed(template, place).render(context(run))
+        text.encode()  # which half of a character fails at
+        return text
     except InputError:
         raise
     except Exception as fault:  # a template may do anything that Python can refuse
@@ -86,6 +89,7 @@ def _not_rendered(why: str, place: str) -> InputError:
 
 def context(run: RunRecord) -> dict[str, Any]:
     """What a template may use."""
+    recipe = yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True).rstrip()
     return {
         "run": run,
         "tables": {name: table.markdown() for name, table in _tables(run).items()},
@@ -96,7 +100,8 @@ def context(run: RunRecord) -> dict[str, Any]:
         "size_sentence": size_sentence(run),
         "speed_sentence": speed_sentence(run),
         "export_sentences": export_sentences(run),
-        "recipe_yaml": yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True).rstrip(),
+        "recipe_yaml": recipe,
+        "fence": "`" * max(3, 1 + max(map(len, re.findall("`+", recipe + run.command)), default=0)),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Masks = dict[str, NDArray[np.uint8]]
 
 ARTIFACT = "model.safetensors"  # in a run folder
+TENSORS = "tensors sha256"  # over the digests of all tensors of the artifact
 _METADATA = "compressor"  # the key under which an artifact tells of itself
 _CONVOLUTION = 4  # dimensions of its weight
 
@@ -76,7 +78,11 @@ def side_of(run: RunRecord, artifact: Path | None) -> Side:
     return Side(
         name=run.name,
         recipe=run.recipe,
-        inputs={"weights sha256": run.weights.sha256, "data sha256": judged.data.sha256 if judged else None},
+        inputs={
+            "weights sha256": run.weights.sha256,
+            "data sha256": judged.data.sha256 if judged else None,
+            TENSORS: _tensors_sha256(_metadata(artifact)) if artifact else None,
+        },
         before=run.baseline,
         after=run.compressed,
         layers=run.layers,
@@ -134,7 +140,11 @@ def _artifact_side(file: Path) -> Side:
     return Side(
         name=file.name,
         recipe=metadata["recipe"],
-        inputs={"weights sha256": metadata["source"]["sha256"], "data sha256": None},
+        inputs={
+            "weights sha256": metadata["source"]["sha256"],
+            "data sha256": None,
+            TENSORS: _tensors_sha256(metadata),
+        },
         before=None,
         after=None,
         layers=tuple(layers),
@@ -142,6 +152,10 @@ def _artifact_side(file: Path) -> Side:
         artifact=file,
         whole=False,
     )
+
+
+def _tensors_sha256(metadata: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(metadata["tensors"], sort_keys=True).encode()).hexdigest()
 
 
 def _metadata(file: Path) -> dict[str, Any]:

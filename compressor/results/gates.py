@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -54,10 +55,14 @@ def metric(evaluation: Evaluation | None, name: str) -> float | None:
     return value
 
 
-def class_changes(before: Evaluation, after: Evaluation) -> dict[str, float]:
-    """By class, how much mAP50-95 changed, for the classes that both have."""
-    earlier = {entry.name: entry.AP50_95 for entry in before.metrics.classes}
-    return {entry.name: entry.AP50_95 - earlier[entry.name] for entry in after.metrics.classes if entry.name in earlier}
+def class_figures(evaluation: Evaluation) -> dict[str, float]:
+    """mAP50-95 by class name; of several classes of one name the later ones have a number behind it."""
+    figures: dict[str, float] = {}
+    seen: Counter[str] = Counter()
+    for entry in evaluation.metrics.classes:
+        seen[entry.name] += 1
+        figures[entry.name if seen[entry.name] == 1 else f"{entry.name} ({seen[entry.name]})"] = entry.AP50_95
+    return figures
 
 
 def _figures(before: Evaluation | None, after: Evaluation | None, size: float | None) -> dict[str, float]:
@@ -67,9 +72,12 @@ def _figures(before: Evaluation | None, after: Evaluation | None, size: float | 
         if new is not None:
             figures[f"after.{name}"] = 100 * new
         if old is not None and new is not None:
-            figures[name] = 100 * (new - old)
+            figures[name] = round(100 * (new - old), 9)  # so that 0.275 less 0.3 is -2.5
             if old > 0:
                 figures[f"kept.{name}"] = 100 * new / old
-    if before and after and (changes := class_changes(before, after)):
-        figures["worst_class"] = 100 * min(changes.values())
+    if before and after:
+        earlier = class_figures(before)
+        changes = [new - earlier[name] for name, new in class_figures(after).items() if name in earlier]
+        if changes:
+            figures["worst_class"] = round(100 * min(changes), 9)
     return figures

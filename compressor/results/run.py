@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from compressor.errors import Diagnostic, InputError
+from compressor.recipe.gates import parse_gate
 from compressor.results.files import FileDigest, Sizes
 from compressor.results.gates import Verdict
 from compressor.results.judgement import CocoMetrics, Evaluation
@@ -190,7 +192,8 @@ def load_run(path: Path) -> RunRecord:
     """
     file = path / "run.json" if path.is_dir() else path
     try:
-        record = _RUN.validate_json(file.read_bytes())
+        record = _RUN.validate_python(from_json(file.read_bytes(), allow_inf_nan=False))
+        _check(record)
     except OSError as fault:
         help_text = "name a folder that `compressor apply` wrote, or its run.json"
         raise InputError(
@@ -201,10 +204,33 @@ def load_run(path: Path) -> RunRecord:
         place = ".".join(str(part) for part in first["loc"])
         message = f"not a run record: {place or 'the document'}: {first['msg']}"
         raise InputError(Diagnostic("U902", message, str(file), help="run `compressor apply` again")) from fault
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as fault:
+        message = f"not a run record: {str(fault).splitlines()[0][:200] or type(fault).__name__}"
+        raise InputError(Diagnostic("U902", message, str(file), help="run `compressor apply` again")) from fault
     if record.schema != RUN_SCHEMA:
         message = f"schema {record.schema!r}, this version reads {RUN_SCHEMA!r}"
         raise InputError(Diagnostic("U902", message, str(file), help="run `compressor apply` again"))
     return record
 
 
+def _check(record: RunRecord) -> None:
+    """Refuse what no run has, though its types are right.
+
+    Raises:
+        ValueError, LookupError, TypeError: with the first that is wrong.
+    """
+    if not all(isinstance(record.recipe["artifact"][key], str) for key in ("dtype", "layout")):
+        raise ValueError("recipe.artifact names no dtype or layout")
+    if not isinstance(record.recipe["description"], str):
+        raise ValueError("recipe.description is no text")
+    sizes = (record.sizes.source, record.sizes.dense_float32, record.sizes.dense, record.sizes.artifact)
+    if not all(0 < number < _LARGEST for size in sizes for number in (size.size_bytes, size.gzip_bytes)):
+        raise ValueError("a size in sizes is no number of bytes")
+    if record.timing and len(record.timing.before_ms) != len(record.timing.after_ms):
+        raise ValueError("timing has more turns of one model than of the other")
+    for verdict in record.gates:
+        parse_gate(verdict.gate)
+
+
+_LARGEST = 2**63  # bytes
 _RUN = TypeAdapter(RunRecord)

@@ -38,7 +38,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_begins_with_an_example(name: str) -> None:
     command = cli.commands[name]
-    text = command.get_help(click.Context(command, info_name=f"compressor {name}"))
+    parent = click.Context(cli, info_name="compressor", **cli.context_settings)
+    text = command.get_help(click.Context(command, parent=parent, info_name=name))
     assert "Example" in text
     assert text.index("Example") < text.index("Options:")
     assert re.search(rf"compressor {name}\b", text[text.index("Example") :])

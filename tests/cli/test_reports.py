@@ -79,6 +79,10 @@ def test_diff_of_equal_runs_is_empty_and_of_others_is_not(place: Path) -> None:
     only = compressor("diff", "reports/half", "reports/gated", "--only", "sizes", cwd=place).stdout
     assert only.startswith("Sizes\n")
     assert "Layers" not in only
+    speed = compressor("diff", "reports/half", "reports/gated", "--only", "speed", cwd=place)
+    assert speed.stdout.startswith("Speed\n")
+    unknown = compressor("diff", "reports/half", "reports/half/model.safetensors", "--only", "metrics", cwd=place)
+    assert (unknown.returncode, "an artifact alone does not tell it" in unknown.stderr) == (2, True)
     artifacts = ("reports/half/model.safetensors", "reports/gated/model.safetensors", "copy/model.safetensors")
     three = compressor("diff", *artifacts, cwd=place)
     assert three.returncode == 0
@@ -108,7 +112,8 @@ def test_report_is_rendered_again_without_computing_anything(place: Path) -> Non
     page = (place / "page.html").read_text()
     assert page.count("data:image/png;base64,") == 4
     (place / "thesis.html").write_text("<h1>mine</h1>")
-    for foreign in ("thesis.html", "tiny.yaml"):
+    (place / "README.md").write_text("# mine")
+    for foreign in ("thesis.html", "tiny.yaml", "README.md"):
         kept = compressor("report", "reports/half", "--format", "html", "--output", foreign, "--force", cwd=place)
         assert (kept.returncode, "O603" in kept.stderr) == (2, True)
     refused = compressor("report", "reports/half", "--output", "page.html", cwd=place)

@@ -1,7 +1,7 @@
 """`compressor sweep` from end to end: every combination once, and on after whatever came between."""
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +76,29 @@ def test_runs_of_another_recipe_are_replaced_only_when_asked_to(place: Path) -> 
     assert (other.returncode, "other weights" in other.stderr) == (2, True)
 
 
+def test_files_of_one_name_and_names_with_commas_can_be_swept(place: Path) -> None:
+    for folder in ("a", "b"):
+        (place / folder).mkdir()
+        shutil.copy(place / f"{'tiny' if folder == 'a' else 'other'}.safetensors", place / folder / "best.safetensors")
+    shutil.copy(place / "tiny.safetensors", place / "x,y.safetensors")
+    over = 'weights=a/best.safetensors,b/best.safetensors,"x,y.safetensors"'
+    done = compressor("sweep", "half.yaml", "--over", over, "--set", "evaluation.baseline=false", cwd=place)
+    assert done.returncode == 0, done.stderr
+    names = {"weights=a-best.safetensors", "weights=b-best.safetensors", "weights=x-y.safetensors"}
+    assert set(runs(place)) == names
+
+
+def test_a_folder_that_was_killed_at_once_or_lost_its_model_goes_on(place: Path) -> None:
+    folder = place / "reports" / "half_sweep"
+    (folder / ".sweep.json.x.partial").mkdir(parents=True)
+    command = ("sweep", "half.yaml", "--over", "modifiers.0.sparsity=0.2")
+    assert compressor(*command, cwd=place).returncode == 0
+    (folder / "sparsity=0.2" / "model.safetensors").unlink()
+    refused = compressor(*command, cwd=place)
+    assert (refused.returncode, "O601" in refused.stderr) == (2, True)
+    assert compressor(*command, "--force", cwd=place).returncode == 0
+
+
 def test_a_forced_run_that_fails_leaves_no_run_of_another_recipe_as_done(place: Path) -> None:
     command = ("sweep", "half.yaml", "--over", "modifiers.0.sparsity=0.2")
     assert compressor(*command, cwd=place).returncode == 0
@@ -86,6 +109,8 @@ def test_a_forced_run_that_fails_leaves_no_run_of_another_recipe_as_done(place: 
     assert (again.returncode, "O601" in again.stderr) == (2, True)
     forced = compressor(*other, "--force", cwd=place)
     assert forced.returncode == 0, forced.stderr
+    back = compressor(*command, cwd=place)
+    assert (back.returncode, "O601" in back.stderr) == (2, True)
     once_more = compressor(*other, "--sort", "size", cwd=place)
     assert (once_more.returncode, once_more.stderr) == (0, "")
 
@@ -136,7 +161,8 @@ def test_interrupted_it_says_how_to_go_on(place: Path) -> None:
         ("modifiers.0.sparsity", "U916 not of the form"),
         ("modifiers.0.sparsity=0.2,,0.3", "U916 not of the form"),
         ("modifiers.0.sparsity=0.2,0.2", "U916 a value is named twice"),
-        ("weights=a/best.pt,b/best.pt", "U916 several runs would be called weights=best"),
+        ("modifiers.0.sparsity=0.3,0.30", "U916 sparsity=0.30 would be the same run as sparsity=0.3"),
+        ("modifiers.0.sparsity=it's", "--over modifiers.0.sparsity=it's: R104"),
         ("modifiers.0.sparsity=0.2,2", "R103 modifiers[0].sparsity must be below 1, got 2"),
         ("modifiers.0.sparsty=0.2", "R101 unknown key 'sparsty'"),
     ],
@@ -152,8 +178,8 @@ def test_values_may_be_lists_and_mappings(place: Path) -> None:
     over = 'modifiers.0.sparsity={"*": 0.5, neck: 0.2},0.3'
     done = compressor("sweep", "half.yaml", "--over", over, "--set", "evaluation.baseline=false", cwd=place)
     assert done.returncode == 0, done.stderr
-    points = json.loads((place / "reports" / "half_sweep" / "sweep.json").read_text())["points"]
-    assert sorted(str(point["modifiers"][0]["sparsity"]) for point in points.values()) == [
+    made = [load_run(file.parent) for file in (place / "reports" / "half_sweep").glob("*/run.json")]
+    assert sorted(str(run.recipe["modifiers"][0]["sparsity"]) for run in made) == [
         "0.3",
         "{'*': 0.5, 'neck': 0.2}",
     ]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,21 @@ def test_verdicts_are_those_of_the_figures(gate: str, value: float | None, faile
     (verdict,) = verdicts([gate], run.baseline, run.compressed, 0.7778)
     assert verdict.value == (None if value is None else pytest.approx(value))
     assert verdict.failed == failed
+
+
+def test_classes_of_one_name_are_kept_apart() -> None:
+    before, after = evaluation(0.4), evaluation(0.4, -0.1)
+    twins = tuple(replace(entry, name="x") for entry in before.metrics.classes)
+    worse = tuple(replace(entry, name="x") for entry in after.metrics.classes)
+    a = replace(before, metrics=replace(before.metrics, classes=twins))
+    b = replace(after, metrics=replace(after.metrics, classes=worse))
+    (verdict,) = verdicts(["worst_class < -9"], a, b, None)
+    assert (verdict.value, verdict.failed) == (-10.0, True)
+
+
+def test_a_change_of_just_the_bound_is_that() -> None:
+    before, after = evaluation(0.3), evaluation(0.275)
+    assert [each.failed for each in verdicts(["AP <= -2.5", "AP < -2.5"], before, after, None)] == [True, False]
 
 
 def test_without_figures_no_gate_passes() -> None:

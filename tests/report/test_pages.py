@@ -1,7 +1,10 @@
 """The report of a made-up run beside its exact text. Run with --update-golden to rewrite it."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,6 +87,9 @@ def test_another_template_takes_the_place_of_the_shipped_one() -> None:
         ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__' of 'str' object is unsafe"),
         ("{{ 1 / 0 }}", "division by zero"),
         ("{% include 'x' %}", "no loader"),
+        ("{{ run.recipe.clear() }}", "unsafe"),
+        ("{% set x = run.environment.packages.update({'a': 'b'}) %}", "unsafe"),
+        ("{{ '\\ud800' }}", "surrogates not allowed"),
         ("{{ run | dictsort }}", "has no attribute 'items'"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
     ],
@@ -101,6 +107,34 @@ def test_run_json_reads_back_what_was_written(make: object, tmp_path: Path) -> N
     (tmp_path / "run.json").write_text(to_json(made), encoding="utf-8")
     assert load_run(tmp_path) == made
     assert load_run(tmp_path / "run.json") == made
+
+
+def test_a_recipe_cannot_leave_its_block() -> None:
+    run = record()
+    text = render_report(replace(run, recipe={**run.recipe, "description": "a\n```\n# out\n````"}))
+    assert "\n`````yaml\n" in text
+    assert page(text, "x", None).count("<h1>") == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document.update(recipe={}),
+        lambda document: document["recipe"].pop("description"),
+        lambda document: document["timing"]["before_ms"].pop(),
+        lambda document: document["sizes"]["dense"].update(size_bytes=0),
+        lambda document: document["sizes"]["dense"].update(size_bytes=10**400),
+        lambda document: document["gates"][0].update(gate="AP is bad"),
+        lambda document: document["compressed"]["metrics"]["coco"].update(AP=float("nan")),
+        lambda document: document["compressed"]["metrics"]["coco"].update(AP=float("inf")),
+    ],
+)
+def test_records_that_no_run_wrote_are_refused(change: Callable[[dict[str, Any]], Any], tmp_path: Path) -> None:
+    document = json.loads(to_json(full_record()))
+    change(document)
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match="U902"):
+        load_run(tmp_path)
 
 
 @pytest.mark.parametrize("old", ['"compressor/run/1"', '"weights": 1728', '"AP": 0.4'])
