@@ -104,7 +104,8 @@ def test_what_is_not_the_runs_own_is_not_opened(copy: Path) -> None:
 
 def test_the_run_is_replaced_when_asked_to_and_nothing_else_with_it(copy: Path) -> None:
     recipe = copy / "shipped.yaml"
-    recipe.write_text(recipe.read_text().replace("{conf_thres: 0.01,", "{conf_thres: 0.99999,"))
+    other = "exports: [{format: onnx, nms: {conf_thres: 0.99999}}]\n"
+    recipe.write_text(recipe.read_text().replace(EXPORTS, other))
     mine = copy / "reports" / "shipped" / "model_openvino_model" / "mine.txt"
     mine.write_text("x")
     command = ("apply", "shipped.yaml", "--force", "--no-evaluate")
@@ -114,8 +115,9 @@ def test_the_run_is_replaced_when_asked_to_and_nothing_else_with_it(copy: Path) 
     again = compressor(*command, cwd=copy)
     assert again.returncode == 0, again.stderr
     run = load_run(copy / "reports" / "shipped")
-    assert [export.evaluation for export in run.exports] == [None] * 4
-    assert run.exports[2].agreement is None
+    (export,) = run.exports
+    assert (export.evaluation, export.agreement) == (None, None)
+    assert not mine.parent.exists()
     assert "model_nms.onnx was not compared with the model: neither detects anything on the images" in run.warnings
 
 

@@ -45,7 +45,7 @@ def test_every_combination_is_run_once_and_compared(place: Path) -> None:
             part.partition("=")[2] for part in name.split("_")
         )
         assert run.baseline is not None
-        assert compressor("verify", f"reports/half_sweep/{name}", cwd=place).returncode == 0
+    assert compressor("verify", f"reports/half_sweep/{name}", cwd=place).returncode == 0
     one, two = (load_run(place / "reports" / "half_sweep" / f"sparsity={s}_weights=tiny") for s in ("0.2", "0.5"))
     assert one.baseline == two.baseline
     assert "the model before was judged in an earlier run" in two.warnings[0]
