@@ -137,11 +137,12 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             model = saved.model
         compressed, reference, timing = None, None, None
         if judge:
-            compressed, found_after = judge.evaluate(model, progress, "evaluate after", resampled=True)
+            network = inference_network(model, device)
+            compressed, found_after = judge.evaluate(network, progress, "evaluate after", resampled=True)
             write_predictions(found_after, judge.ground_truth.category_ids, staging / PREDICTIONS_AFTER)
             reference = _reference(reference_file, summary_before, compressed)
             if before:
-                timing = _timed(judge, before.network, model, progress)
+                timing = _timed(judge, before.network, network, progress)
                 _show_examples(judge, before.predictions, found_after, recipe.report.examples, model.names, staging)
         exports = export_run(recipe.exports, saved, recipe.evaluation, judge, recipe.data, staging, progress)
         layers = convolutions(model)
@@ -339,11 +340,11 @@ def _judge_before(judge: Judge, model: YOLOv5, kept: Path | None, progress: Prog
     return Before(network, evaluation, predictions)
 
 
-def _timed(judge: Judge, before: Network, after: YOLOv5, progress: Progress) -> Timing:
+def _timed(judge: Judge, before: Network, after: Network, progress: Progress) -> Timing:
     size = fit_image_size(judge.settings.image_size, max(32, *after.strides))
     image = load_images([judge.split.samples[0].image], size)
     with progress.step("time both in turns"):
-        return time_in_turns(before, inference_network(after, judge.device), image)
+        return time_in_turns(before, after, image)
 
 
 def _show_examples(

@@ -34,7 +34,7 @@ class Axis:
     """One key and the values it takes.
 
     Attributes:
-        path: as it was written, such as `modifiers.0.sparsity`.
+        path: of the key, such as `modifiers.0.sparsity`.
         values: as they were written.
     """
 

@@ -110,7 +110,8 @@ def _no_artifact(file: Path) -> CheckpointError:
 
 def _run(folder: Path, record: RunRecord, again: Evaluating | None, progress: Progress) -> Iterator[Check]:
     with progress.step("digests"):
-        yield Check("every file has its recorded digest", tuple(_wrong_files(folder, record)))
+        wrong_files = tuple(_wrong_files(folder, record))
+    yield Check("every file has its recorded digest", wrong_files)
     report = folder / REPORT
     same = report.is_file() and report.read_text(encoding="utf-8") == rendered(record, folder)
     yield Check("the report is the one that run.json gives", () if same else (f"{REPORT} is missing or was changed",))
@@ -131,15 +132,14 @@ def _run(folder: Path, record: RunRecord, again: Evaluating | None, progress: Pr
         tuple(f"the {what} differs" for what, (ours, theirs) in told.items() if ours != theirs),
     )
     yield Check("every layer has the zeros that were planned and recorded", tuple(_wrong_zeros(record, loaded)))
-    yield Check(
-        "the exports are those that the recipe asks for, as large as recorded", tuple(_wrong_exports(folder, record))
-    )
+    wrong_exports = tuple(_wrong_exports(folder, record))
+    yield Check("the exports are those that the recipe asks for, as large as recorded", wrong_exports)
     if again is not None:
         if record.compressed is not None:
             yield from _figures(folder / MODEL, record.compressed, again, progress)
         for export in record.exports:
             if export.evaluation is not None:
-                yield from _exported_figures(folder, record, export, again, progress)
+                yield from _exported_figures(folder, export, (*wrong_files, *wrong_exports), again, progress)
 
 
 def _wrong_exports(folder: Path, record: RunRecord) -> Iterator[str]:
@@ -160,11 +160,10 @@ def _wrong_exports(folder: Path, record: RunRecord) -> Iterator[str]:
 
 
 def _exported_figures(
-    folder: Path, record: RunRecord, export: Exported, again: Evaluating, progress: Progress
+    folder: Path, export: Exported, wrong: tuple[str, ...], again: Evaluating, progress: Progress
 ) -> Iterator[Check]:
-    """Judge an export again, where it is the run's own and no program."""
-    changed = [told for told in (*_wrong_files(folder, record), *_wrong_exports(folder, record)) if export.path in told]
-    if changed or _leads_out(export.path):
+    """Judge an export again, where nothing that is `wrong` names it, and it is no program."""
+    if any(export.path in told for told in wrong) or _leads_out(export.path):
         yield Check(f"{export.path}: judged again", ("it is not the file that was judged, so it is not run",))
     elif export.format == "torchscript":
         yield Check(

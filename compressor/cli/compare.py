@@ -48,6 +48,7 @@ def compare(
     if plot is not None:
         check_place(plot, "plot", "file", is_plot, force=force, option="--plot")
     lines = overview(named_runs(runs, console), sort)
+    drawn = pareto_png(lines) if plot is not None or form == "html" else b""
     if form == "json":
         rows = [
             {"name": line.name, **_figures(line.run), "best": dict(zip(COSTS, line.best, strict=True))}
@@ -56,12 +57,12 @@ def compare(
         document = {"schema": COMPARISON_SCHEMA, "warnings": warnings_of(lines), "runs": rows}
         console.result(json.dumps(document, indent=2, allow_nan=False))
     elif form is not None:
-        console.result(_page(lines, form, plot))
+        console.result(_page(lines, form, plot, drawn))
     else:
         print_lines(lines, console)
     if plot is not None:
         with staged(plot, "--plot") as aside:
-            (aside / plot.name).write_bytes(pareto_png(lines))
+            (aside / plot.name).write_bytes(drawn)
             publish(aside / plot.name, plot)
         console.note(f"{plot}: the plot")
 
@@ -98,13 +99,13 @@ def _figures(run: RunRecord) -> dict[str, object]:
     }
 
 
-def _page(lines: Sequence[Line], form: str, plot: Path | None) -> str:
-    from compressor.report.compare import PLOT, overview_markdown, pareto_png
+def _page(lines: Sequence[Line], form: str, plot: Path | None, drawn: bytes) -> str:
+    from compressor.report.compare import PLOT, overview_markdown
     from compressor.report.html import page
 
     title = f"{len(lines)} runs"
     if form == "md":
         return overview_markdown(lines, title, plot.name if plot else None).rstrip()
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / PLOT).write_bytes(pareto_png(lines))
+        (Path(folder) / PLOT).write_bytes(drawn)
         return page(overview_markdown(lines, title, PLOT), title, Path(folder)).rstrip()
