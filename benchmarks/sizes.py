@@ -17,7 +17,7 @@ from safetensors.torch import save as to_bytes
 from tabulate import tabulate
 
 from compressor.artifact.save import Dtype, Form, Provenance, dense_tensors, encode_model, gzip_size, round_to_dtype
-from compressor.modifiers.masks import keep_mask
+from compressor.modifiers.selection import cuts, drop
 from compressor.plan.layers import convolutions
 from compressor.yolov5.architecture import stock_architecture
 from compressor.yolov5.build import YOLOv5, build
@@ -55,10 +55,9 @@ def rows(size: str, *, zipped: bool) -> list[tuple[str, ...]]:
 def pruned(model: YOLOv5, sparsity: float) -> None:
     """Set the smallest convolution weights of the whole model to zero, in place."""
     layers = convolutions(model)
-    scores = torch.cat([layer.weight.abs().flatten() for layer in layers])
-    kept = torch.from_numpy(keep_mask(scores.numpy(), round(sparsity * scores.numel())))
-    for layer, mask in zip(layers, torch.split(kept, [layer.weight.numel() for layer in layers]), strict=True):
-        layer.weight.mul_(mask.view_as(layer.weight))
+    weights = [layer.weight.view(-1).numpy() for layer in layers]
+    for each, at in zip(weights, cuts(weights, round(sparsity * sum(each.size for each in weights))), strict=True):
+        drop(each, each, at)
 
 
 def bound(model: YOLOv5, dtype: Dtype) -> int:

@@ -1,7 +1,8 @@
 """How a sparsity is shared out over layers: from one fraction to a whole number of weights per layer.
 
 Every function takes the layers' scores or shapes in model order and returns how many weights each layer loses.
-But for `uniform` the counts sum to exactly round(sparsity x all weights).
+But for `uniform` the counts sum to exactly round(sparsity x all weights). One threshold over all layers needs no
+counts: see `selection.cuts`.
 """
 
 from __future__ import annotations
@@ -9,27 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import groupby, pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.modifiers.masks import keep_mask
+from compressor.compiled import compiled
 from compressor.plan.targets import exact_count
 from compressor.sensitivity_table import LayerLosses
 
 Scores = Sequence[NDArray[np.float32]]
 
+_DIGIT = 11  # bits; three digits hold the 31 of a size
+
 
 def uniform(sizes: Sequence[int], sparsity: float) -> list[int]:
     """The same sparsity in every layer: round(sparsity x weights) each, as upstream's `prune()`."""
     return [exact_count(sparsity, size) for size in sizes]
-
-
-def across_layers(scores: Scores, sparsity: float) -> list[int]:
-    """One threshold over all layers; ties at it go by layer order, then position."""
-    everything = np.concatenate(scores)
-    dropped = ~keep_mask(everything, exact_count(sparsity, everything.size))
-    return _per_layer(dropped, scores)
 
 
 def lamp(scores: Scores, sparsity: float) -> list[int]:
@@ -38,24 +35,77 @@ def lamp(scores: Scores, sparsity: float) -> list[int]:
     LAMP(u) = w_u^2 / sum of w_v^2 over all v of the layer with |w_v| >= |w_u|. The order inside a layer stays that of
     the magnitudes, and a layer's largest weight, of score 1, is among the last to go.
     """
-    return across_layers([lamp_scores(layer) for layer in scores], sparsity)
+    ascending = [lamp_scores(layer) for layer in scores]
+    return _lowest(ascending, exact_count(sparsity, sum(layer.size for layer in ascending)))
+
+
+def _lowest(ascending: Scores, count: int) -> list[int]:
+    """How many of the `count` lowest scores over all layers each layer has; ties go by layer order.
+
+    The bits of floats of one sign are ordered as they are, so the threshold is found by halving what it can be.
+    """
+    low, high = 0, int(np.float32(np.inf).view(np.uint32))
+    while low < high:
+        middle = (low + high) // 2
+        up_to = _below(ascending, np.uint32(middle).view(np.float32), "right")
+        low, high = (low, middle) if sum(up_to) >= count else (middle + 1, high)
+    threshold = np.uint32(low).view(np.float32)
+    counts, up_to = (_below(ascending, threshold, side) for side in ("left", "right"))
+    left = count - sum(counts)
+    for i, below in enumerate(counts):
+        ties = min(left, up_to[i] - below)
+        counts[i] += ties
+        left -= ties
+    return counts
+
+
+def _below(ascending: Scores, threshold: np.float32, side: Literal["left", "right"]) -> list[int]:
+    return [int(layer.searchsorted(threshold, side)) for layer in ascending]
 
 
 def lamp_scores(magnitudes: NDArray[np.float32]) -> NDArray[np.float32]:
     """LAMP scores of one layer, sorted ascending. Equal magnitudes count in the order of their positions.
 
     Args:
-        magnitudes: (n,), |w|.
+        magnitudes: (n,), |w| or w.
 
     Returns:
         (n,) in [0, 1], ascending; all zero for a layer of zeros.
     """
-    squares = np.sort(magnitudes).astype(np.float64) ** 2
-    remaining = np.cumsum(squares[::-1])[::-1]
-    scores = np.divide(squares, remaining, out=np.zeros_like(squares), where=remaining > 0)
-    found = scores.astype(np.float32)
-    found[squares > 0] = np.maximum(found[squares > 0], np.finfo(np.float32).tiny)  # zeros go before what is not
-    return found
+    bits = np.abs(magnitudes).view(np.uint32)
+    spare = np.empty_like(bits)
+    for shift in (0, _DIGIT, 2 * _DIGIT):
+        _by_digit(bits, spare, shift)
+        bits, spare = spare, bits
+    scores = bits.view(np.float32)
+    _to_lamp(scores, np.finfo(np.float32).tiny)  # zeros go before what is not
+    return scores
+
+
+@compiled
+def _by_digit(source: NDArray[np.uint32], target: NDArray[np.uint32], shift: int) -> None:
+    """One pass of a radix sort, several times faster than a sort by comparison; sizes are ordered as their bits are."""
+    ends = np.zeros((1 << _DIGIT) + 1, np.int64)
+    mask = (1 << _DIGIT) - 1
+    for i in range(source.size):
+        ends[((source[i] >> shift) & mask) + 1] += 1
+    for digit in range(1, ends.size):
+        ends[digit] += ends[digit - 1]
+    for i in range(source.size):
+        digit = (source[i] >> shift) & mask
+        target[ends[digit]] = source[i]
+        ends[digit] += 1
+
+
+@compiled
+def _to_lamp(ascending: NDArray[np.float32], least: np.float32) -> None:
+    """Replace magnitudes by their scores; sums run from the largest down, in float64."""
+    remaining = 0.0
+    for i in range(ascending.size - 1, -1, -1):
+        square = np.float64(ascending[i]) * np.float64(ascending[i])
+        remaining += square
+        if square > 0:
+            ascending[i] = max(np.float32(square / remaining), least)
 
 
 def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], sparsity: float) -> list[int]:
@@ -141,8 +191,3 @@ def _rounded_to_total(values: Sequence[float], total: int) -> list[int]:
     for i in by_remainder[: total - sum(counts)]:
         counts[i] += 1
     return counts
-
-
-def _per_layer(dropped: NDArray[np.bool_], scores: Scores) -> list[int]:
-    ends = np.cumsum([layer.size for layer in scores])
-    return [int(part.sum()) for part in np.split(dropped, ends[:-1])]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.errors import Diagnostic, RunError
 from compressor.modifiers import allocation
-from compressor.modifiers.masks import keep_mask, n_of_m_mask
-from compressor.modifiers.scores import Score, score
+from compressor.modifiers.masks import n_of_m_mask
+from compressor.modifiers.scores import Score, magnitude, score
+from compressor.modifiers.selection import Cut, cut, cuts, drop, zeros_last
 from compressor.plan.layers import Layer
-from compressor.plan.targets import sparsity_groups
+from compressor.plan.targets import exact_count, sparsity_groups
 from compressor.recipe.modifiers import Prune
 from compressor.results.network import Change, LayerChange
 from compressor.sensitivity_table import SensitivityTable
@@ -36,7 +36,6 @@ class Evidence:
 
 
 NO_EVIDENCE = Evidence()
-_ABOVE_ZERO = np.nextafter(np.float32(0), np.float32(1))  # the least score of a weight that is not zero
 
 
 def prune(layers: tuple[Layer, ...], modifier: Prune, evidence: Evidence = NO_EVIDENCE) -> Change:
@@ -45,85 +44,77 @@ def prune(layers: tuple[Layer, ...], modifier: Prune, evidence: Evidence = NO_EV
     Raises:
         RunError: E801 the zeros found afterwards are not those planned.
     """
-    masks = keep_masks(layers, modifier, evidence)
-    changes = tuple(_apply(layer, mask) for layer, mask in zip(layers, masks, strict=True))
-    return Change("prune", _described(modifier, layers), changes)
+    done = {layer.name: _drop(layer, scores, at) for layer, scores, at in _chosen(layers, modifier, evidence)}
+    return Change("prune", _described(modifier, layers), tuple(done[layer.name] for layer in layers))
 
 
 def keep_masks(layers: tuple[Layer, ...], modifier: Prune, evidence: Evidence = NO_EVIDENCE) -> list[NDArray[np.bool_]]:
     """The keep-mask of every layer, (numel,) in C order; nothing is changed."""
-    masks: dict[str, NDArray[np.bool_]] = {}
-    by_name = {layer.name: layer for layer in layers}
-    for group in sparsity_groups([layer.convolution for layer in layers], modifier):
-        members = [by_name[convolution.name] for convolution in group.convolutions]
-        masks |= zip(
-            (layer.name for layer in members), _group_masks(members, group.sparsity, modifier, evidence), strict=True
-        )
+    masks = {layer.name: at.kept(scores) for layer, scores, at in _chosen(layers, modifier, evidence)}
     return [masks[layer.name] for layer in layers]
 
 
-def _group_masks(
-    layers: list[Layer], sparsity: float | None, modifier: Prune, evidence: Evidence
-) -> list[NDArray[np.bool_]]:
-    importances = [_zeros_last(layer, score(layer, modifier, evidence.input_norms)) for layer in layers]
+def _chosen(layers: tuple[Layer, ...], modifier: Prune, evidence: Evidence) -> Iterator[tuple[Layer, Score, Cut]]:
+    """Every layer with its scores and which of them go, group by group."""
+    by_name = {layer.name: layer for layer in layers}
+    for group in sparsity_groups([layer.convolution for layer in layers], modifier):
+        members = [by_name[convolution.name] for convolution in group.convolutions]
+        scores = [_scores(layer, modifier, evidence) for layer in members]
+        if modifier.n_of_m is not None:
+            ats = [Cut(np.float32(1), 0)] * len(members)  # the scores are a mask
+        else:
+            assert group.sparsity is not None  # the schema asks for one where the pattern does not say it
+            ats = _cuts(members, scores, group.sparsity, modifier, evidence)
+        yield from zip(members, scores, ats, strict=True)
+
+
+def _scores(layer: Layer, modifier: Prune, evidence: Evidence) -> Score:
+    scores = score(layer, modifier, evidence.input_norms)
+    if modifier.score != "magnitude":
+        zeros_last(scores, magnitude(layer.weight))
     if modifier.n_of_m is not None:
-        shapes = [layer.convolution.shape for layer in layers]
-        return [n_of_m_mask(each, shape, *modifier.n_of_m) for each, shape in zip(importances, shapes, strict=True)]
-    assert sparsity is not None  # the schema asks for one where the pattern does not say it
-    counts = _counts(layers, importances, sparsity, modifier, evidence)
-    return [keep_mask(importance, count) for importance, count in zip(importances, counts, strict=True)]
+        return n_of_m_mask(scores, layer.convolution.shape, *modifier.n_of_m).astype(np.float32)
+    return scores
 
 
-def _zeros_last(layer: Layer, importance: Score) -> Score:
-    """The scores, in which a weight that is zero already is below all others: zeros go first, whatever the score."""
-    zero = (layer.weight == 0).cpu().numpy().reshape(-1)
-    return np.where(zero, np.float32(0), np.maximum(importance, _ABOVE_ZERO))
-
-
-def _counts(
-    layers: list[Layer], importances: list[Score], sparsity: float, modifier: Prune, evidence: Evidence
-) -> list[int]:
+def _cuts(layers: list[Layer], scores: list[Score], sparsity: float, modifier: Prune, evidence: Evidence) -> list[Cut]:
     match modifier.allocation:
-        case "uniform":
-            return allocation.uniform([importance.size for importance in importances], sparsity)
         case "global":
-            return allocation.across_layers(importances, sparsity)
+            return cuts(scores, exact_count(sparsity, sum(each.size for each in scores)))
+        case "uniform":
+            counts = allocation.uniform([each.size for each in scores], sparsity)
         case "lamp":
-            return allocation.lamp(importances, sparsity)
+            counts = allocation.lamp(scores, sparsity)
         case "erk":
-            return allocation.erdos_renyi_kernel([layer.convolution.shape for layer in layers], sparsity)
+            counts = allocation.erdos_renyi_kernel([layer.convolution.shape for layer in layers], sparsity)
         case "sensitivity":
             assert evidence.table is not None  # read before any step
-            return allocation.by_losses([evidence.table.of(layer.name) for layer in layers], sparsity)
+            counts = allocation.by_losses([evidence.table.of(layer.name) for layer in layers], sparsity)
         case None:
             raise AssertionError("the schema asks for an allocation where the pattern does not make one needless")
         case _:
             assert_never(modifier.allocation)
+    return [cut(each, count) for each, count in zip(scores, counts, strict=True)]
 
 
-def _apply(layer: Layer, mask: NDArray[np.bool_]) -> LayerChange:
+def _drop(layer: Layer, scores: Score, at: Cut) -> LayerChange:
+    """Zero what goes. Weights that are not float32 in this machine's own memory are changed there and copied back."""
     weight = layer.weight
-    change = _planned(layer, mask)
-    keep = torch.from_numpy(mask).view(weight.shape).to(weight.device)
-    weight.masked_fill_(~keep, 0.0)
-    if layer.zeros != change.zeros_after:
-        message = f"{layer.name} holds {layer.zeros} zeros after pruning, planned were {change.zeros_after}"
+    host = weight.float().cpu().contiguous()
+    found = drop(host.view(-1).numpy(), scores, at)
+    if host is not weight:
+        weight.copy_(host)
+    if layer.zeros != found.zeros_after:
+        message = f"{layer.name} holds {layer.zeros} zeros after pruning, planned were {found.zeros_after}"
         raise RunError(Diagnostic("E801", message, help="this is a fault of compressor; please report it"))
-    return change
-
-
-def _planned(layer: Layer, mask: NDArray[np.bool_]) -> LayerChange:
-    """What applying `mask` to the layer will do, counted before it is done."""
-    weight = layer.weight
-    nonzero = (weight != 0).cpu().numpy().reshape(-1)
     return LayerChange(
         name=layer.name,
         role=layer.role,
         shape=tuple(weight.shape),
         weights=weight.numel(),
-        pruned=int(mask.size - mask.sum()),
-        zeros_before=int(mask.size - nonzero.sum()),
-        zeros_after=int(mask.size - (mask & nonzero).sum()),
+        pruned=found.dropped,
+        zeros_before=found.zeros_before,
+        zeros_after=found.zeros_after,
     )
 
 

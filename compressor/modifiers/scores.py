@@ -17,7 +17,9 @@ Score = NDArray[np.float32]
 
 
 def score(layer: Layer, modifier: Prune, input_norms: Mapping[str, Tensor]) -> Score:
-    """The score that the modifier asks for, (numel,) in C order.
+    """The score that the modifier asks for, (numel,) in C order, to be compared by its size.
+
+    For `magnitude` these are the weights themselves, in their own memory where it holds float32.
 
     Args:
         layer: with its scale where the score needs it, which `steps_of` has made sure of.
@@ -26,7 +28,7 @@ def score(layer: Layer, modifier: Prune, input_norms: Mapping[str, Tensor]) -> S
     """
     match modifier.score:
         case "magnitude":
-            return magnitude(layer.weight)
+            return _values(layer.weight)
         case "raw_magnitude":
             return scaled_magnitude(layer, folded=False)
         case "folded_magnitude":
@@ -49,8 +51,13 @@ def magnitude(weight: Tensor) -> Score:
     Returns:
         (numel,) in C order.
     """
-    scores: Score = weight.detach().abs().float().cpu().numpy().reshape(-1)
+    scores: Score = np.abs(_values(weight))
     return scores
+
+
+def _values(weight: Tensor) -> Score:
+    values: Score = weight.detach().float().cpu().numpy().reshape(-1)
+    return values
 
 
 def scaled_magnitude(layer: Layer, *, folded: bool) -> Score:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from compressor.compiled import compiled
 from compressor.errors import Diagnostic
 from compressor.recipe.nodes import Place
 from compressor.recipe.targets import Role
@@ -45,7 +48,15 @@ class Layer:
     @property
     def zeros(self) -> int:
         """Weights that are exactly zero."""
-        return int((self.weight == 0).sum())
+        return int(_zeros(self.weight.float().cpu().contiguous().view(-1).numpy()))
+
+
+@compiled
+def _zeros(weights: NDArray[np.float32]) -> int:
+    zeros = 0
+    for i in range(weights.size):
+        zeros += weights[i] == 0
+    return zeros
 
 
 def convolutions(model: YOLOv5, unfused: YOLOv5 | None = None) -> tuple[Layer, ...]:
@@ -63,8 +74,9 @@ def convolutions(model: YOLOv5, unfused: YOLOv5 | None = None) -> tuple[Layer, .
         for name, module in (unfused or model).named_modules()
         if isinstance(module, nn.BatchNorm2d)
     }
+    fused = model.fused
     return tuple(
-        Layer(each, modules[each.name].weight.detach(), scales.get(batchnorm_behind(each.name)), model.fused)
+        Layer(each, modules[each.name].weight.detach(), scales.get(batchnorm_behind(each.name)), fused)
         for each in found
     )
 

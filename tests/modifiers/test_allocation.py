@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor.modifiers.allocation import across_layers, by_losses, erdos_renyi_kernel, lamp, lamp_scores, uniform
+from compressor.modifiers.allocation import by_losses, erdos_renyi_kernel, lamp, lamp_scores, uniform
+from compressor.modifiers.selection import cuts
 from compressor.sensitivity_table import LayerLosses
 
 SHAPES = st.lists(
@@ -44,9 +45,10 @@ def test_erk_keeps_a_layer_dense_when_its_density_would_pass_one() -> None:
 def test_lamp_and_global_drop_exactly_the_total(sizes: list[int], sparsity: float, seed: int) -> None:
     random = np.random.RandomState(seed)
     scores = [random.random_sample(size).astype(np.float32).round(1) for size in sizes]
-    for allocate in (lamp, across_layers):
-        counts = allocate(scores, sparsity)
-        assert sum(counts) == round(sparsity * sum(sizes))
+    total = round(sparsity * sum(sizes))
+    by_threshold = [int((~at.kept(layer)).sum()) for at, layer in zip(cuts(scores, total), scores, strict=True)]
+    for counts in (lamp(scores, sparsity), by_threshold):
+        assert sum(counts) == total
         assert all(count <= size for count, size in zip(counts, sizes, strict=True))
 
 
@@ -55,9 +57,18 @@ def test_lamp_scores_are_those_of_the_paper() -> None:
     assert lamp_scores(np.array([3, 1, 2], np.float32)) == pytest.approx([1 / 14, 4 / 13, 1.0])
 
 
+@given(st.lists(st.floats(-(2.0**60), 2.0**60, width=32), min_size=1, max_size=300))
+def test_lamp_scores_are_those_of_sorted_magnitudes(weights: list[float]) -> None:
+    squares = np.sort(np.abs(np.array(weights, np.float32))).astype(np.float64) ** 2
+    remaining = np.cumsum(squares[::-1])[::-1]
+    expected = np.divide(squares, remaining, out=np.zeros_like(squares), where=remaining > 0).astype(np.float32)
+    expected[squares > 0] = expected[squares > 0].clip(min=np.finfo(np.float32).tiny)
+    np.testing.assert_array_equal(lamp_scores(np.array(weights, np.float32)), expected)
+
+
 def test_lamp_never_empties_a_layer_that_global_empties() -> None:
     scores = [np.full(10, 0.01, np.float32), np.linspace(1, 2, 90).astype(np.float32)]
-    assert across_layers(scores, 0.1)[0] == 10
+    assert not cuts(scores, 10)[0].kept(scores[0]).any()
     assert lamp(scores, 0.1)[0] < 10
 
 

@@ -1,0 +1,18 @@
+"""Loops that NumPy has no words for, compiled by Numba when first called and kept on disk for the next process.
+
+Arithmetic is that of the types written, in the order written: nothing is reassociated, no product is fused into a sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import numba
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile a function of arrays and numbers; other threads run while it does."""
+    return cast(_Function, numba.njit(cache=True, nogil=True)(function))
