@@ -28,8 +28,9 @@ import yaml
 from tabulate import tabulate
 
 from compressor.data.dataset import load_dataset, read_split
-from compressor.evaluation.bootstrap import average_precisions, matches, resampled_weights
-from compressor.evaluation.coco import Predictions, judge_coco
+from compressor.evaluation.bootstrap import average_precisions, resampled_weights
+from compressor.evaluation.coco import Predictions
+from compressor.evaluation.coco_figures import judge_coco
 from compressor.evaluation.judge import Judge, make_judge
 from compressor.job import CalibrationImages, Job, modify, open_job, storage
 from compressor.plan.layers import convolutions
@@ -155,7 +156,7 @@ class Bench:
         return evaluation.metrics.coco.AP or 0.0, self.resampled(predictions, evaluation.metrics.coco.AP or 0.0)
 
     def resampled(self, predictions: Predictions, expected: float) -> Any:
-        found = matches(judge_coco(self.judge.ground_truth, predictions))
+        found = judge_coco(self.judge.ground_truth, predictions).matches
         once = average_precisions(found, np.ones((1, self.weights.shape[1]))).mean()
         assert abs(once - expected) < 1e-9, "the bootstrap's AP is not that of pycocotools"
         return average_precisions(found, self.weights).mean(axis=1)

@@ -1,6 +1,7 @@
 """Loops that NumPy has no words for, compiled by Numba when first called and kept on disk for the next process.
 
-Arithmetic is that of the types written, in the order written: nothing is reassociated, no product is fused into a sum.
+Arithmetic is that of the types written, in the order written: nothing is reassociated, no product is fused into a sum,
+and a division by zero gives what NumPy gives.
 """
 
 from __future__ import annotations
@@ -15,4 +16,4 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 def compiled(function: _Function) -> _Function:
     """Compile a function of arrays and numbers; other threads run while it does."""
-    return cast(_Function, numba.njit(cache=True, nogil=True)(function))
+    return cast(_Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))

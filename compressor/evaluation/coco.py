@@ -1,13 +1,11 @@
-"""COCO evaluation: ground truth and detections in COCO's format, judged by pycocotools."""
+"""Ground truth and detections in COCO's format."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,15 +13,12 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from torch import Tensor
 
 from compressor.data.dataset import Sample
 from compressor.errors import DatasetError, Diagnostic, did_you_mean
 from compressor.evaluation.boxes import xyxy_to_xywh
-from compressor.results.judgement import CocoMetrics
 
 ImageId = int | str
 Record = dict[str, Any]  # one image, annotation or category as COCO's JSON holds it
@@ -360,60 +355,3 @@ def _are_coco_in_other_words(names: Sequence[str], found: Sequence[int | None], 
 def _no_category(name: str, known: list[str], file: Path) -> Diagnostic:
     help_text = did_you_mean(name, known) or f"the file's categories are {_some(known)}"
     return Diagnostic("D407", f"the class {name!r} has no category in this file", str(file), help=help_text)
-
-
-def coco_metrics(evaluation: COCOeval) -> CocoMetrics:
-    """The 12 figures of pycocotools over all images of the ground truth; None where there is nothing to find."""
-    return CocoMetrics(*(None if figure < 0 else float(figure) for figure in evaluation.stats))
-
-
-def precision_by_recall(evaluation: COCOeval) -> tuple[float, ...]:
-    """Precision at IoU 0.50 and the 101 recalls of pycocotools, mean over the classes that have objects."""
-    curves = evaluation.eval["precision"][0, :, :, 0, -1]
-    defined = curves[:, (curves > -1).all(axis=0)]
-    return tuple(defined.mean(axis=1).round(6).tolist()) if defined.size else ()
-
-
-def judge_coco(ground_truth: GroundTruth, predictions: Predictions) -> COCOeval:
-    """What pycocotools makes of the detections in all images of the ground truth.
-
-    pycocotools gets images by their rank, so that ids may be text and equal scores are still taken in the order of
-    the ids. Only categories that are a class are judged.
-    """
-    rank = {image_id: number for number, image_id in enumerate(sorted(ground_truth.image_ids, key=_numbers_first))}
-    objects = [{**annotation, "image_id": rank[annotation["image_id"]]} for annotation in ground_truth.annotations]
-    detections = _detection_records(predictions, rank, ground_truth.category_ids)
-    with redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_indexed(objects), _indexed(detections), "bbox")
-        evaluation.params.imgIds = list(rank.values())
-        evaluation.params.catIds = sorted(set(ground_truth.category_ids))
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return evaluation
-
-
-def _numbers_first(image_id: ImageId) -> tuple[bool, ImageId]:
-    return isinstance(image_id, str), image_id
-
-
-def _detection_records(predictions: Predictions, rank: dict[ImageId, int], category_ids: Sequence[int]) -> list[Record]:
-    """What pycocotools makes of a results file, without the outlines it adds."""
-    images = np.array([rank[image_id] for image_id in predictions.image_ids], dtype=np.int64)
-    columns = (
-        images[predictions.image_index],
-        np.array(category_ids, dtype=np.int64)[predictions.classes],
-        predictions.boxes,
-        predictions.scores,
-        predictions.boxes[:, 2] * predictions.boxes[:, 3],
-    )
-    keys = ("image_id", "category_id", "bbox", "score", "area")
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [{"id": number, **dict(zip(keys, row, strict=True))} for number, row in enumerate(rows, 1)]
-
-
-def _indexed(annotations: list[Record]) -> COCO:
-    coco = COCO()
-    coco.dataset = {"images": [], "annotations": annotations, "categories": []}
-    coco.createIndex()
-    return coco

@@ -16,13 +16,11 @@ from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
 from compressor.evaluation.coco import (
     GroundTruth,
     Predictions,
-    coco_metrics,
     ground_truth_from_annotations,
     ground_truth_from_labels,
-    judge_coco,
-    precision_by_recall,
     to_predictions,
 )
+from compressor.evaluation.coco_figures import coco_metrics, judge_coco, precision_by_recall
 from compressor.evaluation.detection_metrics import per_class, summarise
 from compressor.evaluation.matching import IOU_THRESHOLDS, match
 from compressor.evaluation.network import Network, inference_network

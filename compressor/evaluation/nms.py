@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compressor.compiled import compiled
 from compressor.evaluation.boxes import xywh_to_xyxy
 
 Float32 = NDArray[np.float32]
+
+_FEW = 6  # candidates for each that may be kept
+_ROUNDING = 16  # pixels, more than a coordinate of a far class is rounded by
 
 
 def non_max_suppression(
@@ -45,17 +51,24 @@ def non_max_suppression(
         scores in the order of the rows.
     """
     multi_label = multi_label and predictions.shape[2] > 6
-    results = []
-    for prediction in predictions:
-        candidates = _candidates(prediction.float(), conf_thres, max_nms, multi_label).cpu()
-        offset = candidates[:, 5:] * (0 if class_agnostic else max_wh)
-        kept = greedy_nms((candidates[:, :4] + offset).numpy(), iou_thres, max_det)
-        results.append(candidates[kept])
-    return results
+    limits = _Limits(float32_at_most(iou_thres), max_det, max_nms, 0 if class_agnostic else max_wh)
+    return [_suppressed(_candidates(each.float(), conf_thres, multi_label), limits) for each in predictions]
 
 
-def _candidates(prediction: Tensor, conf_thres: float, max_nms: int, multi_label: bool) -> Tensor:
-    """(N, 5 + nc) to the best (n, 6) rows x1, y1, x2, y2, score, class, by descending score, stable."""
+class _Limits(NamedTuple):
+    """`non_max_suppression` tells of each; the threshold is a float32, and no distance is no classes."""
+
+    iou_thres: np.float32
+    max_det: int
+    max_nms: int
+    max_wh: int
+
+
+def _candidates(prediction: Tensor, conf_thres: float, multi_label: bool) -> Float32:
+    """(N, 5 + nc) to all (n, 6) rows x1, y1, x2, y2, score, class above the threshold, in the order of the rows."""
+    if prediction.device.type == "cpu":
+        found: Float32 = _above(prediction.contiguous().numpy(), np.float32(conf_thres), multi_label)
+        return found
     prediction = prediction[prediction[:, 4] > conf_thres]
     boxes, scores = xywh_to_xyxy(prediction[:, :4]), prediction[:, 5:] * prediction[:, 4:5]
     if multi_label:
@@ -64,17 +77,44 @@ def _candidates(prediction: Tensor, conf_thres: float, max_nms: int, multi_label
         best, category = scores.max(dim=1)
         row = (best > conf_thres).nonzero()[:, 0]
         category = category[row]
-    score = scores[row, category]
-    order = score.argsort(descending=True, stable=True)[:max_nms]
-    row, category, score = row[order], category[order], score[order]
-    return torch.cat((boxes[row], score[:, None], category[:, None].float()), dim=1)
+    rows: Float32 = torch.cat((boxes[row], scores[row, category, None], category[:, None].float()), dim=1).cpu().numpy()
+    return rows
+
+
+def _suppressed(candidates: Float32, limits: _Limits) -> Tensor:
+    """Detections of one image. Mostly the best few candidates already give as many as may be kept."""
+    scores = candidates[:, 4]
+    few = _FEW * limits.max_det
+    if few < min(len(candidates), limits.max_nms):
+        least = np.partition(scores, len(scores) - few)[len(scores) - few]
+        best = candidates[scores >= least]
+        found = _greedy(best, limits)
+        if len(found) == limits.max_det:
+            return torch.from_numpy(found)
+    return torch.from_numpy(_greedy(candidates, limits))
+
+
+def _greedy(candidates: Float32, limits: _Limits) -> Float32:
+    order = np.argsort(-candidates[:, 4], kind="stable")[: limits.max_nms]
+    ordered = candidates[order]
+    offset = ordered[:, 5] * np.float32(limits.max_wh)
+    boxes = ordered[:, :4] + offset[:, None]
+    apart = _are_apart(ordered, limits.max_wh)
+    classes = ordered[:, 5].astype(np.int64) if apart else np.zeros(len(ordered), np.int64)
+    kept: Float32 = ordered[_survivors(boxes, classes, limits.iou_thres, limits.max_det)]
+    return kept
+
+
+def _are_apart(candidates: Float32, max_wh: int) -> bool:
+    """Whether no boxes of two classes can overlap once they are moved apart, however they are rounded."""
+    if not len(candidates):
+        return False
+    extent = candidates[:, 2].max() - candidates[:, 0].min()
+    return bool(extent < max_wh - _ROUNDING)  # not so where any is not a number
 
 
 def greedy_nms(boxes: Float32, iou_thres: float, max_det: int) -> list[int]:
     """Rows that survive greedy suppression: a box goes when its IoU with a kept, earlier one is above the threshold.
-
-    The result is that of the plain double loop. Only boxes whose x ranges overlap can overlap, and with the boxes in
-    order of x1 these lie in one short stretch, the more so as the class offset has moved the classes apart.
 
     Args:
         boxes: (n, 4) xyxy, best first.
@@ -84,29 +124,74 @@ def greedy_nms(boxes: Float32, iou_thres: float, max_det: int) -> list[int]:
     Returns:
         Kept rows in order.
     """
-    limit = float32_at_most(iou_thres)
-    by_x1 = np.argsort(boxes[:, 0], kind="stable")
-    x1, y1, x2, y2 = np.ascontiguousarray(boxes[by_x1].T)
-    reach = np.maximum.accumulate(x2)  # no box up to here ends further right
-    place = np.empty(len(boxes), dtype=np.int64)
-    place[by_x1] = np.arange(len(boxes))
-    suppressed = np.zeros(len(boxes), dtype=bool)
-    flags = suppressed.data  # reads one element several times faster than the array
-    kept: list[int] = []
-    with np.errstate(all="ignore"):  # boxes without area give 0 / 0, and NaN suppresses nothing
-        area = (x2 - x1) * (y2 - y1)
-        for row, k in enumerate(place.tolist()):
-            if len(kept) == max_det:
-                break
-            if flags[k]:
+    one_class = np.zeros(len(boxes), np.int64)
+    rows: list[int] = _survivors(boxes, one_class, float32_at_most(iou_thres), max_det).tolist()
+    return rows
+
+
+@compiled
+def _above(prediction: Float32, conf_thres: np.float32, multi_label: bool) -> Float32:
+    count = 0
+    for row in prediction:
+        if row[4] > conf_thres:
+            for category in range(5, row.size):
+                count += row[category] * row[4] > conf_thres
+    found = np.empty((count, 6), np.float32)
+    filled = 0
+    half = np.float32(0.5)
+    for row in prediction:
+        if not row[4] > conf_thres:
+            continue
+        x, y, right, bottom = row[0], row[1], row[2] * half, row[3] * half
+        first = filled
+        best = np.float32(0)
+        for category in range(5, row.size):
+            score = row[category] * row[4]
+            if not multi_label:
+                if np.isnan(score):
+                    filled = first
+                    break
+                if not (score > conf_thres and score > best):
+                    continue
+                best, filled = score, first
+            elif not score > conf_thres:
                 continue
-            kept.append(row)
-            near = slice(reach.searchsorted(x1[k], "right"), x1.searchsorted(x2[k], "left"))
-            width = np.minimum(x2[near], x2[k]) - np.maximum(x1[near], x1[k])
-            height = np.minimum(y2[near], y2[k]) - np.maximum(y1[near], y1[k])
-            intersection = np.maximum(width, 0) * np.maximum(height, 0)
-            suppressed[near] |= intersection / (area[k] + area[near] - intersection) > limit
-    return kept
+            each = found[filled]
+            each[0], each[1], each[2], each[3] = x - right, y - bottom, x + right, y + bottom
+            each[4], each[5] = score, category - 5
+            filled += 1
+    return found[:filled]
+
+
+@compiled
+def _survivors(boxes: Float32, classes: NDArray[np.int64], limit: np.float32, max_det: int) -> NDArray[np.int64]:
+    """Rows that are kept; only boxes of one class are compared. `limit` as `float32_at_most` gives it."""
+    kept = np.empty(min(max_det, len(boxes)), np.int64)
+    areas = np.empty(len(kept), np.float32)
+    before = np.empty(len(kept), np.int64)  # the kept box of the same class before this one
+    newest = np.full(classes.max() + 1 if len(classes) else 0, -1, np.int64)
+    count = 0
+    for row in range(len(boxes)):
+        if count == len(kept):
+            break
+        x1, y1, x2, y2 = boxes[row]
+        area = (x2 - x1) * (y2 - y1)
+        other = newest[classes[row]]
+        while other >= 0:
+            box = boxes[kept[other]]
+            width = min(x2, box[2]) - max(x1, box[0])
+            height = min(y2, box[3]) - max(y1, box[1])
+            if width > 0 and height > 0:
+                intersection = width * height
+                if intersection / (areas[other] + area - intersection) > limit:  # NaN suppresses nothing
+                    break
+            other = before[other]
+        else:
+            kept[count], areas[count] = row, area
+            before[count] = newest[classes[row]]
+            newest[classes[row]] = count
+            count += 1
+    return kept[:count]
 
 
 def float32_at_most(value: float) -> np.float32:

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compressor.evaluation.bootstrap import average_precisions, matches, resampled_weights
-from compressor.evaluation.coco import GroundTruth, Predictions, Record, coco_metrics, judge_coco
+from compressor.evaluation.bootstrap import average_precisions, resampled_weights
+from compressor.evaluation.coco import GroundTruth, Predictions, Record
+from compressor.evaluation.coco_figures import coco_metrics, judge_coco
 
 CLASSES = 3
 IMAGES = 12
@@ -37,9 +38,9 @@ def scene(seed: int) -> tuple[GroundTruth, Predictions]:
 @pytest.mark.parametrize("seed", range(5))
 def test_every_image_once_is_what_pycocotools_says(seed: int) -> None:
     truth, predictions = scene(seed)
-    (found,) = average_precisions(matches(judge_coco(truth, predictions)), np.ones((1, IMAGES)))
-    assert found[0] == pytest.approx(coco_metrics(judge_coco(truth, predictions)).AP50, abs=1e-12)
-    assert found.mean() == pytest.approx(coco_metrics(judge_coco(truth, predictions)).AP, abs=1e-12)
+    (found,) = average_precisions(judge_coco(truth, predictions).matches, np.ones((1, IMAGES)))
+    assert found[0] == pytest.approx(coco_metrics(judge_coco(truth, predictions, "pycocotools")).AP50, abs=1e-12)
+    assert found.mean() == pytest.approx(coco_metrics(judge_coco(truth, predictions, "pycocotools")).AP, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -47,20 +48,20 @@ def test_leaving_images_out_is_what_pycocotools_says_of_the_rest(seed: int) -> N
     truth, predictions = scene(seed)
     kept = np.random.RandomState(seed).rand(IMAGES) < 0.6
     weights = kept[None].astype(np.float64)
-    (found,) = average_precisions(matches(judge_coco(truth, predictions)), weights)
+    (found,) = average_precisions(judge_coco(truth, predictions).matches, weights)
     ids = tuple(i for i in range(IMAGES) if kept[i])
     objects = tuple(a for a in truth.annotations if a["image_id"] in ids)
     part = GroundTruth(truth.images, objects, truth.categories, truth.category_ids, ids, official=False)
     mine = np.isin(predictions.image_index, ids)
     new_index = np.searchsorted(ids, predictions.image_index[mine]).astype(np.int32)
     rest = Predictions(ids, new_index, predictions.boxes[mine], predictions.scores[mine], predictions.classes[mine])
-    assert found[0] == pytest.approx(coco_metrics(judge_coco(part, rest)).AP50, abs=1e-12)
-    assert found.mean() == pytest.approx(coco_metrics(judge_coco(part, rest)).AP, abs=1e-12)
+    assert found[0] == pytest.approx(coco_metrics(judge_coco(part, rest, "pycocotools")).AP50, abs=1e-12)
+    assert found.mean() == pytest.approx(coco_metrics(judge_coco(part, rest, "pycocotools")).AP, abs=1e-12)
 
 
 def test_an_interval_holds_the_figure_and_depends_on_the_seed_alone() -> None:
     truth, predictions = scene(0)
-    found = matches(judge_coco(truth, predictions))
+    found = judge_coco(truth, predictions).matches
     weights = resampled_weights(IMAGES, 100, seed=1)
     assert (weights.sum(axis=1) == IMAGES).all()
     assert np.array_equal(weights, resampled_weights(IMAGES, 100, seed=1))

@@ -21,13 +21,12 @@ from compressor.evaluation.coco import (
     COCO_NAMES,
     GroundTruth,
     Predictions,
-    coco_metrics,
     ground_truth_from_annotations,
     ground_truth_from_labels,
-    judge_coco,
     to_predictions,
     write_predictions,
 )
+from compressor.evaluation.coco_figures import coco_metrics, judge_coco
 
 NAMES = ("cat", "dog")
 

@@ -18,12 +18,11 @@ from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
 from compressor.evaluation.coco import (
     COCO_CATEGORY_IDS,
     COCO_NAMES,
-    coco_metrics,
     ground_truth_from_annotations,
-    judge_coco,
     to_predictions,
     write_predictions,
 )
+from compressor.evaluation.coco_figures import coco_metrics, judge_coco
 from compressor.evaluation.detection_metrics import per_class, summarise
 from compressor.evaluation.matching import match
 from compressor.evaluation.nms import non_max_suppression
