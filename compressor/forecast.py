@@ -97,7 +97,7 @@ def forecast_times(
         modifiers = StageTime("modify", modify_s, "done just now, in memory")
     save = StageTime("save", _seconds_to_compress(model, files), "a part of the weights, compressed")
     judged = recipe.evaluation
-    each = seconds_per_image(model, judged.image_size, judged.batch_size, device)
+    each = seconds_per_image(model, judged, device)
     images = _images(recipe)
     basis = f"{1e3 * each:.0f} ms per image, " + (
         "number of images not known" if images is None else f"{images:,} images"

@@ -21,7 +21,7 @@ from compressor.data.batches import fit_image_size
 from compressor.data.calibration import load_images
 from compressor.data.dataset import load_dataset, read_split
 from compressor.environment import describe_environment
-from compressor.errors import ArtifactError, Diagnostic, RecipeError
+from compressor.errors import ArtifactError, Diagnostic, InputError, RecipeError
 from compressor.evaluation.coco import Predictions, write_predictions
 from compressor.evaluation.examples import examples_png
 from compressor.evaluation.judge import Judge, check_classes, make_judge
@@ -137,7 +137,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             model = saved.model
         compressed, reference, timing = None, None, None
         if judge:
-            network = inference_network(model, device)
+            network = judge.network(model)
             compressed, found_after = judge.evaluate(network, progress, "evaluate after", resampled=True)
             write_predictions(found_after, judge.ground_truth.category_ids, staging / PREDICTIONS_AFTER)
             reference = _reference(reference_file, summary_before, compressed)
@@ -227,10 +227,13 @@ def evaluate(
     summary, model = None, None
     with progress.step(f"load {weights}"):
         if is_graph(Path(weights)):
+            if settings.precision != "auto":
+                message = f"{settings.precision} is for models that torch runs; a graph runs in its own number type"
+                raise InputError(Diagnostic("U909", message, "--precision", help="judge it without --precision"))
             network = open_network(Path(weights), chosen)
         else:
             model = fetch_and_load(weights, progress)[1].model
-            summary, network = summarise(model), inference_network(model, chosen)
+            summary, network = summarise(model), inference_network(model, chosen, settings.precision)
     judge = _judge(data, settings, network.names, chosen, progress)
     evaluation, _ = judge.evaluate(network, progress, "evaluate")
     return summary, evaluation
@@ -327,7 +330,7 @@ def _judge(data: str, settings: Settings, names: tuple[str, ...], device: torch.
 
 def _judge_before(judge: Judge, model: YOLOv5, kept: Path | None, progress: Progress) -> Before:
     """The judgement of the model before the modifiers, or the one that was kept of just this model."""
-    network = inference_network(model, judge.device)
+    network = judge.network(model)
     if kept is None:
         return Before(network, *judge.evaluate(network, progress, "evaluate before", resampled=True))
     baselines, key = Baselines(kept), baseline_key(model, judge)

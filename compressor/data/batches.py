@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class Batch:
     """Images ready for the network.
 
     Attributes:
-        images: uint8 (B, 3, H, W), RGB.
+        images: uint8 (B, 3, H, W), RGB; channels last in memory.
         samples: what they were made from.
         ratios: per image, height and width after the resize over those before.
         pads: per image, padding (dw, dh) on each side in pixels, not rounded.
@@ -130,7 +131,7 @@ class _Pending:
 
     def __init__(self, plan: BatchPlan, pool: ThreadPoolExecutor, image_size: int, rounding: Rounding) -> None:
         self._samples = plan.samples
-        self._images = np.empty((len(plan.samples), 3, *plan.shape), np.uint8)
+        self._images = np.empty((len(plan.samples), *plan.shape, 3), np.uint8)
         self._geometry: list[Future[tuple[Pair, Pair]]] = [
             pool.submit(_load_into, out, sample, image_size, rounding)
             for out, sample in zip(self._images, plan.samples, strict=True)
@@ -140,13 +141,13 @@ class _Pending:
         """Wait for the images."""
         geometry = [future.result() for future in self._geometry]
         ratios, pads = tuple(ratio for ratio, _ in geometry), tuple(pad for _, pad in geometry)
-        return Batch(torch.from_numpy(self._images), self._samples, ratios, pads)
+        return Batch(torch.from_numpy(self._images).permute(0, 3, 1, 2), self._samples, ratios, pads)
 
 
 def _load_into(out: NDArray[np.uint8], sample: Sample, image_size: int, rounding: Rounding) -> tuple[Pair, Pair]:
-    """Fill (3, H, W) with the image in RGB; returns its ratios (height, width) and padding (dw, dh)."""
+    """Fill (H, W, 3) with the image in RGB; returns its ratios (height, width) and padding (dw, dh)."""
     image = resize_to_fit(read_image(sample.image, (sample.width, sample.height)), image_size, rounding)
     ratio = image.shape[0] / sample.height, image.shape[1] / sample.width
-    padded, _, pad = letterbox(image, (out.shape[1], out.shape[2]))
-    out[...] = padded[:, :, ::-1].transpose(2, 0, 1)
+    padded, _, pad = letterbox(image, (out.shape[0], out.shape[1]))
+    cv2.cvtColor(padded, cv2.COLOR_BGR2RGB, dst=out)
     return ratio, pad

@@ -7,6 +7,7 @@ import torch
 from compressor.data.batches import fit_image_size
 from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import Stopwatch
+from compressor.recipe.schema import Evaluation as Settings
 from compressor.yolov5.build import YOLOv5
 
 # Reading, letterbox, NMS and the COCO metrics: 31 to 43 ms per image with YOLOv5n on 50 to 250 images of COCO, at 320
@@ -19,16 +20,16 @@ _GPU_BATCH_SIZE = 8
 _MEASUREMENT_S = 0.5
 
 
-def seconds_per_image(model: YOLOv5, image_size: int, batch_size: int, device: torch.device) -> float:
+def seconds_per_image(model: YOLOv5, settings: Settings, device: torch.device) -> float:
     """About how long it takes to judge the model, per image: `inference_seconds` and a constant for all the rest.
 
     With YOLOv5n on COCO and a CPU, real evaluations took 0.8 to 1.3 times as long, and more or less than that where the
     load of the machine changed meanwhile. Loading the model and the data set, which is done once, is left out.
     """
-    return inference_seconds(model, image_size, batch_size, device) + SECONDS_BESIDE_INFERENCE
+    return inference_seconds(model, settings, device) + SECONDS_BESIDE_INFERENCE
 
 
-def inference_seconds(model: YOLOv5, image_size: int, batch_size: int, device: torch.device) -> float:
+def inference_seconds(model: YOLOv5, settings: Settings, device: torch.device) -> float:
     """About how long inference takes per image, measured on random images; reading, NMS and metrics are left out.
 
     A CPU is given images of at most 320 px, as many at once as a CPU takes about a second for, and the time is scaled
@@ -38,19 +39,18 @@ def inference_seconds(model: YOLOv5, image_size: int, batch_size: int, device: t
 
     Args:
         model: stays as it is; a copy is made ready as for a real evaluation.
-        image_size: of the longer side in pixels; images are taken as square.
-        batch_size: images per batch.
+        settings: with image and batch size, and the number type; images are taken as square.
         device: where the model will run.
     """
-    ready = inference_network(model, device)
+    ready = inference_network(model, device, settings.precision)
     stride = max(32, *ready.strides)
-    full = fit_image_size(image_size, stride)
+    full = fit_image_size(settings.image_size, stride)
     if device.type == "cuda":
-        size, batch = full, min(batch_size, _GPU_BATCH_SIZE)
+        size, batch = full, min(settings.batch_size, _GPU_BATCH_SIZE)
     else:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         size = min(full, fit_image_size(_CPU_IMAGE_SIZE, stride))
-        batch = max(1, min(batch_size, round(_CPU_PARAMETERS / parameters)))
+        batch = max(1, min(settings.batch_size, round(_CPU_PARAMETERS / parameters)))
     images = torch.rand(batch, 3, size, size, device=device, dtype=ready.dtype)
     return _fastest_pass(ready, images) / batch * (full / size) ** 2
 

@@ -62,13 +62,13 @@ class Judge:
         Raises:
             RunError: E811 the model's outputs are not finite.
         """
-        network = model if isinstance(model, Network) else inference_network(model, self.device)
+        network = model if isinstance(model, Network) else self.network(model)
         found, speed = detect(network, self.split.samples, self.settings, progress, title)
         with progress.step("COCO metrics"):
             ids = dict(zip((sample.image for sample in self.split.samples), self.ground_truth.image_ids, strict=True))
             predictions = to_predictions([image.detections for image in found], [ids[i.sample.image] for i in found])
             detection, classes = own_metrics(found, network.names)
-            judged = judge_coco(self.ground_truth, predictions)
+            judged = judge_coco(self.ground_truth, predictions, self.settings.coco_engine)
             draws = resample(judged) if resampled else None
         settings = EvaluationSettings(
             image_size=self.settings.image_size,
@@ -84,6 +84,10 @@ class Judge:
         metrics = Metrics(coco_metrics(judged), detection, classes)
         curve = precision_by_recall(judged)
         return Evaluation(metrics, speed, self._summary(), settings, draws, curve), predictions
+
+    def network(self, model: YOLOv5) -> Network:
+        """A copy of the model, ready to be judged."""
+        return inference_network(model, self.device, self.settings.precision)
 
     def _summary(self) -> DataSummary:
         counts = [len(sample.labels) for sample in self.split.samples]

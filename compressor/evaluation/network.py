@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from compressor.recipe.schema import Precision
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse
+from compressor.yolov5.onednn import optimise
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,20 @@ class Network:
     suppression: Suppression | None = None
 
 
-def inference_network(model: YOLOv5, device: torch.device) -> Network:
-    """A copy ready to judge: fused as every YOLOv5 is for inference, float16 on CUDA as upstream, else float32."""
-    replica = fuse(copy.deepcopy(model).float()).eval().to(device)
-    replica = replica.half() if device.type == "cuda" else replica
-    return Network(model.names, model.strides, replica.predict, device, next(replica.parameters()).dtype)
+def inference_network(model: YOLOv5, device: torch.device, precision: Precision = "auto") -> Network:
+    """A copy ready to judge: fused as every YOLOv5 is for inference, and as the device runs it fastest.
+
+    Args:
+        model: stays as it is.
+        device: where it runs.
+        precision: number type of weights and feature maps; `auto` is float16 on CUDA, as upstream, else float32.
+    """
+    if precision == "auto":
+        dtype = torch.float16 if device.type == "cuda" else torch.float32
+    else:
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    replica = fuse(copy.deepcopy(model).float()).eval().requires_grad_(False).to(device, dtype)
+    replica.detect.anchors = model.detect.anchors.float().to(device)  # boxes are decoded in float32
+    if device.type == "cpu":
+        optimise(replica)
+    return Network(model.names, model.strides, replica.predict, device, dtype)

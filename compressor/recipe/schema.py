@@ -15,6 +15,8 @@ from compressor.recipe.gates import GateText, parse_gate
 from compressor.recipe.modifiers import Modifier, Prune
 from compressor.recipe.part import Fraction, Name, Part
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
 FILE_KEYS = {
     "extends": "a recipe this one builds on, relative to this file, or a list of them",
     "variables": "numbers or text by name, filled in wherever ${name} or ${2 * name} is written",
@@ -42,6 +44,12 @@ class Evaluation(Part):
     max_det: int = Field(300, ge=1, le=30000, description="most detections per image")
     resize: Literal["floor", "ceil"] = Field(
         "ceil", description="rounding of resized image sides: ceil as in YOLOv5 today, floor as in releases up to v7.0"
+    )
+    precision: Precision = Field(
+        "auto", description="number type in which the model runs: auto is float16 on CUDA, float32 on the CPU"
+    )
+    coco_engine: Literal["compiled", "pycocotools"] = Field(
+        "compiled", description="what works out the COCO figures; they are the same, pycocotools takes longer"
     )
 
 

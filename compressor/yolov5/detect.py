@@ -70,17 +70,22 @@ class Detect(nn.Module):
 
     def _decode_level(self, level: int, logits: Tensor) -> Tensor:
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-        batch, _, height, width, _ = logits.shape
+        probabilities = logits.sigmoid()
+        xy, wh = self.boxes(probabilities, level)
+        return torch.cat((xy, wh, probabilities[..., 4:]), dim=-1).view(len(logits), -1, self.no)
+
+    def boxes(self, probabilities: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """Centres and sizes in input pixels, (B, na, H, W, 2) each, of one level's (B, na, H, W, nc + 5)."""
+        height, width = probabilities.shape[2:4]
         stride = self.strides[level]
-        anchor_px = (self.anchors[level].to(logits.dtype) * stride).view(1, self.na, 1, 1, 2)
-        rows = torch.arange(height, device=logits.device, dtype=logits.dtype)
-        columns = torch.arange(width, device=logits.device, dtype=logits.dtype)
+        anchor_px = (self.anchors[level].to(probabilities.dtype) * stride).view(1, self.na, 1, 1, 2)
+        rows = torch.arange(height, device=probabilities.device, dtype=probabilities.dtype)
+        columns = torch.arange(width, device=probabilities.device, dtype=probabilities.dtype)
         grid_y, grid_x = torch.meshgrid(rows, columns, indexing="ij")
         grid = torch.stack((grid_x, grid_y), dim=-1) - 0.5
-        probabilities = logits.sigmoid()
         xy = (probabilities[..., 0:2] * 2 + grid) * stride
         wh = (probabilities[..., 2:4] * 2) ** 2 * anchor_px
-        return torch.cat((xy, wh, probabilities[..., 4:]), dim=-1).view(batch, -1, self.no)
+        return xy, wh
 
     def initialise_biases(self, class_confidence: float = 0.99999) -> None:
         """Start from about 8 objects in a 640 x 640 image and rare classes (Lin et al. 2017, arXiv:1708.02002).

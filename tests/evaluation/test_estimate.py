@@ -8,6 +8,7 @@ from torch import Tensor
 
 from compressor.evaluation.estimate import SECONDS_BESIDE_INFERENCE, inference_seconds, seconds_per_image
 from compressor.evaluation.predict import Stopwatch
+from compressor.recipe.schema import Evaluation as Settings
 from compressor.yolov5.architecture import stock_architecture
 from compressor.yolov5.build import YOLOv5, build
 from tests.tiny import tiny_model
@@ -15,14 +16,20 @@ from tests.tiny import tiny_model
 CPU = torch.device("cpu")
 
 
+def settings(image_size: int, batch_size: int) -> Settings:
+    return Settings(image_size=image_size, batch_size=batch_size)
+
+
 def test_is_positive_finite_and_holds_the_rest_of_the_evaluation() -> None:
-    seconds = seconds_per_image(tiny_model(), 64, 4, CPU)
+    seconds = seconds_per_image(tiny_model(), settings(64, 4), CPU)
     assert math.isfinite(seconds)
     assert seconds > SECONDS_BESIDE_INFERENCE
 
 
 def test_a_larger_image_takes_longer() -> None:
-    assert inference_seconds(tiny_model(), 1280, 4, CPU) > 2 * inference_seconds(tiny_model(), 64, 4, CPU)
+    assert inference_seconds(tiny_model(), settings(1280, 4), CPU) > 2 * inference_seconds(
+        tiny_model(), settings(64, 4), CPU
+    )
 
 
 def fake_passes(monkeypatch: pytest.MonkeyPatch, *laps: float) -> list[tuple[int, ...]]:
@@ -41,28 +48,28 @@ def fake_passes(monkeypatch: pytest.MonkeyPatch, *laps: float) -> list[tuple[int
 
 def test_a_larger_image_is_measured_small_and_scaled_by_its_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = fake_passes(monkeypatch, 0.3, 0.2)
-    found = [inference_seconds(tiny_model(), size, 2, CPU) for size in (50, 320, 640, 1270)]
+    found = [inference_seconds(tiny_model(), settings(size, 2), CPU) for size in (50, 320, 640, 1270)]
     assert found == pytest.approx([0.1, 0.1, 0.4, 1.6])
     assert shapes == [(2, 3, 64, 64)] * 2 + [(2, 3, 320, 320)] * 6
 
 
 def test_a_slow_pass_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = fake_passes(monkeypatch, 7.0)
-    assert inference_seconds(tiny_model(), 320, 4, CPU) == pytest.approx(7 / 4)
+    assert inference_seconds(tiny_model(), settings(320, 4), CPU) == pytest.approx(7 / 4)
     assert len(shapes) == 1
 
 
 @pytest.mark.parametrize(("size", "images"), [("n", 32), ("s", 8), ("m", 3), ("l", 1)])
 def test_a_larger_network_gets_fewer_images_at_once(monkeypatch: pytest.MonkeyPatch, size: str, images: int) -> None:
     shapes = fake_passes(monkeypatch, 1.0)
-    inference_seconds(build(stock_architecture("v6", size, nc=80)), 320, 64, CPU)
+    inference_seconds(build(stock_architecture("v6", size, nc=80)), settings(320, 64), CPU)
     assert shapes == [(images, 3, 320, 320)]
 
 
 def test_leaves_the_model_as_it_is() -> None:
     model = tiny_model().train()
     before = copy.deepcopy(model.state_dict())
-    inference_seconds(model, 64, 1, CPU)
+    inference_seconds(model, settings(64, 1), CPU)
     assert model.training
     assert not model.fused
     assert model.state_dict().keys() == before.keys()

@@ -1,0 +1,66 @@
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compressor.evaluation.network import inference_network
+from compressor.yolov5.architecture import Generation, stock_architecture
+from compressor.yolov5.build import YOLOv5, build
+from compressor.yolov5.fuse import fuse
+from compressor.yolov5.onednn import has_fused_kernels, optimise
+from tests.conftest import fill
+
+CPU = torch.device("cpu")
+
+
+def plain(generation: Generation) -> YOLOv5:
+    return fuse(fill(build(stock_architecture(generation, "n", nc=3))).eval().requires_grad_(False))
+
+
+def images() -> Tensor:
+    return torch.rand(2, 3, 96, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("generation", ["v6", "v5"])
+def test_numbers_are_those_of_the_plain_modules(generation: Generation) -> None:
+    model = plain(generation)
+    expected = model.predict(images())
+    found = optimise(copy.deepcopy(model)).predict(images())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_fused_kernels_the_modules_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compressor.yolov5.onednn.has_fused_kernels", lambda: False)
+    model = plain("v6")
+    optimised = optimise(copy.deepcopy(model))
+    assert sum(isinstance(module, nn.Conv2d) for module in optimised.modules()) == sum(
+        isinstance(module, nn.Conv2d) for module in model.modules()
+    )
+    torch.testing.assert_close(optimised.predict(images()), model.predict(images()), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(not has_fused_kernels(), reason="this build of torch has no oneDNN")
+def test_convolutions_and_activations_are_one_kernel() -> None:
+    optimised = optimise(plain("v6"))
+    assert not any(isinstance(module, nn.Conv2d | nn.SiLU) for module in optimised.modules())
+
+
+def test_the_head_decodes_the_same_logits_to_the_same_bits() -> None:
+    model = plain("v6")
+    heads = [conv for conv in model.detect.m if isinstance(conv, nn.Conv2d)]
+    features = [torch.rand(2, conv.in_channels, 8 // 2**i, 6) for i, conv in enumerate(heads)]
+    raw = model.detect(features)
+    head = optimise(copy.deepcopy(model)).detect
+    assert torch.equal(head.decode([logits.clone() for logits in raw]), model.detect.decode(raw))
+
+
+def test_bfloat16_is_close_and_keeps_the_anchors_exact() -> None:
+    model = plain("v6")
+    network = inference_network(model, CPU, "bfloat16")
+    assert network.dtype == torch.bfloat16
+    found, expected = network.predict(images().bfloat16()), model.predict(images())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.1, atol=0.5)
+    assert not torch.equal(found, expected)
+    assert torch.equal(network.predict.__self__.detect.anchors, model.detect.anchors)  # type: ignore[attr-defined]
