@@ -21,24 +21,6 @@ def xyxy_to_xywh(boxes: Tensor) -> Tensor:
     return torch.cat(((top_left + bottom_right) / 2, bottom_right - top_left), dim=-1)
 
 
-def pairwise_iou(a: Tensor, b: Tensor, eps: float = 0.0) -> Tensor:
-    """Intersection over union of every box of `a` with every box of `b`.
-
-    Args:
-        a: (n, 4) xyxy.
-        b: (m, 4) xyxy.
-        eps: added to the union; 1e-7 in release v7.0's matching.
-
-    Returns:
-        (n, m) in [0, 1]; NaN for two boxes without area when eps is 0.
-    """
-    top_left = torch.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = torch.minimum(a[:, None, 2:], b[None, :, 2:])
-    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=-1)
-    area_a, area_b = (a[:, 2:] - a[:, :2]).prod(dim=-1), (b[:, 2:] - b[:, :2]).prod(dim=-1)
-    return intersection / (area_a[:, None] + area_b - intersection + eps)
-
-
 def rescale_to_original(boxes: Tensor, size: tuple[int, int], gain: float, pad: tuple[float, float]) -> Tensor:
     """Boxes in the letterboxed network input to boxes in the original image, clipped to it.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from compressor.evaluation.boxes import pairwise_iou
+from compressor.compiled import compiled
 
 IOU_THRESHOLDS = torch.linspace(0.5, 0.95, 10)
 _EPS = 1e-7
@@ -25,12 +27,33 @@ def match(detections: Tensor, labels: Tensor, thresholds: Tensor = IOU_THRESHOLD
     Returns:
         (n, t) bool.
     """
-    if not len(labels):
-        return torch.zeros(len(detections), len(thresholds), dtype=torch.bool)
-    iou = pairwise_iou(detections[:, :4], labels[:, 1:], _EPS)
-    iou = iou.masked_fill(detections[:, 5:] != labels[:, 0], -1)  # never reaches a threshold
-    best_iou, best_label = iou.max(dim=1)
-    claims = torch.nn.functional.one_hot(best_label, len(labels)).bool()
-    claims = claims[:, :, None] & (best_iou[:, None] >= thresholds)[:, None, :]  # (n, m, t)
-    first = claims & (claims.cumsum(dim=0) == 1)
-    return first.any(dim=1)
+    found: NDArray[np.bool_] = _match(detections.numpy(), labels.numpy(), thresholds.numpy(), np.float32(_EPS))
+    return torch.from_numpy(found)
+
+
+@compiled
+def _match(
+    detections: NDArray[np.float32], labels: NDArray[np.float32], thresholds: NDArray[np.float32], eps: np.float32
+) -> NDArray[np.bool_]:
+    found = np.zeros((len(detections), len(thresholds)), np.bool_)
+    claimed = np.zeros((len(labels), len(thresholds)), np.bool_)
+    nothing = np.float32(0)
+    for i in range(len(detections)):
+        x1, y1, x2, y2, _, category = detections[i]
+        area = (x2 - x1) * (y2 - y1)
+        best, label = np.float32(-1), -1
+        for j in range(len(labels)):
+            if labels[j, 0] != category:
+                continue
+            width = max(min(x2, labels[j, 3]) - max(x1, labels[j, 1]), nothing)
+            height = max(min(y2, labels[j, 4]) - max(y1, labels[j, 2]), nothing)
+            intersection = width * height
+            area_of_label = (labels[j, 3] - labels[j, 1]) * (labels[j, 4] - labels[j, 2])
+            overlap = intersection / (area + area_of_label - intersection + eps)
+            if overlap > best:
+                best, label = overlap, j
+        for t in range(len(thresholds)):
+            if label >= 0 and best >= thresholds[t] and not claimed[label, t]:
+                claimed[label, t] = True
+                found[i, t] = True
+    return found

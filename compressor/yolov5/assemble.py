@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from compressor.compiled import compiled
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.yolov5.architecture import Architecture
 from compressor.yolov5.build import YOLOv5, build
+
+_INFINITY = np.float32(np.inf)
 
 ANCHOR_GRID = ".anchor_grid"  # the anchors once more, in pixels; some releases round or cache it, so it is made anew
 
@@ -95,8 +100,16 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def _check_finite(name: str, tensor: Tensor, path: str) -> None:
-    bad = int(tensor.numel() - torch.isfinite(tensor).sum())
+    bad = _not_finite(tensor.contiguous().view(-1).numpy()) if tensor.dtype == torch.float32 else 0
     if bad:
         message = f"{name} holds {bad:,} values that are infinite or not a number"
         help_text = "the training diverged, or the file is damaged; take an earlier checkpoint"
         raise CheckpointError(Diagnostic("W306", message, path, help=help_text))
+
+
+@compiled
+def _not_finite(values: NDArray[np.float32]) -> int:
+    count = 0
+    for i in range(values.size):
+        count += not abs(values[i]) < _INFINITY
+    return count

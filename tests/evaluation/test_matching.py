@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from compressor.evaluation.boxes import pairwise_iou
 from compressor.evaluation.matching import IOU_THRESHOLDS, match
 
 
@@ -20,6 +19,15 @@ def test_true_positives_are_upstreams(golden: Path, name: str) -> None:
     assert torch.equal(found, vectors[f"{name}.correct_v62_v70"].bool())
     summary = next(c for c in json.loads((golden / "metrics.json").read_text())["match"] if c["id"] == name)
     assert found.sum(dim=0).tolist() == summary["col_sums_v62_v70"]
+
+
+def pairwise_iou(a: Tensor, b: Tensor, eps: float) -> Tensor:
+    """Intersection over union of every box of `a` with every box of `b`, (n, m)."""
+    top_left = torch.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = torch.minimum(a[:, None, 2:], b[None, :, 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=-1)
+    area_a, area_b = (a[:, 2:] - a[:, :2]).prod(dim=-1), (b[:, 2:] - b[:, :2]).prod(dim=-1)
+    return intersection / (area_a[:, None] + area_b - intersection + eps)
 
 
 def plain_match(detections: Tensor, labels: Tensor, threshold: Tensor) -> list[bool]:
