@@ -51,17 +51,18 @@ def non_max_suppression(
         scores in the order of the rows.
     """
     multi_label = multi_label and predictions.shape[2] > 6
-    limits = _Limits(float32_at_most(iou_thres), max_det, max_nms, 0 if class_agnostic else max_wh)
-    return [_suppressed(_candidates(each.float(), conf_thres, multi_label), limits) for each in predictions]
+    limits = Limits(iou_thres, max_det, max_nms, 0 if class_agnostic else max_wh)
+    found = (suppress(_candidates(each.float(), conf_thres, multi_label), limits) for each in predictions)
+    return [torch.from_numpy(each) for each in found]
 
 
-class _Limits(NamedTuple):
-    """`non_max_suppression` tells of each; the threshold is a float32, and no distance is no classes."""
+class Limits(NamedTuple):
+    """`non_max_suppression` tells of each; no distance is no classes."""
 
-    iou_thres: np.float32
-    max_det: int
-    max_nms: int
-    max_wh: int
+    iou_thres: float
+    max_det: int = 300
+    max_nms: int = 30_000
+    max_wh: int = 7680
 
 
 def _candidates(prediction: Tensor, conf_thres: float, multi_label: bool) -> Float32:
@@ -81,8 +82,11 @@ def _candidates(prediction: Tensor, conf_thres: float, multi_label: bool) -> Flo
     return rows
 
 
-def _suppressed(candidates: Float32, limits: _Limits) -> Tensor:
-    """Detections of one image. Mostly the best few candidates already give as many as may be kept."""
+def suppress(candidates: Float32, limits: Limits) -> Float32:
+    """Detections of one image, (m, 6), of (n, 6) rows x1, y1, x2, y2, score, class.
+
+    Mostly the best few candidates already give as many as may be kept.
+    """
     scores = candidates[:, 4]
     few = _FEW * limits.max_det
     if few < min(len(candidates), limits.max_nms):
@@ -90,18 +94,18 @@ def _suppressed(candidates: Float32, limits: _Limits) -> Tensor:
         best = candidates[scores >= least]
         found = _greedy(best, limits)
         if len(found) == limits.max_det:
-            return torch.from_numpy(found)
-    return torch.from_numpy(_greedy(candidates, limits))
+            return found
+    return _greedy(candidates, limits)
 
 
-def _greedy(candidates: Float32, limits: _Limits) -> Float32:
+def _greedy(candidates: Float32, limits: Limits) -> Float32:
     order = np.argsort(-candidates[:, 4], kind="stable")[: limits.max_nms]
     ordered = candidates[order]
     offset = ordered[:, 5] * np.float32(limits.max_wh)
     boxes = ordered[:, :4] + offset[:, None]
     apart = _are_apart(ordered, limits.max_wh)
     classes = ordered[:, 5].astype(np.int64) if apart else np.zeros(len(ordered), np.int64)
-    kept: Float32 = ordered[_survivors(boxes, classes, limits.iou_thres, limits.max_det)]
+    kept: Float32 = ordered[_survivors(boxes, classes, float32_at_most(limits.iou_thres), limits.max_det)]
     return kept
 
 
