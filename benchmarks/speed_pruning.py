@@ -113,7 +113,7 @@ def by_textbook_lamp(size: str) -> Work:
         dropped = torch.zeros(len(everything), dtype=torch.bool)
         dropped[everything.topk(round(SPARSITY * len(everything)), largest=False).indices] = True
         for module, gone in zip(modules, torch.split(dropped, [len(each) for each in scores]), strict=True):
-            module.weight.masked_fill_(gone.view(module.weight.shape), 0.0)  # type: ignore[operator]
+            module.weight.masked_fill_(gone.view(module.weight.shape), 0.0)  # type: ignore[operator, arg-type]
 
     return by_torch(size, how)
 
