@@ -115,6 +115,8 @@ def _tables(run: RunRecord) -> dict[str, tables.Table]:
     }
     if run.exports:
         made["exports"] = tables.exports_table(run.exports, run.compressed)
+    if run.steps:
+        made["steps"] = tables.steps_table(run.steps)
     if run.search:
         made["search"] = tables.search_table(run.search)
     if run.compressed:
