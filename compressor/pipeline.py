@@ -117,8 +117,9 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     device = select_device(options.device)
     job = open_job(recipe_file, progress)
     budget = _budget(job, judged=options.evaluate)
-    summary_before = summarise(job.model)
-    weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, sha256(job.path))
+    with progress.step("describe the model"):
+        summary_before = summarise(job.model)
+        weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, sha256(job.path))
     judge = _load_judge(recipe_file, job.model, device, progress) if options.evaluate else None
     images = _images(job, judge, progress)
     images.check()
