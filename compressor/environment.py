@@ -29,6 +29,14 @@ def describe_environment(device: torch.device) -> Environment:
     )
 
 
+def load_average() -> float | None:
+    """How many processes worked or waited for a processor, in the mean of the last minute; None where no one counts."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):  # Windows has none
+        return None
+
+
 def _processor() -> str:
     """The processor's model name; what Python knows where the system does not tell."""
     cpuinfo = Path("/proc/cpuinfo")

@@ -33,7 +33,7 @@ from compressor.forecast import forecast_sizes, forecast_times
 from compressor.job import CalibrationImages, Job, foresee, modify, open_job, storage
 from compressor.outlook import Plan
 from compressor.plan.layers import Layer, convolutions
-from compressor.progress import Progress
+from compressor.progress import Ledger, Progress
 from compressor.recipe.gates import parse_gate
 from compressor.recipe.load import RecipeFile
 from compressor.recipe.modifiers import Budget, Prune
@@ -102,7 +102,8 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     Raises:
         CompressorError: any fault, of the input or of the run; the output folder is then as it was.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
+    started = datetime.now(UTC)
+    progress = ledger = Ledger(progress)
     recipe = recipe_file.recipe
     check_output(options.output, force=options.force)
     check_runtimes(export.format for export in recipe.exports)
@@ -116,8 +117,9 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     device = select_device(options.device)
     job = open_job(recipe_file, progress)
     budget = _budget(job, judged=options.evaluate)
-    summary_before = summarise(job.model)
-    weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, sha256(job.path))
+    with progress.step("describe the model"):
+        summary_before = summarise(job.model)
+        weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, sha256(job.path))
     judge = _load_judge(recipe_file, job.model, device, progress) if options.evaluate else None
     images = _images(job, judge, progress)
     images.check()
@@ -152,7 +154,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             name=recipe_file.name,
             command=options.command,
             started=started.isoformat(timespec="seconds"),
-            duration_s=time.perf_counter() - clock,
+            duration_s=0.0,  # told last, as are steps and files
             recipe=job.recipe.model_dump(mode="json"),
             weights=weights,
             model=summary_before,
@@ -171,9 +173,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             timing=timing,
             warnings=(*warnings, *(before.warnings if before else ()), *_uncompared(exports), *skipped),
         )
-        with progress.step("report"):
-            record = write_report(record, staging, template_text)
-    return record
+        return write_report(record, staging, template_text, ledger)
 
 
 def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:

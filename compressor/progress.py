@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -43,3 +44,75 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Say nothing."""
+
+
+class Ledger:
+    """Passes on what it is told, and keeps account of the seconds that each title took.
+
+    Of a step within another one the time counts once, for the inner one; what belongs to no step has the title "". So
+    the times add up to all that passed since the ledger was opened.
+
+    Args:
+        listener: whom to tell.
+        wall: clock of the time that passes, in seconds.
+        cpu: clock of the time that processors work, all threads together, in seconds.
+    """
+
+    def __init__(
+        self,
+        listener: Progress,
+        wall: Callable[[], float] = time.perf_counter,
+        cpu: Callable[[], float] = time.process_time,
+    ) -> None:
+        self._listener = listener
+        self._clocks = wall, cpu
+        self._last = wall(), cpu()
+        self._open = [""]
+        self._spent: dict[str, list[float]] = {}
+
+    def spent(self) -> list[tuple[str, float, float]]:
+        """Title, seconds that passed, and CPU seconds, in the order in which the titles came first; "" stands last."""
+        self._settle()
+        told = {"": [0.0, 0.0], **self._spent}
+        told[""] = told.pop("")
+        return [(title, passed, worked) for title, (passed, worked) in told.items()]
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """Pass on, and count."""
+        with self._counted(title), self._listener.step(title):
+            yield
+
+    @contextmanager
+    def bar(self, title: str, unit: str) -> Iterator[Update]:
+        """Pass on, and count."""
+        with self._counted(title), self._listener.bar(title, unit) as update:
+            yield update
+
+    def section(self, title: str) -> None:
+        """Pass on."""
+        self._listener.section(title)
+
+    def note(self, text: str) -> None:
+        """Pass on."""
+        self._listener.note(text)
+
+    @contextmanager
+    def _counted(self, title: str) -> Iterator[None]:
+        self._settle()
+        self._spent.setdefault(title, [0.0, 0.0])
+        self._open.append(title)
+        try:
+            yield
+        finally:
+            self._settle()
+            self._open.pop()
+
+    def _settle(self) -> None:
+        """Count what passed since the last time for the innermost open step."""
+        wall, cpu = self._clocks
+        now = wall(), cpu()
+        account = self._spent.setdefault(self._open[-1], [0.0, 0.0])
+        for i, (later, earlier) in enumerate(zip(now, self._last, strict=True)):
+            account[i] += later - earlier
+        self._last = now

@@ -6,26 +6,31 @@ from dataclasses import replace
 from pathlib import Path
 
 from compressor.errors import InputError
+from compressor.progress import Ledger
 from compressor.report.pictures import pictures
 from compressor.report.render import render_report
 from compressor.results.document import to_json
-from compressor.results.run import RunRecord
+from compressor.results.run import RunRecord, StepTime
 from compressor.run_folder import RECORD, REPORT, TEMPLATE, digests
 
 
-def write_report(run: RunRecord, folder: Path, template: str | None) -> RunRecord:
-    """Write everything that is made from the record; the record with all files that the folder then holds.
+def write_report(run: RunRecord, folder: Path, template: str | None, ledger: Ledger) -> RunRecord:
+    """Write what is made from the record; the record with its times and all files that the folder then holds.
 
     A template that cannot be rendered with this run costs the run nothing: the shipped one takes its place, with a
     warning.
 
     Args:
-        run: the record, without its files.
+        run: the record, without its times and its files.
         folder: of the run.
         template: the text of a user's template, which is kept in the folder; None for the shipped one.
+        ledger: where the time went so far.
     """
-    for name, picture in pictures(run):
-        (folder / name).write_bytes(picture)
+    with ledger.step("report"):
+        for name, picture in pictures(run):
+            (folder / name).write_bytes(picture)
+    steps = tuple(StepTime(*each) for each in ledger.spent())
+    run = replace(run, duration_s=sum(step.wall_s for step in steps), steps=steps)
     if template is not None:
         (folder / TEMPLATE).write_text(template, encoding="utf-8")
     run = replace(run, files=digests(folder))

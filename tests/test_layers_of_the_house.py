@@ -21,6 +21,7 @@ ORDER = (
         "artifact",
         "export",
         "shipping",
+        "benchmark",
         "run_folder",
         "run_report",
         "forecast",

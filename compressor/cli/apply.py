@@ -14,7 +14,7 @@ from compressor.cli.gates import print_verdicts
 from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options
 from compressor.recipe.load import RecipeFile
-from compressor.report.tables import coco_table, detection_table, exports_table, size_table, sparsity_table
+from compressor.report.tables import coco_table, detection_table, exports_table, size_table, sparsity_table, steps_table
 from compressor.results.run import RunRecord
 from compressor.run_folder import RECORD, REPORT
 
@@ -58,6 +58,8 @@ def apply(
     record = run(recipe_file, options, console)
     _print(record, folder, console)
     print_verdicts(record.gates, "", console)
+    console.section("\nWhere the time went")
+    console.aside(steps_table(record.steps).text())
     if any(verdict.failed for verdict in record.gates):
         sys.exit(1)
 

@@ -63,6 +63,11 @@ class Console:
         if not self.quiet:
             self._log(click.style(title, bold=True))
 
+    def aside(self, text: str) -> None:
+        """Print to stderr what is no result."""
+        if not self.quiet:
+            self._log(text)
+
     def warn(self, text: str) -> None:
         """Print a line to stderr, whatever was asked for."""
         click.echo(click.style(text, fg="red"), err=True, color=self._colored(sys.stderr))

@@ -8,6 +8,7 @@ import click
 
 from compressor import __version__
 from compressor.cli.apply import apply
+from compressor.cli.benchmark import benchmark
 from compressor.cli.check import check
 from compressor.cli.compare import compare
 from compressor.cli.completion import completion
@@ -51,7 +52,7 @@ def cli() -> None:
     """
 
 
-_WORK = (init, check, plan, apply, sweep, evaluate, sensitivity, export)
+_WORK = (init, check, plan, apply, sweep, evaluate, benchmark, sensitivity, export)
 _QUESTIONS = (inspect, verify, report, diff, compare, explain, schema, completion)
 for _command in (*_WORK, *_QUESTIONS):
     cli.add_command(_command)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from compressor.results.judgement import Evaluation, Resampled
 from compressor.results.run import Timing
 
 _LEVEL = 0.95
 _NORMAL = 1.96  # of a normal distribution, between minus and plus this lie 95 %
+_NOTICED = 0.02  # a smaller difference of times is within what machines do by themselves
 _FEWEST_TURNS = 6  # of which the median has an interval of 95 %
+
+Verdict = Literal["faster", "slower", "within noise"]
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,33 @@ def _drawn(resampled: Resampled, name: str) -> tuple[float | None, ...]:
 
 
 def slowdown(timing: Timing) -> tuple[float, Interval] | None:
-    """How many times as long inference took after as before: the median over turns, and its interval by the sign test.
+    """How many times as long inference took after as before; see `ratio_of_turns`."""
+    return ratio_of_turns(timing.before_ms, timing.after_ms)
+
+
+def ratio_of_turns(first: Sequence[float], second: Sequence[float]) -> tuple[float, Interval] | None:
+    """How many times as long the second took as the first: the median over turns, and its interval by the sign test.
+
+    Args:
+        first: the times of the one, a turn each.
+        second: those of the other, in the same turns.
 
     Returns:
         None where there are too few turns.
     """
-    ratios = sorted(new / old for old, new in zip(timing.before_ms, timing.after_ms, strict=True) if old > 0)
+    ratios = sorted(new / old for old, new in zip(first, second, strict=True) if old > 0)
     if len(ratios) < _FEWEST_TURNS:
         return None
     reach = _NORMAL * math.sqrt(len(ratios)) / 2
     low = max(0, math.floor((len(ratios) - 1) / 2 - reach))
     return quantile(ratios, 0.5), Interval(ratios[low], ratios[len(ratios) - 1 - low])
+
+
+def judged(interval: Interval) -> Verdict:
+    """What an interval of a ratio of times allows to say."""
+    if interval.high < 1 - _NOTICED:
+        return "faster"
+    return "slower" if interval.low > 1 + _NOTICED else "within noise"
 
 
 def quantile(ordered: Sequence[float], below: float) -> float:

@@ -13,11 +13,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from compressor.errors import Diagnostic, InputError
 from compressor.report import tables
-from compressor.report.intervals import slowdown
+from compressor.report.intervals import judged, slowdown
 from compressor.results.run import RunRecord
 
 SHIPPED = resources.files("compressor.report").joinpath("templates", "report.md.j2")
-_NOTICED = 0.02  # a smaller difference of times is within what machines do by themselves
 FEW = 5  # classes that are shown of those that lost most, and of those that lost least
 
 
@@ -115,6 +114,8 @@ def _tables(run: RunRecord) -> dict[str, tables.Table]:
     }
     if run.exports:
         made["exports"] = tables.exports_table(run.exports, run.compressed)
+    if run.steps:
+        made["steps"] = tables.steps_table(run.steps)
     if run.search:
         made["search"] = tables.search_table(run.search)
     if run.compressed:
@@ -185,11 +186,10 @@ def speed_sentence(run: RunRecord) -> str:
         f"in turns with the model before, inference took {ratio:.2f} times as long after "
         f"(95 % interval {interval.low:.2f} to {interval.high:.2f})"
     )
-    if interval.high < 1 - _NOTICED:
-        return f"Measurably faster: {measured}."
-    if interval.low > 1 + _NOTICED:
-        return f"Measurably slower: {measured}."
-    return f"No measurable speed-up: {measured}. Zeros alone do not make dense kernels faster."
+    verdict = judged(interval)
+    if verdict == "within noise":
+        return f"No measurable speed-up: {measured}. Zeros alone do not make dense kernels faster."
+    return f"Measurably {verdict}: {measured}."
 
 
 def export_sentences(run: RunRecord) -> list[str]:

@@ -15,8 +15,9 @@ from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
 from compressor.results.gates import Verdict
 from compressor.results.judgement import CocoMetrics, DetectionMetrics, Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Agreement, Exported, Reference, Search, Timing
+from compressor.results.run import Agreement, Exported, Reference, Search, StepTime, Timing
 
+_SHOWN = 0.01  # of a run's time: steps that took less are not listed
 _MARKUP = re.compile(r"[|\[<]")
 
 
@@ -153,6 +154,21 @@ def speed_table(before: Evaluation | None, after: Evaluation, timing: Timing | N
 
 def _middle_half(ordered: Sequence[float]) -> str:
     return f"{milliseconds(quantile(ordered, 0.25))} to {milliseconds(quantile(ordered, 0.75))}"
+
+
+def steps_table(steps: Sequence[StepTime]) -> Table:
+    """Where the time of a run went; what is below a hundredth of it, or belongs to no step, is summed up as `other`."""
+    whole = sum(step.wall_s for step in steps)
+    shown = [step for step in steps if step.name and step.wall_s >= _SHOWN * whole]
+    rest = [step for step in steps if step not in shown]
+    entries = [(step.name, step.wall_s, step.cpu_s) for step in shown]
+    entries.append(("other", sum(step.wall_s for step in rest), sum(step.cpu_s for step in rest)))
+    entries.append(("all", whole, sum(step.cpu_s for step in steps)))
+    rows = tuple(
+        (name, f"{wall:.1f}", f"{100 * wall / whole if whole else 0:.0f} %", f"{cpu:.1f}")
+        for name, wall, cpu in entries
+    )
+    return Table(("step", "s", "share", "CPU s"), rows)
 
 
 def model_table(before: ModelSummary, after: ModelSummary) -> Table:

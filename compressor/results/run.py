@@ -133,6 +133,21 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class StepTime:
+    """What one step of a run took, all its times together.
+
+    Attributes:
+        name: as it was told while the run worked; empty for what belongs to no step.
+        wall_s: seconds that passed; a step within another one counts for itself alone.
+        cpu_s: seconds that processors worked, all threads together.
+    """
+
+    name: str
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """Everything about one run: what report.md is rendered from and run.json holds.
 
@@ -141,7 +156,7 @@ class RunRecord:
         command: the command line.
         schema: of this document.
         started: UTC time, ISO 8601.
-        duration_s: wall time of the run in seconds.
+        duration_s: wall time of the run in seconds, without writing report and record.
         recipe: the resolved recipe, after extends and overrides.
         weights: the source checkpoint.
         model: the model the modifiers were given.
@@ -155,6 +170,7 @@ class RunRecord:
         gates: what became of the recipe's `report.fail_if`.
         reference: a smaller model on the same data; None where no figures of one are known.
         timing: of the two models in turns; None where only one was judged.
+        steps: where the time went, in order; together they are `duration_s`. Empty in runs of earlier versions.
         warnings: everything skipped, amended or left out, one sentence each.
         files: what the run wrote, by path within its folder.
     """
@@ -179,6 +195,7 @@ class RunRecord:
     gates: tuple[Verdict, ...] = ()
     reference: Reference | None = None
     timing: Timing | None = None
+    steps: tuple[StepTime, ...] = ()
     warnings: tuple[str, ...] = ()
     files: tuple[FileDigest, ...] = ()
     schema: str = field(default=RUN_SCHEMA)
@@ -228,6 +245,8 @@ def _check(record: RunRecord) -> None:
         raise ValueError("a size in sizes is no number of bytes")
     if record.timing and len(record.timing.before_ms) != len(record.timing.after_ms):
         raise ValueError("timing has more turns of one model than of the other")
+    if record.steps and not sum(step.wall_s for step in record.steps) > 0:
+        raise ValueError("the steps took no time")
     for verdict in record.gates:
         parse_gate(verdict.gate)
 

@@ -6,6 +6,7 @@ import pytest
 
 from compressor.artifact.load import load_model
 from compressor.plan.layers import convolutions
+from compressor.report.tables import steps_table
 from compressor.results.run import load_run
 from tests.cli.commands import compressor
 from tests.tiny import tiny_data, tiny_recipe, tiny_weights
@@ -215,3 +216,23 @@ def test_weights_and_data_may_be_left_to_the_command_line(place: Path, tmp_path:
     assert "R112" in compressor("apply", bare, "--output", "x", "--weights", "tiny.safetensors", cwd=place).stderr
     options = ("--weights", "tiny.safetensors", "--data", "tiny.yaml", "--output", tmp_path / "x")
     assert compressor("apply", bare, *options, cwd=place).returncode == 0
+
+
+def test_where_the_time_went_is_told_recorded_and_reported(place: Path) -> None:
+    told = (place / "tiny_half.err").read_text().rpartition("Where the time went\n")[2]
+    run = load_run(place / "reports" / "tiny_half")
+    steps = {step.name: step.wall_s for step in run.steps}
+    assert {"evaluate before", "evaluate after", "prune", "save model.safetensors", "report", ""} <= set(steps)
+    assert sum(steps.values()) == pytest.approx(run.duration_s)
+    assert told == steps_table(run.steps).text() + "\n"
+    assert steps_table(run.steps).markdown() in (place / "reports" / "tiny_half" / "report.md").read_text()
+
+
+def test_times_that_no_run_has_are_refused_and_a_record_without_any_is_read(place: Path) -> None:
+    document = json.loads((place / "reports" / "tiny_half" / "run.json").read_text())
+    (place / "edited").mkdir()
+    for steps, read in (([], True), ([{"name": "", "wall_s": 0.0, "cpu_s": 0.0}], False)):
+        (place / "edited" / "run.json").write_text(json.dumps({**document, "steps": steps}))
+        done = compressor("compare", "edited", cwd=place)
+        assert (done.returncode == 0) is read, done.stderr
+        assert ("steps" in done.stderr) is not read

@@ -181,3 +181,15 @@ def test_reader_that_leaves_early_is_no_fault(place: Path) -> None:
     assert process.returncode == 141
     assert b"Traceback" not in shown
     assert b"Error" not in shown
+
+
+def test_interrupted_benchmark_ends_with_130_and_leaves_nothing(small: Path) -> None:
+    (small / "tmp").mkdir()
+    before = sorted(small.iterdir())
+    arguments = ("tiny.safetensors", "--backend", "torchscript", "--image-size", "64", "--runs", "100000")
+    env = {"TMPDIR": str(small / "tmp")}
+    code, shown = on_terminal(small, "benchmark", *arguments, interrupt_at=b"batch 1, ", env=env)
+    assert code == 130, shown
+    assert b"interrupted; nothing was written" in shown
+    assert b"Traceback" not in shown
+    assert (sorted(small.iterdir()), list((small / "tmp").iterdir())) == (before, [])

@@ -97,6 +97,12 @@ def test_outputs_that_are_no_detections_are_refused(output: torch.Tensor, words:
         network.predict(torch.zeros(2, 3, SIZE, SIZE))
 
 
+def test_finite_numbers_are_taken_even_where_their_sum_is_not() -> None:
+    output = torch.full((2, 5, 8), torch.finfo(torch.float32).max)
+    network = Graph(NAMES, (8, 16, 32), None).network(lambda _: output, "a runtime")
+    assert network.predict(torch.zeros(2, 3, SIZE, SIZE)) is output
+
+
 @pytest.mark.parametrize("row", [[2.0, 0, 0, 1, 1, 0.5, 0], [0, 0, 0, 1, 1, 0.5, 3], [0, 0, 0, 1, 1, 0.5, -1]])
 def test_detections_of_no_image_or_class_are_refused(row: list[float]) -> None:
     graph = Graph(NAMES, (8, 16, 32), None, Suppression(0.1, 0.5, 300))

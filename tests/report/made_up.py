@@ -19,7 +19,7 @@ from compressor.results.judgement import (
     Speed,
 )
 from compressor.results.network import Change, LayerChange, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Agreement, Environment, Exported, Reference, RunRecord, Timing
+from compressor.results.run import Agreement, Environment, Exported, Reference, RunRecord, StepTime, Timing
 
 GOLDEN = Path(__file__).parent / "golden"
 CURVE = tuple(round(1 - (i / 100) ** 2, 6) for i in range(101))
@@ -96,6 +96,12 @@ def full_record() -> RunRecord:
         exports=(Exported("onnx", "model_nms.onnx", 7_900_000, Agreement(8, 0.00461, 6.1e-06), graph),),
         gates=verdicts(("AP < -12", "kept.AP50 < 95", "APs < -1", "size > 90"), before, after, 0.7778),
         timing=Timing(640, tuple(20.0 + i for i in range(9)), tuple(20.5 + i for i in range(9))),
+        steps=(
+            StepTime("find best.pt", 0.01, 0.01),
+            StepTime("evaluate before", 6.0, 11.5),
+            StepTime("a|b", 4.0, 4.0),
+            StepTime("", 2.29, 1.0),
+        ),
         reference=Reference("YOLOv5s", "small.pt", CocoMetrics(0.35, 0.5, *([None] * 10))),
         files=(
             *run.files,
