@@ -31,23 +31,21 @@ names = [each.name for each in pkgutil.walk_packages(compressor.__path__, "compr
 for name in names:
     import_module(name)
 print(len(names))
+with open(sys.argv[1], "a") as log:
+    log.write("imported\n")
 import socket, subprocess
-if sys.argv[2] == "control":
-    subprocess.run(["true"])
-    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("127.0.0.1", 9))
+subprocess.run([sys.executable, "--version"], stdout=subprocess.DEVNULL)
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("127.0.0.1", 9))
 """
 
 
-@pytest.mark.parametrize("mode", ["quiet", "control"])
-def test_importing_every_module_leaves_the_network_alone_and_starts_nothing(tmp_path: Path, mode: str) -> None:
+def test_importing_every_module_leaves_the_network_alone_and_starts_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    command = [sys.executable, "-c", IMPORTS, log, mode]
+    command = [sys.executable, "-c", IMPORTS, str(log)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    packages = sum(file.name == "__init__.py" for file in SOURCES)
-    assert int(done.stdout) == len(SOURCES) - 1  # all but the first __init__.py, packages by their names
-    assert packages > 10
+    assert int(done.stdout) == len(SOURCES) - 1  # all but compressor/__init__.py itself
     events = [line.split()[0] for line in log.read_text().splitlines()]
-    assert events == ([] if mode == "quiet" else ["subprocess.Popen", "socket.connect"])
+    assert events == ["imported", "subprocess.Popen", "socket.connect"]  # the last two show that the watching works
 
 
 FORBIDDEN = {
@@ -59,18 +57,7 @@ FORBIDDEN = {
     *("torch.load", "torch.hub.load", "pandas.read_pickle", "numpy.fromregex", "urllib.request.urlopen"),
     *("urllib.request.urlretrieve", "urllib.request.build_opener", "requests.get", "jinja2.Environment"),
 }
-FOREIGN = {
-    "subprocess",
-    "multiprocessing",
-    "ctypes",
-    "cffi",
-    "shelve",
-    "marshal",
-    "dill",
-    "socket",
-    "requests",
-    "httpx",
-}
+FOREIGN = {"subprocess", "multiprocessing", "ctypes", "cffi", "shelve", "marshal", "dill", "socket", "requests"}
 ONLY_IN = {  # what is used in one place, for the reason beside it
     "pickle": "export/checkpoint.py",  # writes; a test below holds that it reads nothing
     "urllib": "data/fetch.py",  # the one download
@@ -87,9 +74,8 @@ def names_of(tree: ast.Module) -> dict[str, str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                known[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
+                top = alias.name.split(".")[0]
+                known[alias.asname or top] = alias.name if alias.asname else top
         elif isinstance(node, ast.ImportFrom) and node.module:
             known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
     return known
@@ -112,10 +98,9 @@ def used(source: str) -> Iterator[tuple[str, ast.AST]]:
             yield from ((alias.name, node) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from ((f"{node.module}.{alias.name}", node) for alias in node.names)
-        elif isinstance(node, ast.Call) and (name := full_name(node.func, known)):
-            yield name, node
-        elif isinstance(node, ast.Name | ast.Attribute) and (name := full_name(node, known)):
-            yield name, node
+        elif isinstance(node, ast.Call | ast.Name | ast.Attribute):
+            name = full_name(node.func if isinstance(node, ast.Call) else node, known)
+            yield from [(name, node)] if name else ()
 
 
 def faults_of(source: str, place: str) -> list[str]:
@@ -127,12 +112,7 @@ def faults_of(source: str, place: str) -> list[str]:
         for kept, home in ONLY_IN.items():
             if (name == kept or name.startswith(f"{kept}.")) and place != home:
                 faults.append(name)
-        if name.startswith("pickle.") and name.removeprefix("pickle.") not in (
-            "dump",
-            "dumps",
-            "Pickler",
-            "whichmodule",
-        ):
+        if parts[0] == "pickle" and parts[1:] not in ([], ["dump"], ["dumps"], ["Pickler"]):
             faults.append(name)
         if isinstance(node, ast.Call):
             keywords = {word.arg: ast.unparse(word.value) for word in node.keywords}
@@ -220,12 +200,11 @@ def needed_by(package: str, extras: tuple[str, ...]) -> set[str]:
     return {name for name, _ in found} - {canonicalize_name(package)}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems need packages of their own")
 def test_everything_that_the_tests_need_is_pinned_and_nothing_else() -> None:
-    needed = needed_by("compressor", ("dev",))
+    needed = {name for name in needed_by("compressor", ("dev",)) if not re.match("cuda|nvidia|triton", name)}
     assert needed > {"torch", "numpy", "openvino", "hypothesis"}
-    assert sorted(needed - set(pins())) == []
-    elsewhere = {name for name in set(pins()) - needed if not re.search("colorama|win|^cuda|^nvidia|triton", name)}
-    assert sorted(elsewhere) == []
+    assert sorted(needed ^ set(pins())) == []
 
 
 def test_what_is_pinned_is_within_the_bounds() -> None:
