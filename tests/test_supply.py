@@ -32,7 +32,7 @@ for name in names:
     import_module(name)
 print(len(names))
 with open(sys.argv[1], "a") as log:
-    log.write("imported\n")
+    print("imported", file=log)
 import socket, subprocess
 subprocess.run([sys.executable, "--version"], stdout=subprocess.DEVNULL)
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("127.0.0.1", 9))
