@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import click
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import compressor.cli.explain
+import compressor.modifiers.prune
+import compressor.pipeline
+from compressor.artifact.load import LoadedModel, load_model
+from compressor.artifact.save import METADATA_KEY
 from compressor.cli.main import cli, main
 from compressor.errors import AnswerError, CompressorError, InputError, RunError, UnforeseenError
+from compressor.plan.layers import Layer
+from compressor.results.network import LayerChange
+from tests.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
 
 TOLD = re.compile(r"^(?:(?P<place>.+?): )?(?P<code>[A-Z]\d{3}) (?P<message>.+)\n  help: (?P<help>.+)$", re.MULTILINE)
 
@@ -131,3 +144,84 @@ def test_exit_codes_are_as_documented() -> None:
 
 def descendants(of: type[CompressorError]) -> list[type[CompressorError]]:
     return [below for child in of.__subclasses__() for below in (child, *descendants(child))]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Tiny weights, data and a recipe, where `run` runs."""
+    tiny_weights(tmp_path)
+    tiny_data(tmp_path)
+    tiny_recipe(tmp_path)
+    return tmp_path
+
+
+def artifact_of_another_version(place: Path, _: pytest.MonkeyPatch) -> None:
+    with safe_open(place / "tiny.safetensors", framework="pt") as file:
+        header = json.loads(file.metadata()[METADATA_KEY])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    save_file(tensors, place / "tiny.safetensors", {METADATA_KEY: json.dumps({**header, "format": "bitmask/99"})})
+
+
+def state_dict_of_no_stock_size(place: Path, _: pytest.MonkeyPatch) -> None:
+    save_file(tiny_model().state_dict(), place / "tiny.safetensors")
+
+
+def cache_that_is_a_file(place: Path, patch: pytest.MonkeyPatch) -> None:
+    (place / "cache").touch()
+    patch.setenv("COMPRESSOR_CACHE", str(place / "cache"))
+
+
+def one_small_image(place: Path, _: pytest.MonkeyPatch) -> None:
+    recipe = tiny_recipe(place, fuse="after")
+    repair = "  - {type: repair, method: batchnorm, calibration: {images: 1, image_size: 32}}\nevaluation:"
+    recipe.write_text(recipe.read_text().replace("evaluation:", repair))
+
+
+def pruning_that_miscounts(_: Path, patch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["compressor.modifiers.prune"]  # the package has a function of this name
+    true: Callable[[Layer, NDArray[np.bool_]], LayerChange] = module._planned
+
+    def planned(layer: Layer, mask: NDArray[np.bool_]) -> LayerChange:
+        change = true(layer, mask)
+        return replace(change, zeros_after=change.zeros_after + 1)
+
+    patch.setattr(module, "_planned", planned)
+
+
+def file_that_is_read_back_different(_: Path, patch: pytest.MonkeyPatch) -> None:
+    def load(path: Path) -> LoadedModel:
+        loaded = load_model(path)
+        if path.name == "model.safetensors":
+            next(loaded.model.parameters()).add_(1)
+        return loaded
+
+    patch.setattr("compressor.pipeline.load_model", load)
+
+
+APPLY = ("apply", "tiny_half.yaml", "--no-evaluate", "--output", "run")
+RARE: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], None], tuple[str, ...], int, str]] = {
+    "A502": (file_that_is_read_back_different, APPLY, 3, "model.0.conv.weight came back different from the file"),
+    "D410": (
+        cache_that_is_a_file,
+        ("evaluate", "tiny.safetensors", "--data", "shapes.yaml"),
+        2,
+        "the data set cannot be drawn here: Not a directory",
+    ),
+    "E801": (pruning_that_miscounts, APPLY, 3, "model.0.conv holds "),
+    "E813": (one_small_image, APPLY, 3, "one image that gives a single value per channel has no variance to measure"),
+    "W308": (artifact_of_another_version, ("inspect", "tiny.safetensors"), 2, "format 'bitmask/99'; this version"),
+    "W309": (state_dict_of_no_stock_size, ("inspect", "tiny.safetensors"), 2, "the tensors fit no stock YOLOv5 size"),
+}
+
+
+@pytest.mark.parametrize("code", RARE)
+def test_a_rare_error_is_told(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    provoke, words, exit_code, message = RARE[code]
+    provoke(place, monkeypatch)
+    ended = run(*words)
+    assert ended.code == exit_code, ended.err
+    (found,) = TOLD.finditer(ended.err)
+    assert found["code"] == code
+    assert found["message"].startswith(message)
+    assert "Traceback" not in ended.err
+    assert not (place / "run").exists()
