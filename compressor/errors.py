@@ -39,7 +39,8 @@ class Diagnostic:
 class CompressorError(Exception):
     """An error that ends a command with a sentence instead of a traceback.
 
-    Exit codes: 2 the user's input is at fault, 3 the run failed.
+    Exit codes: 1 all was done and the answer is no, 2 the user's input is at fault, 3 the run failed, 70 compressor
+    itself is at fault.
     """
 
     exit_code = 3
@@ -85,6 +86,18 @@ class DownloadError(CompressorError):
 
 class RunError(CompressorError):
     """The run itself went wrong (codes E8xx)."""
+
+
+class AnswerError(CompressorError):
+    """A command did all that it was asked for, and its answer is no (codes U921 and U922)."""
+
+    exit_code = 1
+
+
+class UnforeseenError(CompressorError):
+    """Something that no rule foresees (code E899): a fault of compressor, whatever was handed in."""
+
+    exit_code = 70  # as sysexits.h numbers a program's own faults
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

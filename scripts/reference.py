@@ -306,7 +306,10 @@ def _type_text(annotation: str) -> str:
 
 def commands_page(group: click.Group) -> str:
     """Every command: what it does, an example, its arguments and options."""
-    exits = "0 done; 1 ran and a gate said no; 2 the command line, the recipe or a file is at fault; 3 the run failed"
+    exits = (
+        "0 done; 1 ran, and a gate or a check said no; 2 the command line, the recipe or a file is at fault; "
+        "3 the run failed; 70 compressor itself is at fault"
+    )
     blocks = [
         f"Results go to stdout, progress and errors to stderr. Exit codes: {exits}; 130 Ctrl-C; 141 broken pipe.",
         *_command(group, click.Context(group, info_name="compressor", **group.context_settings)),

@@ -250,7 +250,10 @@ def _architecture_of(path: Path, metadata: dict[str, Any], tensors: dict[str, Te
     generation: Generation = "v5" if "model.0.conv.conv.weight" in tensors else "v6"
     shapes = {key: value.shape for key, value in tensors.items() if key.endswith(".weight") and value.ndim == 4}
     for size in stock_sizes(generation):
-        architecture = replace(stock_architecture(generation, size, nc), anchors=anchors)
+        stock = stock_architecture(generation, size, nc)
+        if len(stock.anchors) != len(anchors):  # of as many feature maps
+            continue
+        architecture = replace(stock, anchors=anchors)
         with torch.device("meta"):
             state = build(architecture).state_dict()
         if {key: value.shape for key, value in state.items() if value.ndim == 4 and key.endswith("weight")} == shapes:

@@ -10,7 +10,7 @@ import click
 
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
-from compressor.cli.gates import print_verdicts
+from compressor.cli.gates import end_where_failed, print_verdicts
 from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options
 from compressor.recipe.load import RecipeFile
@@ -60,8 +60,7 @@ def apply(
     print_verdicts(record.gates, "", console)
     console.section("\nWhere the time went")
     console.aside(steps_table(record.steps).text())
-    if any(verdict.failed for verdict in record.gates):
-        sys.exit(1)
+    end_where_failed(record.gates, str(folder), "change the recipe's report.fail_if; the run is kept")
 
 
 def _print(record: RunRecord, folder: Path, console: Console) -> None:

@@ -12,6 +12,7 @@ import click
 from click.shell_completion import (
     BashComplete,
     CompletionItem,
+    ShellComplete,
     add_completion_class,
     get_completion_class,
     split_arg_string,
@@ -161,6 +162,9 @@ class _Bash(BashComplete):
     name = "bash"
     source_template = _BASH
     _before = ""  # what stands in the word before the part that bash asks for
+
+    def source(self) -> str:
+        return ShellComplete.source(self)  # bash's own source() starts a shell, to warn of one from before 2016
 
     def get_completion_args(self) -> tuple[list[str], str]:
         cursor = int(os.environ["COMP_CWORD"])

@@ -5,19 +5,24 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 import click
 
 from compressor.cli.interrupts import was_interrupted
-from compressor.errors import CompressorError, Diagnostic, OutputError, RunError
+from compressor.errors import CompressorError, Diagnostic, OutputError, UnforeseenError
 from compressor.progress import Update
 
 BROKEN_PIPE = 141  # exit code, as a shell reports a process that SIGPIPE ended
+TRACEBACK = "--traceback"
+_HOUSE = Path(__file__).parents[1]
+_LONGEST = 150  # characters of a foreign exception's text
 
 
 class Console:
@@ -27,12 +32,16 @@ class Console:
         quiet: print results and errors only.
         verbose: print notes as well.
         color: `auto`, `always` or `never`; NO_COLOR and FORCE_COLOR decide for `auto`, then whether it is a terminal.
+        traceback: print where in the source an error was raised, too.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, color: str = "auto") -> None:
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, color: str = "auto", traceback: bool = False
+    ) -> None:
         self.quiet = quiet
         self.verbose = verbose
         self.color = color
+        self.traceback = traceback
         self.live = sys.stderr.isatty() and not quiet
 
     def result(self, text: str) -> None:
@@ -73,10 +82,16 @@ class Console:
         click.echo(click.style(text, fg="red"), err=True, color=self._colored(sys.stderr))
 
     def error(self, error: CompressorError) -> None:
-        """Print every fault to stderr, the code in red."""
+        """Print every fault to stderr, the code in red; before them where it was raised, if that was asked for."""
+        self.raised(error)
         for diagnostic in error.diagnostics:
             text = str(diagnostic).replace(diagnostic.code, click.style(diagnostic.code, fg="red", bold=True), 1)
             click.echo(text, err=True, color=self._colored(sys.stderr))
+
+    def raised(self, fault: Exception) -> None:
+        """Print where an exception was raised to stderr, with --traceback only."""
+        if self.traceback and fault.__traceback__ is not None:
+            click.echo("".join(traceback.format_exception(fault)).rstrip(), err=True)
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -132,29 +147,43 @@ class Console:
 
 
 def console_options(command: Callable[..., None]) -> Callable[..., None]:
-    """--quiet, --verbose and --color; the command receives a `console`, and its errors end it with their exit code."""
+    """Options of every command; the command receives a `console`, and its errors end it with their exit code."""
 
     @click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
-    @click.option("-v", "--verbose", is_flag=True, help="Tell more on the way, and of an unforeseen error everything.")
+    @click.option("-v", "--verbose", is_flag=True, help="Tell more on the way.")
     @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour.")
+    @click.option(TRACEBACK, is_flag=True, help="Of an error, print where in the source it was raised, too.")
     @functools.wraps(command)
-    def run(*, quiet: bool, verbose: bool, color: str, **options: Any) -> None:
-        console = Console(quiet=quiet, verbose=verbose, color=color)
+    def run(*, quiet: bool, verbose: bool, color: str, traceback: bool, **options: Any) -> None:
+        console = Console(quiet=quiet, verbose=verbose, color=color, traceback=traceback)
         try:
             command(console=console, **options)
-        except CompressorError as error:
-            console.error(error)
-            sys.exit(error.exit_code)
-        except (click.ClickException, click.Abort):
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
-        except Exception as fault:  # the last resort: a sentence and an exit code for what nobody foresaw
-            if was_interrupted():
+        except Exception as fault:
+            if not isinstance(fault, CompressorError) and was_interrupted():
                 raise KeyboardInterrupt from fault
-            if verbose:
-                traceback.print_exc()
-            message = f"{type(fault).__name__}: {fault}"
-            help_text = "this is a fault of compressor; please report it, with what --verbose prints"
-            console.error(RunError(Diagnostic("E899", message, help=help_text)))
-            sys.exit(RunError.exit_code)
+            end_with(fault, console)
 
     return run
+
+
+def end_with(fault: Exception, console: Console) -> NoReturn:
+    """Print an error and end the process with its exit code; what nobody foresaw is told in a sentence as well."""
+    if isinstance(fault, CompressorError):
+        error: CompressorError = fault
+    else:
+        console.raised(fault)
+        error = _unforeseen(fault)
+    console.error(error)
+    sys.exit(error.exit_code)
+
+
+def _unforeseen(fault: Exception) -> UnforeseenError:
+    """The last resort: what happened, and the innermost place in compressor's own source."""
+    frames = [each for each in traceback.extract_tb(fault.__traceback__) if Path(each.filename).is_relative_to(_HOUSE)]
+    path = Path(frames[-1].filename).relative_to(_HOUSE.parent).as_posix() if frames else None
+    told = textwrap.shorten(str(fault), _LONGEST, placeholder=" ...")
+    message = f"this is a fault of compressor: {type(fault).__name__}{': ' if told else ''}{told}"
+    help_text = f"report it, with the command, the recipe and what {TRACEBACK} prints"
+    return UnforeseenError(Diagnostic("E899", message, path, frames[-1].lineno if frames else None, help=help_text))

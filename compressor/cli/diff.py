@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
-from compressor.cli.gates import check_gates, print_verdicts
+from compressor.cli.gates import check_gates, end_where_failed, print_verdicts
 from compressor.report.diff import KNOWN_OF_ARTIFACTS, Comparison, Part, compare, comparison_tables
 from compressor.report.sides import Side, load_side
 from compressor.results.gates import Verdict, verdicts
@@ -51,8 +50,8 @@ def diff(
     comparison = compare(sides, only)
     decided = [verdicts(gates, sides[0].after, side.after, _size(sides[0], side)) for side in sides[1:]]
     _print(comparison, [(side.name, each) for side, each in zip(sides[1:], decided, strict=True)], form, console)
-    if any(verdict.failed for each in decided for verdict in each):
-        sys.exit(1)
+    place = ", ".join(side.name for side in sides[1:])
+    end_where_failed([verdict for each in decided for verdict in each], place, "change --fail-if")
 
 
 def _named(sides: list[Side], places: list[Path]) -> list[Side]:

@@ -12,6 +12,7 @@ from compressor.cli.benchmark import benchmark
 from compressor.cli.check import check
 from compressor.cli.compare import compare
 from compressor.cli.completion import completion
+from compressor.cli.console import TRACEBACK, Console, end_with
 from compressor.cli.diff import diff
 from compressor.cli.evaluate import evaluate
 from compressor.cli.explain import explain
@@ -25,7 +26,7 @@ from compressor.cli.schema import schema
 from compressor.cli.sensitivity import sensitivity
 from compressor.cli.sweep import sweep
 from compressor.cli.verify import verify
-from compressor.errors import did_you_mean
+from compressor.errors import Diagnostic, InputError, did_you_mean
 
 
 class _Suggesting(click.Group):
@@ -59,12 +60,39 @@ for _command in (*_WORK, *_QUESTIONS):
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 2 the input is at fault, 3 the run failed, 130 Ctrl-C, 141 broken pipe."""
+    """Run the command line and exit.
+
+    Exit codes: 0 done, 1 ran and a gate or a check said no, 2 the input is at fault, 3 the run failed, 70 compressor
+    itself is at fault, 130 Ctrl-C, 141 broken pipe.
+    """
+    console = Console(traceback=TRACEBACK in sys.argv[1:])
     try:
-        cli.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        cli.main(prog_name="compressor", standalone_mode=False)
+    except click.UsageError as error:
+        _show_usage(error)
+        end_with(_of_the_command_line(error), console)
     except (click.Abort, KeyboardInterrupt):
         click.echo(MESSAGE, err=True)
         sys.exit(INTERRUPTED)
+    except Exception as fault:  # what was raised outside of a command
+        end_with(fault, console)
+
+
+def _show_usage(error: click.UsageError) -> None:
+    """How the command is called, or of none its whole help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.message, err=True)
+    elif error.ctx is not None:
+        click.echo(error.ctx.get_usage(), err=True)
+
+
+def _of_the_command_line(error: click.UsageError) -> InputError:
+    """A fault that click found, told as all others are."""
+    place = error.ctx.command_path if error.ctx else "compressor"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        message = "no command is named"
+    else:
+        message = " ".join(error.format_message().split()).rstrip(".")
+        message = message[:1].lower() + message[1:]
+    help_text = f"`{place} --help` tells its arguments and options"
+    return InputError(Diagnostic("U920", message, place, help=help_text))

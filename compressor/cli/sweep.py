@@ -11,7 +11,7 @@ import click
 from compressor.cli.comparing import print_lines, sort_option
 from compressor.cli.completion import complete_file, complete_recipe, complete_set
 from compressor.cli.console import Console, console_options
-from compressor.cli.gates import print_verdicts
+from compressor.cli.gates import end_where_failed, print_verdicts
 from compressor.cli.interrupts import told_as, unwind
 from compressor.recipe.overrides import parse_set
 
@@ -76,5 +76,5 @@ def sweep(
         print_verdicts(each.failed_gates, each.name, console)
     if any(each.fault for each in outcomes):
         sys.exit(max(each.fault.exit_code for each in outcomes if each.fault))
-    if any(each.failed_gates for each in outcomes):
-        sys.exit(1)
+    gates = [verdict for each in outcomes if each.record for verdict in each.record.gates]
+    end_where_failed(gates, str(folder), "change the recipe's report.fail_if; the runs are kept")

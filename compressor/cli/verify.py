@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
+from compressor.errors import AnswerError, Diagnostic
 
 _MOST_SHOWN = 20
 
@@ -54,4 +54,6 @@ def verify(
             if len(check.differences) > _MOST_SHOWN:
                 console.result(f"          and {len(check.differences) - _MOST_SHOWN} more")
     if not good:
-        sys.exit(1)
+        message = f"checks that do not hold: {sum(bool(check.differences) for check in checks)} of {len(checks)}"
+        help_text = "make it again from its recipe, or fetch it again; do not use what was changed after it was written"
+        raise AnswerError(Diagnostic("U922", message, str(place), help=help_text))

@@ -15,6 +15,7 @@ import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from email.message import Message
 from importlib import resources
 from pathlib import Path
 from typing import IO
@@ -104,11 +105,12 @@ def _listed(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Reply:
-    """A server's answer to one try: where its bytes begin in the file, and how long the file is."""
+    """A server's answer to one try: where its bytes begin in the file, how long the file is, and which one it is."""
 
     body: IO[bytes]
     start: int
     total: int | None
+    version: str
 
 
 def download(
@@ -121,8 +123,8 @@ def download(
 ) -> Path:
     """Fetch a file, whole or not at all.
 
-    Bytes go to `<destination>.part`, which a later call goes on from; it becomes `destination` once its length and
-    digest are right.
+    Bytes go to `<destination>.part`, which a later call goes on from where the server still has the same file; it
+    becomes `destination` once its length and digest are right.
 
     Args:
         url: http or https.
@@ -138,6 +140,7 @@ def download(
     if not url.startswith(_SCHEMES):
         raise _unreachable(url, destination, "only http and https addresses are fetched")
     part = destination.with_name(destination.name + ".part")
+    version = _version_file(part)
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
@@ -146,26 +149,39 @@ def download(
         part.replace(destination)
     except urllib.error.HTTPError as fault:
         fault.close()
-        raise _unreachable(url, destination, f"the server answered {fault.code} {fault.reason}") from fault
+        said = str(fault.reason).partition("\n")[0].rstrip(".:")
+        raise _unreachable(url, destination, f"the server answered {fault.code} {said}") from fault
     except (OSError, http.client.HTTPException, ValueError) as fault:
         reason = fault.reason if isinstance(fault, urllib.error.URLError) else fault
         raise _unreachable(url, destination, str(reason) or type(fault).__name__) from fault
     finally:
         if part.is_file() and part.stat().st_size == 0:
             part.unlink()
+        if version.is_file() and not part.is_file():
+            version.unlink()
     return destination
+
+
+def _version_file(part: Path) -> Path:
+    """Beside a part, which version of the file it is of; missing where that is not known."""
+    return part.with_name(f"{part.name}.version")
 
 
 def _fetch(url: str, part: Path, size_bytes: int | None, progress: Update | None) -> None:
     """Bring `part` to its full length, going on where an earlier try ended."""
     total = size_bytes
+    version = _version_file(part)
     for _ in range(_TRIES):
-        reply = _ask(url, part.stat().st_size)
+        known = version.read_text(encoding="utf-8") if version.is_file() else None
+        reply = _ask(url, part.stat().st_size, known)
         total = reply.total or size_bytes
         if size_bytes not in (None, total):
             reply.body.close()
             part.unlink()
             raise _wrong_length(url, f"the server offers {total:,} bytes, the file has {size_bytes:,}")
+        if reply.start == 0:
+            part.write_bytes(b"")  # before its version is noted: bytes of another one must not seem to be of this
+            version.write_text(reply.version, encoding="utf-8")
         whole = _receive(reply, part, progress)
         received = part.stat().st_size
         if total is not None and received > total:
@@ -178,11 +194,19 @@ def _fetch(url: str, part: Path, size_bytes: int | None, progress: Update | None
     raise _wrong_length(url, message, "run the command again: it goes on from there")
 
 
-def _ask(url: str, start: int) -> _Reply:
-    """Open a URL from byte `start` on; from its beginning where the server cannot, or has another file by now."""
+def _ask(url: str, start: int, version: str | None) -> _Reply:
+    """Open a URL from byte `start` on; from its beginning where the server cannot, or has another file by now.
+
+    Args:
+        url: of the file.
+        start: bytes that are there already.
+        version: of the file that these are of, where it is known.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": "compressor", "Accept-Encoding": "identity"})
     if start:
         request.add_header("Range", f"bytes={start}-")
+        if version and (validator := version.rpartition(" ")[0]):
+            request.add_header("If-Range", validator)
     try:
         body = _opener().open(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as fault:
@@ -190,17 +214,44 @@ def _ask(url: str, start: int) -> _Reply:
             raise
         fault.close()
         whole = fault.headers.get("Content-Range") == f"bytes */{start}"
-        return _Reply(io.BytesIO(), start, start) if whole else _ask(url, 0)
+        same = version is None or version == _version(fault.headers, start) or not _validator(fault.headers)
+        return _Reply(io.BytesIO(), start, start, version or "") if whole and same else _ask(url, 0, None)
     if body.status != http.HTTPStatus.PARTIAL_CONTENT:
-        length = body.headers.get("Content-Length")
-        return _Reply(body, 0, int(length) if length else None)
+        length = body.headers.get("Content-Length", "")
+        total = int(length) if length.isdecimal() else None
+        return _Reply(body, 0, total, _version(body.headers, total))
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", body.headers.get("Content-Range", ""))
     if found and int(found[1]) == start:
-        return _Reply(body, start, int(found[2]))
+        total = int(found[2])
+        now = _version(body.headers, total)
+        if version in (None, now):
+            return _Reply(body, start, total, now)
     body.close()
     if not start:
         raise ValueError("the server sent a part of the file without being asked to")
-    return _ask(url, 0)
+    return _ask(url, 0, None)
+
+
+def _version(headers: Message, total: int | None) -> str:
+    """What tells one file under a URL from the next: the server's word for it, where it has one, and the length."""
+    return f"{_validator(headers)} {'' if total is None else total}"
+
+
+def _validator(headers: Message) -> str:
+    """A strong entity tag, else the date of the last change, as `If-Range` takes them."""
+    tag = headers.get("ETag", "")
+    return str(tag if tag.startswith('"') else headers.get("Last-Modified", ""))
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """To another host, as release pages do, but never out of https."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise ValueError(f"the server redirects from https to {newurl.partition(':')[0]}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]  # typeshed's HTTPMessage
 
 
 def _opener() -> urllib.request.OpenerDirector:
@@ -208,7 +259,7 @@ def _opener() -> urllib.request.OpenerDirector:
     opener = urllib.request.OpenerDirector()
     for handler in (
         *(urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler),
-        *(urllib.request.HTTPRedirectHandler, urllib.request.HTTPDefaultErrorHandler),
+        *(_Redirects, urllib.request.HTTPDefaultErrorHandler),
         *(urllib.request.HTTPErrorProcessor, urllib.request.UnknownHandler),
     ):
         opener.add_handler(handler())
@@ -227,6 +278,8 @@ def _receive(reply: _Reply, part: Path, progress: Update | None) -> bool:
                 done += len(chunk)
                 if progress is not None:
                     progress(done, reply.total)
+            file.flush()
+            os.fsync(file.fileno())  # the name that it gets must not outlive the bytes
         except (TimeoutError, ConnectionError, http.client.IncompleteRead):
             return False
     return True

@@ -22,8 +22,8 @@ from compressor.errors import ArtifactError, CheckpointError
 from compressor.modifiers.prune import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.modifiers import Prune
-from compressor.yolov5.architecture import architecture_to_yaml
-from compressor.yolov5.build import YOLOv5
+from compressor.yolov5.architecture import architecture_to_yaml, stock_architecture
+from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.fuse import fuse
 from tests.tiny import NAMES, tiny_model
 
@@ -184,3 +184,8 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None
     convolutions(model)[2].weight.view(-1)[:3] = float("nan")
     with pytest.raises(CheckpointError, match=r"W306 model.2.cv1.conv.weight holds 3 values"):
         load_model(plain_file(tmp_path, model))
+
+
+def test_plain_state_dict_of_four_feature_maps_is_recognised_too(tmp_path: Path) -> None:
+    save_file(build(stock_architecture("v6", "n6", nc=2)).state_dict(), tmp_path / "m.safetensors")
+    assert load_model(tmp_path / "m.safetensors").model.architecture.name == "YOLOv5n6"

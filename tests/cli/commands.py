@@ -11,16 +11,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-_SERVER = Path(__file__).with_name("forked.py")
+from tests.watched import PROGRAMS
+
+_SERVER = "tests.cli.forked"
+_ROOT = Path(__file__).parents[2]
 
 
 def compressor(
-    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
+    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None, downloads: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run `compressor` and return stdout, stderr and exit code apart.
 
     Where processes can be forked, it is forked from one that has imported the package: importing torch takes longer
-    than most commands do.
+    than most commands do. There it is also watched: it starts no program, and unless it `downloads` leaves the network
+    alone.
     """
     words = [str(argument) for argument in arguments]
     clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
@@ -31,14 +35,17 @@ def compressor(
             command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
     with tempfile.TemporaryDirectory() as folder:
-        shown, told = Path(folder, "stdout"), Path(folder, "stderr")
-        job = {"arguments": words, "cwd": str(cwd), "env": environment, "stdout": str(shown), "stderr": str(told)}
+        shown, told, watched = (Path(folder, name) for name in ("stdout", "stderr", "watched"))
+        files = {"stdout": str(shown), "stderr": str(told), "watched": str(watched)}
+        job = {"arguments": words, "cwd": str(cwd), "env": environment, **files}
         server = _server()
         assert server.stdin is not None and server.stdout is not None
         server.stdin.write(json.dumps(job) + "\n")
         server.stdin.flush()
         answer = server.stdout.readline()
-        assert answer, f"{_SERVER.name} has ended with {server.wait()}"
+        assert answer, f"{_SERVER} has ended with {server.wait()}"
+        events = watched.read_text("utf-8").splitlines()
+        assert not [line for line in events if not downloads or line.split()[0] in PROGRAMS]
         code = int(answer)
         return subprocess.CompletedProcess(
             ["compressor", *words], code, shown.read_text("utf-8"), told.read_text("utf-8")
@@ -48,7 +55,8 @@ def compressor(
 @functools.cache
 def _server() -> subprocess.Popen[str]:
     """One per test process; it ends when its input does."""
-    server = subprocess.Popen([sys.executable, _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", _SERVER]
+    server = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdin is not None
     atexit.register(server.stdin.close)
     return server

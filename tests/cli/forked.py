@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -15,6 +16,7 @@ import torch
 import compressor.cli.main
 import compressor.pipeline
 import compressor.sensitivity  # what commands import when they run
+from tests.watched import watch
 
 LONGEST_S = 300
 
@@ -40,6 +42,7 @@ def command(job: dict[str, Any]) -> NoReturn:
     for name, number in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    watch(Path(job["watched"]))
     sys.argv = ["compressor", *job["arguments"]]
     try:
         compressor.cli.main.main()

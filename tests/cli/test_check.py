@@ -69,7 +69,7 @@ def test_codes_are_red_in_colour(place: Path) -> None:
 def test_no_recipe_is_a_usage_error(tmp_path: Path) -> None:
     done = compressor("check", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "Missing argument 'RECIPE...'" in done.stderr
+    assert "check: U920 missing argument 'RECIPE...'" in done.stderr
 
 
 def test_folder_and_missing_file_are_faults(place: Path) -> None:

@@ -65,7 +65,7 @@ def test_json_is_one_document_with_its_schema_and_no_number_that_is_none(place: 
     ("arguments", "code", "told"),
     [
         (("compar", "run"), 2, "did you mean 'compare'?"),
-        (("diff", "run"), 2, "Missing argument"),
+        (("diff", "run"), 2, "compressor diff: U920 missing argument"),
         (("diff", "run", "nowhere"), 2, "nowhere: U901"),
         (("apply", "half.yaml", "--set", "modifiers.0.sparsty=0.3"), 2, "did you mean 'sparsity'?"),
         (("plan", "half.yaml", "--set", 'modifiers.0.targets=["model.0.con"]'), 2, "did you mean 'model.0.conv'?"),

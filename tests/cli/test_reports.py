@@ -34,6 +34,10 @@ def test_a_gate_that_fails_ends_with_1_and_everything_is_written(place: Path) ->
     assert "gate failed: kept.AP < 200: " in told
     assert "gate failed: size < 99: the size is " in told
     assert "AP > 50" not in told
+    assert told.endswith(
+        "reports/gated: U921 gates failed: 2 of 3\n"
+        "  help: compress less, repair more, or change the recipe's report.fail_if; the run is kept\n"
+    )
     run = load_run(place / "reports" / "gated")
     assert [verdict.failed for verdict in run.gates] == [False, True, True]
     report = (place / "reports" / "gated" / "report.md").read_text()
@@ -99,6 +103,8 @@ def test_diff_fails_by_gates(place: Path) -> None:
     equal = compressor("diff", "reports/half", "reports/half/run.json", "--fail-if", "kept.AP < 100.5", cwd=place)
     assert (equal.returncode, equal.stdout) == (1, "")
     assert "gate failed: kept.AP < 100.5: 100.00 % of AP are kept" in equal.stderr
+    mend = "compress less, repair more, or change --fail-if"
+    assert f"run.json: U921 gates failed: 1 of 1\n  help: {mend}\n" in equal.stderr
     wrong = compressor(*runs, "--fail-if", "APP < 3", cwd=place)
     assert (wrong.returncode, "did you mean 'AP'?" in wrong.stderr) == (2, True)
 

@@ -76,6 +76,7 @@ def test_a_record_of_other_zeros_recipe_or_figures_is_told(place: Path) -> None:
     assert "the recipe differs" in done.stdout
     assert "zeros, recorded are" in done.stdout
     assert "recorded is 0.9" in done.stdout
+    assert "run: U922 checks that do not hold: 4 of 9\n  help: make it again from its recipe" in done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")].count("differs") == 4
 
 

@@ -35,20 +35,20 @@ def server(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
 def test_url_is_fetched_once_and_kept(tmp_path: Path, server: ThreadingHTTPServer) -> None:
     cache = {"COMPRESSOR_CACHE": str(tmp_path / "cache")}
     url = f"http://127.0.0.1:{server.server_port}/tiny.safetensors"
-    first = compressor("inspect", url, cwd=tmp_path, env=cache)
+    first = compressor("inspect", url, cwd=tmp_path, env=cache, downloads=True)
     assert first.returncode == 0, first.stderr
     (tmp_path / "served" / "tiny.safetensors").unlink()
     second = compressor("inspect", url, cwd=tmp_path, env=cache)
     assert second.returncode == 0, second.stderr
     assert second.stdout == first.stdout
-    missing = compressor("inspect", url.replace("tiny", "other"), cwd=tmp_path, env=cache)
+    missing = compressor("inspect", url.replace("tiny", "other"), cwd=tmp_path, env=cache, downloads=True)
     assert missing.returncode == 3
     assert "404" in missing.stderr
 
 
 def test_no_network_says_where_to_put_the_file_by_hand(tmp_path: Path) -> None:
     env = {"COMPRESSOR_CACHE": str(tmp_path / "cache"), "COMPRESSOR_WEIGHTS_URL": "http://127.0.0.1:9"}
-    done = compressor("inspect", "yolov5s.pt", cwd=tmp_path, env=env)
+    done = compressor("inspect", "yolov5s.pt", cwd=tmp_path, env=env, downloads=True)
     assert done.returncode == 3
     assert "N701" in done.stderr
     assert "http://127.0.0.1:9/v7.0/yolov5s.pt" in done.stderr
