@@ -186,7 +186,9 @@ def sweep(
     for number, point in enumerate(grid, start=1):
         record, fault = done[point.name], None
         if record is None:
-            options = Options(output / point.name, device, force=force, command=command, baselines=output / BASELINES)
+            options = Options(
+                output / point.name, device, force=force, resume=True, command=command, baselines=output / BASELINES
+            )
             progress.section(f"run {number} of {len(grid)}: {point.name}")
             try:
                 record = run(point.recipe_file, options, progress)

@@ -17,7 +17,7 @@ from compressor.cli.explain import explain
 from compressor.cli.export import export
 from compressor.cli.init import init
 from compressor.cli.inspect import inspect
-from compressor.cli.interrupts import INTERRUPTED, MESSAGE
+from compressor.cli.interrupts import MESSAGE, exit_code
 from compressor.cli.plan import plan
 from compressor.cli.report import report
 from compressor.cli.schema import schema
@@ -58,7 +58,10 @@ for _command in (*_WORK, *_QUESTIONS):
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 2 the input is at fault, 3 the run failed, 130 Ctrl-C, 141 broken pipe."""
+    """Run the command line and exit.
+
+    0 done, 2 the input is at fault, 3 the run failed, 130 Ctrl-C, 141 broken pipe, 143 SIGTERM.
+    """
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -66,4 +69,4 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo(MESSAGE, err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(exit_code())
