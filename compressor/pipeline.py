@@ -113,7 +113,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     environment = describe_environment(device)
     aside = written_aside(options.output, force=options.force, resume=options.resume, progress=progress)
     with aside as (staging, steps):
-        steps.facts.update(environment=asdict(environment), device=str(device))
+        steps.facts.update(environment=asdict(environment), device=str(device), threads=torch.get_num_threads())
         check_room(job, staging, steps.folder)
         before, search = None, None
         if judge and recipe.evaluation.baseline:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import json
 import os
 import subprocess
 import sys
@@ -15,12 +14,18 @@ _SERVER = Path(__file__).with_name("forked.py")
 
 
 def compressor(
-    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
+    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None, kill: tuple[float, int] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `compressor` and return stdout, stderr and exit code apart.
 
     Where processes can be forked, it is forked from one that has imported the package: importing torch takes longer
     than most commands do.
+
+    Args:
+        arguments: of the command.
+        cwd: where it runs.
+        env: beside the environment.
+        kill: send a signal after so many seconds; only where processes can be forked.
     """
     words = [str(argument) for argument in arguments]
     clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
@@ -32,10 +37,17 @@ def compressor(
         )
     with tempfile.TemporaryDirectory() as folder:
         shown, told = Path(folder, "stdout"), Path(folder, "stderr")
-        job = {"arguments": words, "cwd": str(cwd), "env": environment, "stdout": str(shown), "stderr": str(told)}
+        job: dict[str, object] = {
+            "arguments": words,
+            "cwd": str(cwd),
+            "env": environment,
+            "stdout": str(shown),
+            "stderr": str(told),
+        }
+        job["kill"] = kill
         server = _server()
         assert server.stdin is not None and server.stdout is not None
-        server.stdin.write(json.dumps(job) + "\n")
+        server.stdin.write(line + "\n")
         server.stdin.flush()
         answer = server.stdout.readline()
         assert answer, f"{_SERVER.name} has ended with {server.wait()}"
