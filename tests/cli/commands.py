@@ -37,14 +37,8 @@ def compressor(
         )
     with tempfile.TemporaryDirectory() as folder:
         shown, told = Path(folder, "stdout"), Path(folder, "stderr")
-        job: dict[str, object] = {
-            "arguments": words,
-            "cwd": str(cwd),
-            "env": environment,
-            "stdout": str(shown),
-            "stderr": str(told),
-        }
-        job["kill"] = kill
+        job = {"arguments": words, "cwd": str(cwd), "env": environment, "stdout": str(shown), "stderr": str(told)}
+        line = json.dumps({**job, "kill": kill})
         server = _server()
         assert server.stdin is not None and server.stdout is not None
         server.stdin.write(line + "\n")
