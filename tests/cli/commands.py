@@ -15,7 +15,11 @@ _SERVER = Path(__file__).with_name("forked.py")
 
 
 def compressor(
-    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None, kill: tuple[float, int] | None = None
+    *arguments: str | Path,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    kill: tuple[float, int] | None = None,
+    file_bytes: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `compressor` and return stdout, stderr and exit code apart.
 
@@ -27,6 +31,7 @@ def compressor(
         cwd: where it runs.
         env: beside the environment.
         kill: send a signal after so many seconds; only where processes can be forked.
+        file_bytes: the most that may be written to a file; likewise.
     """
     words = [str(argument) for argument in arguments]
     clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
@@ -39,7 +44,7 @@ def compressor(
     with tempfile.TemporaryDirectory() as folder:
         shown, told = Path(folder, "stdout"), Path(folder, "stderr")
         job = {"arguments": words, "cwd": str(cwd), "env": environment, "stdout": str(shown), "stderr": str(told)}
-        line = json.dumps({**job, "kill": kill})
+        line = json.dumps({**job, "kill": kill, "file_bytes": file_bytes})
         server = _server()
         assert server.stdin is not None and server.stdout is not None
         server.stdin.write(line + "\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -47,6 +48,8 @@ def command(job: dict[str, Any]) -> NoReturn:
     os.environ.clear()
     os.environ.update(job["env"])
     os.chdir(job["cwd"])
+    if job["file_bytes"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_bytes"], job["file_bytes"]))
     for name, number in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
