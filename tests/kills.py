@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,13 @@ class FullDisk:
         file.close()  # half-written
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    def bind(self) -> Any:
+    def bind(self) -> Callable[..., Any]:
         """As a method of Path."""
-        return lambda path, *rest, **more: self(path, *rest, **more)
+
+        def method(path: Path, *rest: Any, **more: Any) -> Any:
+            return self(path, *rest, **more)
+
+        return method
 
 
 def timeless(folder: Path) -> dict[str, bytes]:
@@ -117,6 +121,7 @@ class Trials:
     def uninterrupted(self, kind: str) -> None:
         """What the command writes and how long it takes."""
         place = self._fresh(kind)
+        assert compressor("--version", cwd=place).returncode == 0  # which starts what commands are forked from
         start = time.monotonic()
         done = compressor(*COMMANDS[kind], cwd=place)
         self.lasts[kind] = time.monotonic() - start
@@ -131,7 +136,7 @@ class Trials:
         earlier = timeless(place / "out") if (place / "out").exists() else None
         while True:
             number = self.random.choice(SIGNALS)
-            done = compressor(*words, cwd=place, kill=(self.random.uniform(0, self.lasts[kind]), number))
+            done = compressor(*words, cwd=place, kill=(self.random.uniform(0, 0.9 * self.lasts[kind]), number))
             self._check_between(kind, place, earlier)
             if done.returncode == 0:  # it was done before
                 self.counts["done before the signal"] += 1
