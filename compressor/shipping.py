@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +45,13 @@ def check_runtimes(formats: Iterable[ExportFormat]) -> None:
 
 
 def export_file(
-    weights: str, form: ExportFormat, options: Options, images_from: str, output: Path, progress: Progress
+    weights: str,
+    form: ExportFormat,
+    options: Options,
+    images_from: str,
+    output: Path,
+    check: Callable[[], None],
+    progress: Progress,
 ) -> Agreement:
     """Write a weights file in another tool's format; what was there is replaced when the new file is proved.
 
@@ -55,6 +61,7 @@ def export_file(
         options: how.
         images_from: a folder of images, or a data set, to compare on.
         output: file or folder.
+        check: refuses what has come to `output` meanwhile.
         progress: told of every step.
 
     Raises:
@@ -72,6 +79,7 @@ def export_file(
             help_text = "compare on images with objects that it knows: --images FOLDER; or lower --conf-thres"
             message = "the model detects nothing on the images to compare on"
             raise ArtifactError(Diagnostic("A503", message, output.name, help=help_text))
+        check()
         publish(place, output)
     return agreement
 
