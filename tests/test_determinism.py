@@ -12,15 +12,6 @@ WHOLE = (
     *("apply", "r.yaml", "--output", "whole"),
     *("--set", "modifiers.0.sparsity=0.5", "--set", "evaluation.baseline=false"),
 )
-    "apply",
-    "r.yaml",
-    "--output",
-    "whole",
-    "--set",
-    "modifiers.0.sparsity=0.5",
-    "--set",
-    "evaluation.baseline=false",
-)
 FREE = (*QUICK, "--set", "modifiers.1={type: prune, sparsity: 0.8, allocation: lamp}")  # of data
 BOTH = """
 import sys, torch

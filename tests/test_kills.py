@@ -210,7 +210,7 @@ def test_a_disk_that_is_full_at_any_write_costs_only_what_was_being_written(
         with monkeypatch.context() as patched:
             patched.setattr(Path, "open", FullDisk(number).bind())
             try:
-                run(recipe, Options(out, evaluate=False, resume=True), Silent())
+                run(recipe, Options(out, evaluate=False), Silent())
             except OutputError as fault:
                 assert fault.diagnostics[0].code == "O602"
                 assert "No space left" in fault.diagnostics[0].message
