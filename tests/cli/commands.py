@@ -43,6 +43,8 @@ def compressor(
         )
     with tempfile.TemporaryDirectory() as folder:
         shown, told = Path(folder, "stdout"), Path(folder, "stderr")
+        for file in (shown, told):
+            file.touch()  # it may be killed before it opens them
         job = {"arguments": words, "cwd": str(cwd), "env": environment, "stdout": str(shown), "stderr": str(told)}
         line = json.dumps({**job, "kill": kill, "file_bytes": file_bytes})
         server = _server()
