@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from compressor import __version__
 from compressor.artifact.save import canonical_json
 from compressor.evaluation.coco import Predictions
 from compressor.evaluation.judge import Judge
-from compressor.output import publish, staged
+from compressor.kept import Kept
 from compressor.results.document import to_json
 from compressor.results.judgement import Evaluation
 from compressor.yolov5.build import YOLOv5
@@ -36,28 +37,33 @@ class Baselines:
 
     def find(self, key: str, judge: Judge) -> tuple[Evaluation, Predictions] | None:
         """What was kept under a key; None where there is nothing, or what is there is damaged."""
-        place = self.folder / key
-        try:
-            evaluation = _EVALUATION.validate_json((place / "evaluation.json").read_bytes())
-            whole = io.BytesIO((place / "predictions.npz").read_bytes())  # np.load leaves a damaged file open
-            with np.load(whole, allow_pickle=False) as arrays:
-                predictions = Predictions(
-                    tuple(json.loads(str(arrays["image_ids"]))), *(arrays[name] for name in _ARRAYS)
-                )
-        except Exception:  # whatever is wrong with it, the model can be judged again
-            return None
-        known = set(judge.ground_truth.image_ids) == set(predictions.image_ids)
-        return (evaluation, predictions) if known else None
+        return unpacked(Kept(self.folder).find(key), judge)
 
     def keep(self, key: str, evaluation: Evaluation, predictions: Predictions) -> None:
         """Keep a judgement under a key, whole or not at all."""
-        with staged(self.folder / key) as aside:
-            made = aside / key
-            made.mkdir()
-            (made / "evaluation.json").write_text(to_json(evaluation), encoding="utf-8")
-            arrays = {name: getattr(predictions, name) for name in _ARRAYS}
-            np.savez_compressed(made / "predictions.npz", image_ids=json.dumps(predictions.image_ids), **arrays)
-            publish(made, self.folder / key)
+        Kept(self.folder).keep(key, packed(evaluation, predictions))
+
+
+def packed(evaluation: Evaluation, predictions: Predictions) -> dict[str, bytes]:
+    """A judgement as files."""
+    arrays = {name: getattr(predictions, name) for name in _ARRAYS}
+    file = io.BytesIO()
+    np.savez_compressed(file, image_ids=json.dumps(predictions.image_ids), **arrays)
+    return {"evaluation.json": to_json(evaluation).encode(), "predictions.npz": file.getvalue()}
+
+
+def unpacked(files: Mapping[str, bytes] | None, judge: Judge) -> tuple[Evaluation, Predictions] | None:
+    """The judgement that was packed; None where there is none, or it is none of the judge's images."""
+    if files is None:
+        return None
+    try:
+        evaluation = _EVALUATION.validate_json(files["evaluation.json"])
+        with np.load(io.BytesIO(files["predictions.npz"]), allow_pickle=False) as arrays:
+            predictions = Predictions(tuple(json.loads(str(arrays["image_ids"]))), *(arrays[name] for name in _ARRAYS))
+    except Exception:  # whatever is wrong with it, the model can be judged again
+        return None
+    known = set(judge.ground_truth.image_ids) == set(predictions.image_ids)
+    return (evaluation, predictions) if known else None
 
 
 def baseline_key(model: YOLOv5, judge: Judge) -> str:

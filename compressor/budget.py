@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -34,6 +34,8 @@ class Seeker:
         images: calibration images for the steps.
         device: where to compute.
         progress: told of every try.
+        known: tries of an interrupted search of just this job: what they found is taken.
+        keep: given all that is known after every try.
     """
 
     job: Job
@@ -41,6 +43,8 @@ class Seeker:
     device: torch.device
     progress: Progress
     tries: list[Try] = field(default_factory=list)
+    known: tuple[Try, ...] = ()
+    keep: Callable[[Sequence[Try]], None] = lambda _: None
 
     @property
     def asked(self) -> tuple[int, Budget]:
@@ -110,9 +114,13 @@ class Seeker:
     def _ap(self, judge: Judge, sparsity: float | None) -> float:
         """AP of the model as it would be saved at a sparsity; None judges it before the modifiers."""
         count = len(judge.split.samples)
-        known = next((t.AP for t in self.tries if (t.sparsity, t.images) == (sparsity, count)), None)
-        if known is not None:
-            return known
+        earlier = next((t for t in self.tries if (t.sparsity, t.images) == (sparsity, count)), None)
+        if earlier is not None and earlier.AP is not None:
+            return earlier.AP
+        known = next((t for t in self.known if (t.sparsity, t.images) == (sparsity, count)), None)
+        if known is not None and known.AP is not None:
+            self.tries.append(known)
+            return known.AP
         model = self.job.model
         if sparsity is not None:
             tried = with_sparsity(self.job, self.asked[0], sparsity, final=False)
@@ -123,20 +131,28 @@ class Seeker:
         found = evaluation.metrics.coco.AP
         if found is None:
             raise self._refused("AP is undefined on these images: they hold no objects", "name labelled images")
-        self.tries.append(Try(sparsity, AP=found, images=count))
+        self._add(Try(sparsity, AP=found, images=count))
         return found
 
     def _size(self, sparsity: float) -> int:
         """Exact bytes of the file at a sparsity, but for kept weights that are too small for its number type."""
+        known = next((t for t in self.known if t.sparsity == sparsity), None)
+        if known is not None and known.size_bytes is not None:
+            self.tries.append(known)
+            return known.size_bytes
         tried = with_sparsity(self.job, self.asked[0], sparsity, final=False)
         foresee(tried, self.images, self.device, self.progress)
-        found = _forecast(tried)
-        self.tries.append(Try(sparsity, size_bytes=found))
+        found = forecast_file(tried)
+        self._add(Try(sparsity, size_bytes=found))
         return found
+
+    def _add(self, tried: Try) -> None:
+        self.tries.append(tried)
+        self.keep((*(each for each in self.known if each not in self.tries), *self.tries))
 
     def _dense_size(self) -> int:
         """Bytes of the file with every weight stored."""
-        return _forecast(with_sparsity(self.job, self.asked[0], 0.5, final=False), dense=True)
+        return forecast_file(with_sparsity(self.job, self.asked[0], 0.5, final=False), dense=True)
 
     def _settled(self, goal: str, dense: float | None, sparsity: float) -> tuple[Job, Search]:
         index = self.asked[0]
@@ -155,7 +171,8 @@ def _part(judge: Judge, images: int) -> Judge:
     return judge if split == judge.split else make_judge(split, judge.settings, judge.device)
 
 
-def _forecast(job: Job, *, dense: bool = False) -> int:
+def forecast_file(job: Job, *, dense: bool = False) -> int:
+    """Bytes of the file with the zeros that the job's model has now; `dense` with every weight stored."""
     recipe, artifact = job.recipe, job.recipe.artifact
     on_load = folds(recipe, job.model.fused or recipe.model.fuse != "never", job.unfused, artifact.dtype)
     form = Form(artifact.dtype, "dense" if dense else artifact.layout, fold_on_load=on_load)

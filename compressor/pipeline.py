@@ -6,23 +6,21 @@ recipe -> weights -> plan -> judge -> modify -> save -> judge what was saved -> 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from compressor.artifact.load import LoadedModel, fetch_and_load, load_model, stored_tensors
-from compressor.artifact.save import Dtype, Form, Provenance, encode_model, gzip_size, measure
-from compressor.baselines import Baselines, baseline_key
-from compressor.budget import Seeker
+from compressor.artifact.load import fetch_and_load, stored_tensors
+from compressor.artifact.save import Dtype, gzip_size, measure
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import load_images
 from compressor.data.dataset import load_dataset, read_split
 from compressor.environment import describe_environment
-from compressor.errors import ArtifactError, Diagnostic, InputError, RecipeError
-from compressor.evaluation.coco import Predictions, write_predictions
+from compressor.errors import Diagnostic, InputError, RecipeError
+from compressor.evaluation.coco import write_predictions
 from compressor.evaluation.examples import examples_png
 from compressor.evaluation.judge import Judge, check_classes, make_judge
 from compressor.evaluation.network import Network, inference_network
@@ -30,7 +28,7 @@ from compressor.evaluation.predict import select_device
 from compressor.evaluation.timing import time_in_turns
 from compressor.export.open import is_graph, open_network
 from compressor.forecast import forecast_sizes, forecast_times
-from compressor.job import CalibrationImages, Job, foresee, modify, open_job, storage
+from compressor.job import CalibrationImages, Job, foresee, open_job, storage
 from compressor.outlook import Plan
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Ledger, Progress
@@ -42,11 +40,12 @@ from compressor.recipe.schema import Recipe
 from compressor.report.pictures import EXAMPLES
 from compressor.report.reference import load_reference, published_reference
 from compressor.report.render import read_template
-from compressor.results.files import FileDigest, Inspection, Sizes, StoredLayer
+from compressor.results.files import FileDigest, Inspection, StoredLayer
 from compressor.results.gates import verdicts
 from compressor.results.judgement import Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Exported, Reference, RunRecord, Search, Timing
+from compressor.results.run import Exported, Reference, RunRecord, Timing
+from compressor.room import check_room
 from compressor.run_folder import (
     MODEL,
     PREDICTIONS_AFTER,
@@ -57,6 +56,7 @@ from compressor.run_folder import (
 )
 from compressor.run_report import write_report
 from compressor.shipping import check_runtimes, export_run
+from compressor.stages import Judged, compress, judge_after, judge_before, settle
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.describe import sparsity, summarise
 
@@ -70,6 +70,7 @@ class Options:
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         evaluate: judge the model; False compresses and saves only.
         force: replace an existing run folder.
+        resume: go on with what an interrupted run has kept; False starts anew.
         template: of the report, instead of the recipe's.
         baselines: where judgements of models before the modifiers are kept and found again; None judges anew.
         command: the command line, for the record.
@@ -79,19 +80,10 @@ class Options:
     device: str = "auto"
     evaluate: bool = True
     force: bool = False
+    resume: bool = False
     template: Path | None = None
     baselines: Path | None = None
     command: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Before:
-    """The model before the modifiers: ready to run, what was found of it, and what to warn of."""
-
-    network: Network
-    evaluation: Evaluation
-    predictions: Predictions
-    warnings: tuple[str, ...] = ()
 
 
 def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRecord:
@@ -107,11 +99,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     recipe = recipe_file.recipe
     check_output(options.output, force=options.force)
     check_runtimes(export.format for export in recipe.exports)
-    template, reference_file = (_named_file(recipe_file, key) for key in ("template", "reference"))
-    template = options.template or template
-    template_text = read_template(template) if template else None
-    if reference_file:
-        load_reference(reference_file, None)
+    template_text, reference_file = _named_files(recipe_file, options)
     if not options.evaluate:
         _check_gates_without_figures(recipe_file)
     device = select_device(options.device)
@@ -124,29 +112,41 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     images = _images(job, judge, progress)
     images.check()
 
-    with written_aside(options.output, force=options.force) as staging:
+    environment = describe_environment(device)
+    aside = written_aside(options.output, force=options.force, resume=options.resume, progress=progress)
+    with aside as (staging, steps):
+        steps.facts.update(environment=asdict(environment), device=str(device), threads=torch.get_num_threads())
+        check_room(job, staging, steps.folder)
         before, search = None, None
         if judge and recipe.evaluation.baseline:
-            before = _judge_before(judge, job.model, options.baselines, progress)
+            before = judge_before(judge, job.model, options.baselines, steps, progress)
             write_predictions(before.predictions, judge.ground_truth.category_ids, staging / PREDICTIONS_BEFORE)
         baseline = before.evaluation if before else None
         if budget is not None:
-            job, search = _settle(job, budget, judge, baseline, images, device, progress)
-        changes = modify(job, images, device, progress)
-        with progress.step(f"save {MODEL}"):
-            stored, warnings = storage(job, changes)
-            saved, sizes = _save(job, stored, weights.sha256, staging)
-            model = saved.model
+            job, search = settle(job, budget, judge, baseline, images, device, progress, steps)
+        saved, changes, warnings = compress(job, images, device, staging, steps, progress)
+        model = saved.model
+        with progress.step("measure sizes"):
+            sizes = measure(job.path.read_bytes(), saved.stored, (staging / MODEL).read_bytes(), recipe.artifact.dtype)
         compressed, reference, timing = None, None, None
         if judge:
             network = judge.network(model)
-            compressed, found_after = judge.evaluate(network, progress, "evaluate after", resampled=True)
-            write_predictions(found_after, judge.ground_truth.category_ids, staging / PREDICTIONS_AFTER)
+            after = judge_after(judge, network, model, steps, progress)
+            compressed = after.evaluation
+            write_predictions(after.predictions, judge.ground_truth.category_ids, staging / PREDICTIONS_AFTER)
             reference = _reference(reference_file, summary_before, compressed)
-            if before:
-                timing = _timed(judge, before.network, network, progress)
-                _show_examples(judge, before.predictions, found_after, recipe.report.examples, model.names, staging)
-        exports = export_run(recipe.exports, saved, recipe.evaluation, judge, recipe.data, staging, progress)
+            timing = _compared(judge, before, after, recipe.report.examples, staging, progress) if before else None
+        exports = export_run(
+            recipe.exports,
+            saved,
+            recipe.evaluation,
+            judge,
+            recipe.data,
+            staging,
+            sha256(staging / MODEL),
+            steps,
+            progress,
+        )
         layers = convolutions(model)
         skipped = judge.split.skipped if judge else _unused(recipe)
         size = sizes.artifact.size_bytes / sizes.dense.size_bytes
@@ -165,7 +165,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             sizes=sizes,
             baseline=baseline,
             compressed=compressed,
-            environment=describe_environment(device),
+            environment=environment,
             search=search,
             exports=exports,
             gates=verdicts(recipe.report.fail_if, baseline, compressed, size),
@@ -188,7 +188,7 @@ def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:
     images = _images(job, None, progress)
     budget = _budget(job, judged=False)
     if budget is not None:
-        job, _ = _settle(job, budget, None, None, images, chosen, progress)
+        job, _ = settle(job, budget, None, None, images, chosen, progress)
     recipe, model, summary = job.recipe, job.model, summarise(job.model)
     clock = time.perf_counter()
     changes = foresee(job, images, chosen, progress)  # of the model in memory
@@ -283,23 +283,6 @@ def _budget(job: Job, *, judged: bool) -> Budget | None:
     return None
 
 
-def _settle(
-    job: Job,
-    budget: Budget,
-    judge: Judge | None,
-    baseline: Evaluation | None,
-    images: CalibrationImages,
-    device: torch.device,
-    progress: Progress,
-) -> tuple[Job, Search]:
-    """The job with a sparsity in the budget's place, and how it was found."""
-    seeker = Seeker(job, images, device, progress)
-    if budget.size is not None:
-        return seeker.by_size()
-    assert judge is not None  # see `_budget`
-    return seeker.by_ap(judge, baseline.metrics.coco.AP if baseline else None)
-
-
 def _images(job: Job, judge: Judge | None, progress: Progress) -> CalibrationImages:
     judged = [sample.image for sample in judge.split.samples] if judge else []
     return CalibrationImages(job.recipe_file, judged, max(job.model.strides), progress)
@@ -328,21 +311,6 @@ def _judge(data: str, settings: Settings, names: tuple[str, ...], device: torch.
     return make_judge(split, settings, device)
 
 
-def _judge_before(judge: Judge, model: YOLOv5, kept: Path | None, progress: Progress) -> Before:
-    """The judgement of the model before the modifiers, or the one that was kept of just this model."""
-    network = judge.network(model)
-    if kept is None:
-        return Before(network, *judge.evaluate(network, progress, "evaluate before", resampled=True))
-    baselines, key = Baselines(kept), baseline_key(model, judge)
-    found = baselines.find(key, judge)
-    if found is not None:
-        told = "the model before was judged in an earlier run of the sweep; its times over all images are of that run"
-        return Before(network, *found, (told,))
-    evaluation, predictions = judge.evaluate(network, progress, "evaluate before", resampled=True)
-    baselines.keep(key, evaluation, predictions)
-    return Before(network, evaluation, predictions)
-
-
 def _timed(judge: Judge, before: Network, after: Network, progress: Progress) -> Timing:
     size = fit_image_size(judge.settings.image_size, max(32, *after.strides))
     image = load_images([judge.split.samples[0].image], size)
@@ -350,18 +318,28 @@ def _timed(judge: Judge, before: Network, after: Network, progress: Progress) ->
         return time_in_turns(before, after, image)
 
 
-def _show_examples(
-    judge: Judge, before: Predictions, after: Predictions, count: int, names: tuple[str, ...], folder: Path
-) -> None:
-    if not count:
-        return
-    page = examples_png(judge.split.samples, judge.ground_truth.image_ids, before, after, count, names)
-    if page is not None:
-        (folder / EXAMPLES).write_bytes(page)
+def _compared(judge: Judge, before: Judged, after: Judged, examples: int, folder: Path, progress: Progress) -> Timing:
+    """Time the two models in turns, and show what each finds on some images."""
+    timing = _timed(judge, before.network, after.network, progress)
+    if examples:
+        found = before.predictions, after.predictions
+        page = examples_png(judge.split.samples, judge.ground_truth.image_ids, *found, examples, after.network.names)
+        if page is not None:
+            (folder / EXAMPLES).write_bytes(page)
+    return timing
 
 
 def _reference(file: Path | None, model: ModelSummary, judged: Evaluation) -> Reference | None:
     return load_reference(file, judged.data) if file else published_reference(model, judged.data)
+
+
+def _named_files(recipe_file: RecipeFile, options: Options) -> tuple[str | None, Path | None]:
+    """The text of the template and the file of the reference, both found to be good."""
+    template, reference = (_named_file(recipe_file, key) for key in ("template", "reference"))
+    template = options.template or template
+    if reference:
+        load_reference(reference, None)
+    return read_template(template) if template else None, reference
 
 
 def _named_file(recipe_file: RecipeFile, key: str) -> Path | None:
@@ -389,27 +367,6 @@ def _check_gates_without_figures(recipe_file: RecipeFile) -> None:
     ]
     if faults:
         raise RecipeError(*faults)
-
-
-def _save(job: Job, stored: YOLOv5, source_sha256: str, staging: Path) -> tuple[LoadedModel, Sizes]:
-    """Write the artifact, read it back, and prove that nothing changed; the model read back, and what the files weigh.
-
-    Raises:
-        ArtifactError: A502 a tensor came back different.
-    """
-    recipe = job.recipe
-    form = Form(recipe.artifact.dtype, recipe.artifact.layout, fold_on_load=stored is not job.model)
-    provenance = Provenance(recipe.model_dump(mode="json"), job.path.name, source_sha256)
-    data = encode_model(stored, form, provenance)
-    path = staging / MODEL
-    path.write_bytes(data)
-    loaded = load_model(path)
-    expected = job.model.state_dict()
-    for name, tensor in loaded.model.state_dict().items():
-        if not torch.equal(tensor, expected[name].cpu()):
-            help_text = "this is a fault of compressor; please report it"
-            raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
-    return loaded, measure(job.path.read_bytes(), stored, data, form.dtype)
 
 
 def _unused(recipe: Recipe) -> tuple[str, ...]:

@@ -1,14 +1,20 @@
-"""The folder a run writes: made aside, put in place whole, never half-written, never over something else."""
+"""The folder a run writes: made aside, put in place whole, never half-written, never over something else.
+
+What an unfinished run has done is kept beside it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from compressor.errors import InputError
-from compressor.output import check_place, publish, staged
+from compressor.kept import Steps
+from compressor.output import check_place, claimed, publish, recover, staged
+from compressor.progress import Progress
 from compressor.results.files import FileDigest
 from compressor.results.run import load_run
 
@@ -42,18 +48,51 @@ def names_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
 
 
+def unfinished_place(output: Path) -> Path:
+    """The folder beside a run folder in which it is written, and its finished steps are kept until it is whole."""
+    place = output.absolute()
+    return place.parent / f".{place.name}.unfinished"
+
+
+def steps_folder(output: Path) -> Path:
+    """Where the finished steps of an unfinished run are kept."""
+    return unfinished_place(output) / "steps"
+
+
 @contextmanager
-def written_aside(output: Path, *, force: bool) -> Iterator[Path]:
+def written_aside(output: Path, *, force: bool, resume: bool, progress: Progress) -> Iterator[tuple[Path, Steps]]:
     """A folder beside `output` to write into; it takes `output`'s place when the block ends without an error.
 
+    Until then the steps that are done are kept beside it, and with `resume` those of an earlier process are taken.
+
     Raises:
-        OutputError: O602 the place cannot be written to; O601 or O603 something has come there meanwhile.
+        OutputError: O602 the place cannot be written to; O601 or O603 something has come there meanwhile; O604 another
+            process is writing there.
     """
-    with staged(output) as folder:
-        yield folder
+    place, steps = unfinished_place(output), Steps(steps_folder(output), resume, progress)
+    with claimed(output):
+        recover(output, place)
         check_output(output, force=force)
-        folder.chmod(0o755)  # mkdtemp's folder is the owner's alone
-        publish(folder, output)
+        _tell(steps, progress)
+        try:
+            with staged(output, inside=place) as folder:
+                yield folder, steps
+                check_output(output, force=force)
+                folder.chmod(0o755)  # mkdtemp's folder is the owner's alone
+                publish(folder, output)
+            shutil.rmtree(place, ignore_errors=True)
+        finally:
+            if not steps.titles:
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def _tell(steps: Steps, progress: Progress) -> None:
+    """What there is to go on from."""
+    left = ", ".join(steps.titles)
+    if left and not steps.resume:
+        progress.section(f"an unfinished run is here, which --resume goes on with; this one starts anew ({left} kept)")
+    elif steps.resume and not left:
+        progress.note("nothing to go on with is here: the run starts anew")
 
 
 def digests(folder: Path) -> tuple[FileDigest, ...]:

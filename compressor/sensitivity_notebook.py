@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from compressor.errors import InputError
 from compressor.output import check_place, staged
 from compressor.progress import Progress
-from compressor.sensitivity_table import LayerLosses
+from compressor.sensitivity_table import LayerLosses, load_table
 
 NOTEBOOK_SCHEMA = "compressor/sensitivity-notebook/1"
 
@@ -61,6 +62,15 @@ class Notebook:
             written = folder / self.file.name
             written.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries), encoding="utf-8")
             written.replace(self.file)
+
+
+def written_from(notebook: Path, table: Path) -> bool:
+    """Whether a table holds just what a notebook does: who wrote it was killed before the notebook was removed."""
+    try:
+        _, *lines = notebook.read_text(encoding="utf-8").splitlines()
+        return tuple(map(_LOSSES.validate_json, lines)) == load_table(table).layers
+    except (OSError, ValueError, InputError):
+        return False
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from compressor.artifact.load import LoadedModel, fetch_and_load
@@ -19,6 +20,7 @@ from compressor.evaluation.network import Suppression
 from compressor.export.extras import NEEDED, needed
 from compressor.export.open import open_network
 from compressor.export.write import Options, write
+from compressor.kept import Steps
 from compressor.output import publish, staged
 from compressor.progress import Progress
 from compressor.recipe.exports import Export, ExportFormat
@@ -26,6 +28,8 @@ from compressor.recipe.schema import Evaluation as Settings
 from compressor.results.judgement import Evaluation
 from compressor.results.run import Agreement, Exported
 
+_TOLD = "exported.json"
+_EXPORTED = TypeAdapter(Exported)
 CHECK_IMAGES = 8  # on which an exported file is compared with the model
 
 
@@ -41,7 +45,13 @@ def check_runtimes(formats: Iterable[ExportFormat]) -> None:
 
 
 def export_file(
-    weights: str, form: ExportFormat, options: Options, images_from: str, output: Path, progress: Progress
+    weights: str,
+    form: ExportFormat,
+    options: Options,
+    images_from: str,
+    output: Path,
+    check: Callable[[], None],
+    progress: Progress,
 ) -> Agreement:
     """Write a weights file in another tool's format; what was there is replaced when the new file is proved.
 
@@ -51,6 +61,7 @@ def export_file(
         options: how.
         images_from: a folder of images, or a data set, to compare on.
         output: file or folder.
+        check: refuses what has come to `output` meanwhile.
         progress: told of every step.
 
     Raises:
@@ -68,6 +79,7 @@ def export_file(
             help_text = "compare on images with objects that it knows: --images FOLDER; or lower --conf-thres"
             message = "the model detects nothing on the images to compare on"
             raise ArtifactError(Diagnostic("A503", message, output.name, help=help_text))
+        check()
         publish(place, output)
     return agreement
 
@@ -79,6 +91,8 @@ def export_run(
     judge: Judge | None,
     data: str | None,
     folder: Path,
+    artifact: str,
+    steps: Steps,
     progress: Progress,
 ) -> tuple[Exported, ...]:
     """Write a run's model in every format that its recipe names, and judge what was written.
@@ -90,6 +104,8 @@ def export_run(
         judge: None where nothing is judged.
         data: of the recipe, on which the files are then compared; on the embedded one where it is not at hand.
         folder: to write into.
+        artifact: its digest.
+        steps: of the run, of which each export is one.
         progress: told of every step.
 
     Raises:
@@ -100,13 +116,38 @@ def export_run(
     done = []
     for export in exports:
         size = fit_image_size(export.image_size or settings.image_size, stride)
-        place = folder / export.file_name
-        with progress.step(f"export {export.file_name}"):
+        place, title = folder / export.file_name, f"export {export.file_name}"
+        facts = {"export": export.model_dump(mode="json"), "settings": settings.model_dump(mode="json")}
+        key = steps.key(artifact=artifact, data=judge.split.sha256 if judge else data, **facts)
+        kept = steps.find(title, key)
+        if kept is not None:
+            done.append(_put_back(kept, place))
+            continue
+        with progress.step(title):
             images = _read(files or _images_at_hand(data, settings), size)
             agreement = write(loaded, export.format, _options(export, size), images, place)
         evaluation = _judged_export(export, size, judge, place, progress) if judge and export.evaluate else None
         done.append(Exported(export.format, export.file_name, bytes_of(place), agreement, evaluation))
+        steps.keep(title, key, {_TOLD: _EXPORTED.dump_json(done[-1]), **_contents(place)})
     return tuple(done)
+
+
+def _contents(place: Path) -> dict[str, bytes]:
+    """A file, or the files of a folder, by name."""
+    return {file.name: file.read_bytes() for file in (place.iterdir() if place.is_dir() else [place])}
+
+
+def _put_back(kept: dict[str, bytes], place: Path) -> Exported:
+    """An exported file or folder as it was kept."""
+    exported = _EXPORTED.validate_json(kept[_TOLD])
+    files = {name: content for name, content in kept.items() if name != _TOLD}
+    if list(files) == [place.name]:
+        place.write_bytes(files[place.name])
+        return exported
+    place.mkdir()
+    for name, content in files.items():
+        (place / name).write_bytes(content)
+    return exported
 
 
 def _images_at_hand(data: str | None, settings: Settings) -> list[Path]:

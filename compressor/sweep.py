@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.errors import CompressorError, Diagnostic, InputError, OutputError
-from compressor.output import publish, staged
+from compressor.output import claimed, publish, recover, staged
 from compressor.pipeline import Options, run
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile, load_recipe
@@ -172,9 +172,18 @@ def sweep(
         force: replace runs of other recipes or weights.
 
     Raises:
-        OutputError: O601 a run of another recipe is there; O602, O603 see `compressor.output`.
+        OutputError: O601 a run of another recipe is there; O602, O603, O604 see `compressor.output`.
     """
+    with claimed(output):
+        return _sweep(grid, output, device, command, sort, progress, force=force)
+
+
+def _sweep(
+    grid: Sequence[Point], output: Path, device: str, command: str, sort: str, progress: Progress, *, force: bool
+) -> tuple[Outcome, ...]:
     _check_folder(output)
+    for name in (RECORD, PAGE, PLOT):
+        recover(output / name, output)
     done = {point.name: _done(point, output / point.name) for point in grid}
     for point in grid:
         if done[point.name] is None and (output / point.name).exists() and not force:
@@ -186,7 +195,9 @@ def sweep(
     for number, point in enumerate(grid, start=1):
         record, fault = done[point.name], None
         if record is None:
-            options = Options(output / point.name, device, force=force, command=command, baselines=output / BASELINES)
+            options = Options(
+                output / point.name, device, force=force, resume=True, command=command, baselines=output / BASELINES
+            )
             progress.section(f"run {number} of {len(grid)}: {point.name}")
             try:
                 record = run(point.recipe_file, options, progress)

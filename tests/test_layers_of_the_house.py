@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "compressor"
 ORDER = (
-    *("__init__", "compiled", "errors", "rules", "progress", "output", "recipe", "results", "outlook"),
+    *("__init__", "compiled", "errors", "rules", "progress", "held", "output", "kept", "recipe", "results", "outlook"),
     *("sensitivity_table", "sensitivity_notebook", "report", "environment"),
     *(
         "yolov5",
@@ -26,7 +26,8 @@ ORDER = (
         "run_report",
         "forecast",
     ),
-    *("starter", "job", "budget", "sensitivity", "baselines", "pipeline", "sweep", "verification", "cli", "__main__"),
+    *("starter", "job", "budget", "room", "sensitivity", "baselines", "stages", "pipeline", "sweep", "verification"),
+    *("cli", "__main__"),
 )
 
 

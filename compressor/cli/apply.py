@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -11,12 +12,14 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.gates import end_where_failed, print_verdicts
-from compressor.cli.interrupts import unwind
+from compressor.cli.interrupts import MESSAGE, told_as, unwind
 from compressor.cli.recipe_options import recipe_options
+from compressor.errors import CompressorError
+from compressor.kept import titles
 from compressor.recipe.load import RecipeFile
 from compressor.report.tables import coco_table, detection_table, exports_table, size_table, sparsity_table, steps_table
 from compressor.results.run import RunRecord
-from compressor.run_folder import RECORD, REPORT
+from compressor.run_folder import RECORD, REPORT, steps_folder
 
 
 @click.command(short_help="Run a recipe: judge, compress, judge again, save, report.")
@@ -32,6 +35,7 @@ from compressor.run_folder import RECORD, REPORT
     help="Jinja2 template of the report, instead of the recipe's.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing run folder.")
+@click.option("--resume", is_flag=True, help="Go on with what an interrupted run of this recipe has kept.")
 def apply(
     *,
     recipe_file: RecipeFile,
@@ -40,10 +44,12 @@ def apply(
     no_evaluate: bool,
     template: Path | None,
     force: bool,
+    resume: bool,
     console: Console,
 ) -> None:
     """Run a recipe: judge the model, compress it, judge it again, save it and write a report. Exits 1 where a gate of
-    the recipe's `report.fail_if` fails; everything is written then too.
+    the recipe's `report.fail_if` fails; everything is written then too. What an interrupted run has done is kept beside
+    its folder, and --resume goes on with it.
 
     \b
     Example:
@@ -53,14 +59,36 @@ def apply(
 
     unwind()
     folder = output or Path("reports") / recipe_file.name
-    command = shlex.join(["compressor", *sys.argv[1:]])
-    options = Options(folder, device, evaluate=not no_evaluate, force=force, template=template, command=command)
-    record = run(recipe_file, options, console)
+    command = shlex.join(["compressor", *(word for word in sys.argv[1:] if word != "--resume")])
+    options = Options(
+        folder, device, evaluate=not no_evaluate, force=force, resume=resume, template=template, command=command
+    )
+    begun = time.time()
+    with told_as(lambda: _left(folder, command, begun)):
+        try:
+            record = run(recipe_file, options, console)
+        except CompressorError:
+            if titles(steps_folder(folder), since=begun):
+                console.warn(_kept(folder, command))
+            raise
     _print(record, folder, console)
     print_verdicts(record.gates, "", console)
     console.section("\nWhere the time went")
     console.aside(steps_table(record.steps).text())
     end_where_failed(record.gates, str(folder), "change the recipe's report.fail_if; the run is kept")
+
+
+def _left(folder: Path, command: str, begun: float) -> str:
+    """What an interrupted run leaves."""
+    record = folder / RECORD
+    if record.is_file() and record.stat().st_mtime >= begun:
+        return f"the run was done: {folder}"
+    return _kept(folder, command) if titles(steps_folder(folder)) else MESSAGE.partition("; ")[2]
+
+
+def _kept(folder: Path, command: str) -> str:
+    done = ", ".join(titles(steps_folder(folder)))
+    return f"kept are: {done}. To go on: {command} --resume"
 
 
 def _print(record: RunRecord, folder: Path, console: Console) -> None:

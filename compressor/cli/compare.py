@@ -14,6 +14,7 @@ import click
 from compressor.cli.comparing import print_lines, sort_option
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
+from compressor.cli.interrupts import unwind
 from compressor.errors import Diagnostic, InputError
 from compressor.output import check_place, publish, staged
 from compressor.results.run import RunRecord, load_run
@@ -61,6 +62,7 @@ def compare(
     else:
         print_lines(lines, console)
     if plot is not None:
+        unwind()
         with staged(plot, "--plot") as aside:
             (aside / plot.name).write_bytes(drawn)
             publish(aside / plot.name, plot)

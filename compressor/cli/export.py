@@ -106,14 +106,18 @@ def export(
     source = Path(file)
     place = output or Path(source.stem + ENDINGS[form])
     _check_ending(place, form, source)
-    check_place(place, "exported model", "place", lambda path: _is_ours(path, form), force=force)
+
+    def check() -> None:
+        check_place(place, "exported model", "place", lambda path: _is_ours(path, form), force=force)
+
+    check()
     from compressor.evaluation.network import Suppression
     from compressor.export.write import Options
     from compressor.shipping import bytes_of, export_file
 
     unwind()
     options = Options(image_size, dynamic_size, Suppression(**dict(thresholds)) if nms else None)
-    agreement = export_file(file, form, options, images, place, console)
+    agreement = export_file(file, form, options, images, place, check, console)
     console.result(f"{place}: {megabytes(bytes_of(place))} MB")
     console.result(
         f"On {agreement.images} images boxes differ from the model's by at most {agreement.pixels:.2g} px, "

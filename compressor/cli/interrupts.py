@@ -1,39 +1,45 @@
-"""Ctrl-C: at once while modules are being imported, with tidying up while a command works."""
+"""Ctrl-C and SIGTERM: at once while modules are being imported, with tidying up while a command works."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-INTERRUPTED = 130  # exit code, as a shell reports a process that SIGINT ended
+INTERRUPTED = 130  # exit code, as a shell reports a process that SIGINT ended; SIGTERM's is 143
 MESSAGE = "\ninterrupted; the run folder was left as it was"
 
-_came = threading.Event()
+_came: list[int] = []  # the signals since `unwind`
 
 
 def exit_at_once() -> None:
-    """Until `unwind`, Ctrl-C ends the process: extension modules in the middle of their import swallow an exception."""
-    signal.signal(signal.SIGINT, _exit)
+    """Until `unwind`, both end the process: extension modules in the middle of their import swallow an exception."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _exit)
 
 
 def unwind() -> None:
-    """From now on Ctrl-C is a KeyboardInterrupt, so that what was written aside is removed."""
-    signal.signal(signal.SIGINT, _raise)
+    """From now on both are a KeyboardInterrupt, so that what was written aside is removed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _raise)
 
 
 def was_interrupted() -> bool:
-    """Whether Ctrl-C came since `unwind`: code that imports lazily may turn it into an exception of its own."""
-    return _came.is_set()
+    """Whether one came since `unwind`: code that imports lazily may turn it into an exception of its own."""
+    return bool(_came)
+
+
+def exit_code() -> int:
+    """130 after Ctrl-C, 143 after SIGTERM: 128 and the signal's number, as shells report it."""
+    return 128 + _came[0] if _came else INTERRUPTED
 
 
 @contextmanager
 def told_as(message: Callable[[], str]) -> Iterator[None]:
-    """End the command with this message where Ctrl-C comes, whatever exception it was made into on the way."""
+    """End the command with this message where it is interrupted, whatever exception that was made into on the way."""
     import click  # this module comes before all others, so that Ctrl-C is heeded while they are imported
 
     try:
@@ -42,14 +48,14 @@ def told_as(message: Callable[[], str]) -> Iterator[None]:
         if not (isinstance(fault, KeyboardInterrupt) or was_interrupted()):
             raise
         click.echo(f"\ninterrupted; {message()}", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(exit_code())
 
 
-def _raise(signal_number: int, frame: FrameType | None) -> None:
-    _came.set()
-    signal.default_int_handler(signal_number, frame)
+def _raise(signal_number: int, _frame: FrameType | None) -> None:
+    _came.append(signal_number)
+    raise KeyboardInterrupt
 
 
-def _exit(_signal: int, _frame: FrameType | None) -> None:
+def _exit(signal_number: int, _frame: FrameType | None) -> None:
     os.write(2, f"{MESSAGE}\n".encode())
-    os._exit(INTERRUPTED)
+    os._exit(128 + signal_number)

@@ -19,7 +19,7 @@ from compressor.cli.explain import explain
 from compressor.cli.export import export
 from compressor.cli.init import init
 from compressor.cli.inspect import inspect
-from compressor.cli.interrupts import INTERRUPTED, MESSAGE
+from compressor.cli.interrupts import MESSAGE, exit_code
 from compressor.cli.plan import plan
 from compressor.cli.report import report
 from compressor.cli.schema import schema
@@ -63,7 +63,7 @@ def main() -> None:
     """Run the command line and exit.
 
     Exit codes: 0 done, 1 ran and a gate or a check said no, 2 the input is at fault, 3 the run failed, 70 compressor
-    itself is at fault, 130 Ctrl-C, 141 broken pipe.
+    itself is at fault, 130 Ctrl-C, 141 broken pipe, 143 SIGTERM.
     """
     console = Console(traceback=TRACEBACK in sys.argv[1:])
     try:
@@ -73,7 +73,7 @@ def main() -> None:
         end_with(_of_the_command_line(error), console)
     except (click.Abort, KeyboardInterrupt):
         click.echo(MESSAGE, err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(exit_code())
     except Exception as fault:  # what was raised outside of a command
         end_with(fault, console)
 

@@ -8,6 +8,7 @@ import click
 
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
+from compressor.cli.interrupts import unwind
 from compressor.output import check_place, publish, staged
 from compressor.report.html import GENERATOR, page
 from compressor.results.run import load_run
@@ -45,6 +46,7 @@ def report(*, run: Path, template: Path | None, form: str, output: Path | None, 
     if output is None:
         console.result(text.removesuffix("\n"))
         return
+    unwind()
     with staged(output) as aside:
         made = aside / output.name
         made.write_text(text, encoding="utf-8")

@@ -13,12 +13,13 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import told_as, unwind
-from compressor.output import check_place, staged
+from compressor.output import check_place, claimed, recover, staged
 from compressor.recipe.commented import YOUR_DATA, comment, commented, printable
 from compressor.recipe.schema import Recipe
 from compressor.recipe.write import check_recipe_place, write_recipe
 from compressor.report.sensitivity_plot import is_sensitivity_plot, measured, sensitivity_png
 from compressor.report.tables import Table, fraction
+from compressor.sensitivity_notebook import written_from
 from compressor.sensitivity_table import SENSITIVITY_SCHEMA, SensitivityTable, table_text
 
 if TYPE_CHECKING:
@@ -151,11 +152,12 @@ def sensitivity(
     _check_options(data, by, split, sparsity, emit, repaired=repaired)
     output = output or Path(f"{Path(weights).stem}{_ENDING}")
     notebook = output.with_name(f"{output.name}.partial.jsonl")
-    _check_places(output, force=force)
+    cut_off = written_from(notebook, output)  # by a process that was killed at the very end: the same may come again
+    _check_places(output, force=force or cut_off)
     if emit is not None:
         if emit.resolve() in {each.resolve() for each in (output, _plot(output), notebook)}:
             raise click.UsageError("--emit names the place of the table, its plot or its notebook: name another file")
-        check_recipe_place(emit, force=force, option="--emit")
+        check_recipe_place(emit, force=force or cut_off, option="--emit")
     from compressor.sensitivity import Question, measure, open_subject, recipe_for
 
     unwind()
@@ -172,7 +174,9 @@ def sensitivity(
         fuse=fuse,
         repaired=by == "output" if repaired is None else repaired,
     )
-    with told_as(lambda: _kept(notebook)):
+    with told_as(lambda: _kept(notebook)), claimed(output):
+        for place in (output, notebook):
+            recover(place, place.absolute().parent)
         subject = open_subject(question, device, console)
         recipe = None
         if emit is not None:
@@ -181,10 +185,11 @@ def sensitivity(
                 subject, named, _SPARSITY if sparsity is None else sparsity, repairs=repaired is not False
             )
         table = measure(subject, notebook, console)
-        _write(table, output, force=force)
+        _write(table, output, force=force or (cut_off and _holds(output, table_text(table))))
         if emit is not None and recipe is not None:
-            write_recipe(_recipe_text(recipe, table, emit), emit, force=force, option="--emit")
-    notebook.unlink()
+            text = _recipe_text(recipe, table, emit)
+            write_recipe(text, emit, force=force or (cut_off and _holds(emit, text)), option="--emit")
+        notebook.unlink()
     if as_json:
         console.result(table_text(table).rstrip())
         return
@@ -241,6 +246,10 @@ def _write(table: SensitivityTable, output: Path, *, force: bool) -> None:
         _check_places(output, force=force)
         text.replace(output)
         picture.replace(_plot(output))
+
+
+def _holds(file: Path, text: str) -> bool:
+    return file.is_file() and file.read_text(encoding="utf-8") == text
 
 
 def _seen_from(recipe: Path, table: Path) -> str:

@@ -18,8 +18,8 @@ from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network, Suppression
 from compressor.export.extras import needed
 from compressor.export.graph import METADATA, Graph
-from compressor.export.held import held_back
 from compressor.export.traced import Decoding
+from compressor.held import held_back
 from compressor.yolov5.build import YOLOv5
 
 OPSET = 18

@@ -12,7 +12,7 @@ from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network
 from compressor.export.extras import needed
 from compressor.export.graph import METADATA, Graph
-from compressor.export.held import held_back
+from compressor.held import held_back
 
 
 def write_openvino(onnx_file: Path, folder: Path, graph: Graph) -> None:

@@ -14,8 +14,8 @@ from compressor.artifact.save import canonical_json
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network
 from compressor.export.graph import METADATA, Graph
-from compressor.export.held import held_back
 from compressor.export.traced import Decoding
+from compressor.held import held_back
 from compressor.yolov5.build import YOLOv5
 
 _UPSTREAMS = "config.txt"  # where upstream's scripts look for the next three

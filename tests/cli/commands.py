@@ -18,13 +18,26 @@ _ROOT = Path(__file__).parents[2]
 
 
 def compressor(
-    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None, downloads: bool = False
+    *arguments: str | Path,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    downloads: bool = False,
+    kill: tuple[float, int] | None = None,
+    file_bytes: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `compressor` and return stdout, stderr and exit code apart.
 
     Where processes can be forked, it is forked from one that has imported the package: importing torch takes longer
     than most commands do. There it is also watched: it starts no program, and unless it `downloads` leaves the network
     alone.
+
+    Args:
+        arguments: of the command.
+        cwd: where it runs.
+        env: beside the environment.
+        downloads: it may use the network.
+        kill: send a signal after so many seconds; only where processes can be forked.
+        file_bytes: the most that may be written to a file; likewise.
     """
     words = [str(argument) for argument in arguments]
     clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
@@ -36,11 +49,14 @@ def compressor(
         )
     with tempfile.TemporaryDirectory() as folder:
         shown, told, watched = (Path(folder, name) for name in ("stdout", "stderr", "watched"))
+        for file in (shown, told, watched):
+            file.touch()  # it may be killed before it opens them
         files = {"stdout": str(shown), "stderr": str(told), "watched": str(watched)}
         job = {"arguments": words, "cwd": str(cwd), "env": environment, **files}
+        line = json.dumps({**job, "kill": kill, "file_bytes": file_bytes})
         server = _server()
         assert server.stdin is not None and server.stdout is not None
-        server.stdin.write(json.dumps(job) + "\n")
+        server.stdin.write(line + "\n")
         server.stdin.flush()
         answer = server.stdout.readline()
         assert answer, f"{_SERVER} has ended with {server.wait()}"

@@ -1,12 +1,16 @@
-"""Runs commands that stand on its input, a JSON document a line, each in a fork, and answers with the exit code."""
+"""Runs commands that stand on its input, a JSON document a line, each in a fork, and answers with the exit code.
+
+A document may ask for a signal after some seconds."""
 
 from __future__ import annotations
 
 import gc
 import json
 import os
+import resource
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +20,7 @@ import torch
 import compressor.cli.main
 import compressor.pipeline
 import compressor.sensitivity  # what commands import when they run
+from compressor.cli.interrupts import exit_at_once
 from tests.watched import watch
 
 LONGEST_S = 300
@@ -24,21 +29,29 @@ LONGEST_S = 300
 def main() -> None:
     with torch.device("meta"):  # the first of these loads a symbolic algebra system
         torch.nn.Conv2d(1, 1, 1)(torch.empty(1, 1, 1, 1))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a fork is told before it has begun is not this loop's
     gc.freeze()  # what is imported is shared by all forks
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()
         if child == 0:
             command(job)
+        if job["kill"]:
+            after_s, number = job["kill"]
+            time.sleep(after_s)
+            os.kill(child, number)  # not waited for yet, so the number is still the child's
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 def command(job: dict[str, Any]) -> NoReturn:
     """What `python -m compressor` does, but for the imports."""
+    exit_at_once()
     signal.alarm(LONGEST_S)  # a hang ends as exit code -14
     os.environ.clear()
     os.environ.update(job["env"])
     os.chdir(job["cwd"])
+    if job["file_bytes"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_bytes"], job["file_bytes"]))
     for name, number in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -1,0 +1,64 @@
+"""A batch that does not fit into the device's memory is computed in parts, each half as large as what did not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class Halving:
+    """Calls a detector on as many images at once as fit, and remembers how many that were.
+
+    The images keep the shape of their batch, so every one is seen as it would be in the whole batch. Libraries choose
+    their kernels by the size of a batch all the same, so the last bits of what a network gives can differ.
+
+    Args:
+        numbered: whether rows begin with the number of their image within the batch, as those of a graph with
+            non-maximum suppression do; else outputs have one row per image.
+        tell: called with a sentence whenever the number is halved.
+
+    Attributes:
+        most: images at once; None until a batch did not fit.
+    """
+
+    def __init__(self, tell: Callable[[str], None], *, numbered: bool = False) -> None:
+        self.tell = tell
+        self.numbered = numbered
+        self.most: int | None = None
+
+    def __call__(self, predict: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """What `predict` makes of a batch.
+
+        Args:
+            predict: (B, 3, H, W) to (B, ...), or with `numbered` to (n, 7).
+            images: (B, 3, H, W).
+
+        Raises:
+            torch.OutOfMemoryError: a single image does not fit.
+        """
+        while True:
+            size = min(self.most or len(images), len(images))
+            fault = None
+            try:
+                return self._in_parts(predict, images, size)
+            except torch.OutOfMemoryError:
+                if size <= 1:
+                    raise
+                fault = f"{images.device} has too little memory for {size} images"
+            self.most = (size + 1) // 2  # out of the handler, whose traceback keeps what did fit
+            if images.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.tell(f"{fault} of {images.shape[3]} x {images.shape[2]} px at once: going on with {self.most}")
+
+    def _in_parts(self, predict: Callable[[Tensor], Tensor], images: Tensor, size: int) -> Tensor:
+        if size == len(images):
+            return predict(images)
+        found = []
+        for first in range(0, len(images), size):
+            part = predict(images[first : first + size])
+            if self.numbered:
+                part = torch.cat((part[:, :1] + first, part[:, 1:]), dim=1)
+            found.append(part)
+        return torch.cat(found)
