@@ -102,6 +102,13 @@ def compare(
     return Comparison(name, peer[0], *costs, note)
 
 
+def measure(make: Make, runs: int, threads: int = 1) -> list[Cost]:
+    """Costs of one way alone; the first run is not counted."""
+    with _Child(make, threads) as child:
+        child.run()
+        return [child.run()[0] for _ in range(runs)]
+
+
 class _Child:
     """A process that does the work when it is told to."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from compressor.data.batches import Batch, BatchPlan, fit_image_size, load_batch
 from compressor.data.dataset import Sample
 from compressor.errors import Diagnostic, InputError, RunError
 from compressor.evaluation.boxes import rescale_to_original
+from compressor.evaluation.halving import Halving
 from compressor.evaluation.network import Network
 from compressor.evaluation.nms import non_max_suppression
 from compressor.progress import Progress
@@ -107,32 +110,35 @@ def detect(
 
     Raises:
         InputError: U909 the network takes only images of another size, or suppresses at other thresholds.
-        RunError: E812 the device has too little memory.
+        RunError: E812 the device has too little memory for a single image; for a batch it is halved as often as needed.
         DatasetError: D405 an image cannot be decoded.
     """
     device = network.device
     image_size, plans = _planned(network, samples, settings)
     watch = Stopwatch(device)
+    predict = partial(Halving(progress.section, numbered=network.suppression is not None), network.predict)
     found: list[ImageDetections] = []
     with torch.inference_mode(), progress.bar(title, "images") as update:
         if device.type == "cuda":
             network.predict(torch.zeros(1, 3, image_size, image_size, device=device, dtype=network.dtype))
         for batch in load_batches(plans, image_size, settings.resize):
             try:
-                found += _detect_batch(network, batch, settings, watch)
+                found += _detect_batch(network, predict, batch, settings, watch)
             except torch.OutOfMemoryError as fault:
-                message = f"{device} has too little memory for {settings.batch_size} images of {image_size} px at once"
-                help_text = "lower evaluation.batch_size: --set evaluation.batch_size=8, or evaluate --batch-size 8"
+                message = f"{device} has too little memory for one image of {image_size} px"
+                help_text = "judge on smaller images: --set evaluation.image_size=320, or evaluate --image-size 320"
                 raise RunError(Diagnostic("E812", message, help=help_text)) from fault
             update(len(found), len(samples))
     return found, watch.speed()
 
 
-def _detect_batch(network: Network, batch: Batch, settings: Settings, watch: Stopwatch) -> list[ImageDetections]:
+def _detect_batch(
+    network: Network, predict: Callable[[Tensor], Tensor], batch: Batch, settings: Settings, watch: Stopwatch
+) -> list[ImageDetections]:
     watch.start()
     images = batch.images.to(network.device).to(network.dtype) / 255
     watch.preprocess += watch.lap()
-    predictions = network.predict(images)
+    predictions = predict(images)
     watch.inference += watch.lap()
     if network.suppression is not None:
         kept = _by_image(predictions, len(images), settings.max_det)
