@@ -56,7 +56,7 @@ class Graph:
         """The graph ready to run on the CPU in float32; what `compute` gives is checked."""
 
         def predict(images: Tensor) -> Tensor:
-            output = compute(images)
+            output = compute(images.contiguous())  # OpenVINO takes no channels last
             self._check(output, len(images))
             return output
 

@@ -72,7 +72,9 @@ class Detect(nn.Module):
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         probabilities = logits.sigmoid()
         xy, wh = self.boxes(probabilities, level)
-        return torch.cat((xy, wh, probabilities[..., 4:]), dim=-1).view(len(logits), -1, self.no)
+        return torch.cat((xy, wh, probabilities[..., 4:]), dim=-1).view(
+            logits.shape[0], -1, self.no
+        )  # a trace would keep `len`
 
     def boxes(self, probabilities: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Centres and sizes in input pixels, (B, na, H, W, 2) each, of one level's (B, na, H, W, nc + 5)."""

@@ -94,7 +94,7 @@ def test_a_file_beside_itself_is_measured_twice(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "Missing argument"),
+        ((), "U920 missing argument"),
         (("nowhere.safetensors",), "nowhere.safetensors: W301"),
         (("nowhere.torchscript",), "nowhere.torchscript: W301"),
         (("tiny.safetensors", "tiny.torchscript", "--image-size", "96"), "tiny.torchscript: U909"),

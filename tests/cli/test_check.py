@@ -239,6 +239,8 @@ evaluation:
   iou_thres: 0.65
   max_det: 300
   resize: ceil
+  precision: auto
+  coco_engine: compiled
 artifact:
   dtype: float16
   layout: bitmask

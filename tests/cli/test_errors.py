@@ -12,21 +12,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 import compressor.cli.explain
 import compressor.modifiers.prune
-import compressor.pipeline
+import compressor.stages
 from compressor.artifact.load import LoadedModel, load_model
 from compressor.artifact.save import METADATA_KEY
 from compressor.cli.main import cli, main
 from compressor.errors import AnswerError, CompressorError, InputError, RunError, UnforeseenError
-from compressor.plan.layers import Layer
-from compressor.results.network import LayerChange
+from compressor.modifiers.selection import Cut, Dropped, Scores, drop
 from tests.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
 
 TOLD = re.compile(r"^(?:(?P<place>.+?): )?(?P<code>[A-Z]\d{3}) (?P<message>.+)\n  help: (?P<help>.+)$", re.MULTILINE)
@@ -179,13 +176,12 @@ def one_small_image(place: Path, _: pytest.MonkeyPatch) -> None:
 
 def pruning_that_miscounts(_: Path, patch: pytest.MonkeyPatch) -> None:
     module = sys.modules["compressor.modifiers.prune"]  # the package has a function of this name
-    true: Callable[[Layer, NDArray[np.bool_]], LayerChange] = module._planned
 
-    def planned(layer: Layer, mask: NDArray[np.bool_]) -> LayerChange:
-        change = true(layer, mask)
-        return replace(change, zeros_after=change.zeros_after + 1)
+    def miscounted(weights: Scores, scores: Scores, at: Cut) -> Dropped:
+        found = drop(weights, scores, at)
+        return replace(found, zeros_after=found.zeros_after + 1)
 
-    patch.setattr(module, "_planned", planned)
+    patch.setattr(module, "drop", miscounted)
 
 
 def file_that_is_read_back_different(_: Path, patch: pytest.MonkeyPatch) -> None:
@@ -195,7 +191,7 @@ def file_that_is_read_back_different(_: Path, patch: pytest.MonkeyPatch) -> None
             next(loaded.model.parameters()).add_(1)
         return loaded
 
-    patch.setattr("compressor.pipeline.load_model", load)
+    patch.setattr("compressor.stages.load_model", load)
 
 
 APPLY = ("apply", "tiny_half.yaml", "--no-evaluate", "--output", "run")
