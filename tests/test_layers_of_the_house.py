@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "compressor"
 ORDER = (
-    *("__init__", "errors", "rules", "progress", "output", "recipe", "results", "outlook"),
+    *("__init__", "errors", "rules", "progress", "output", "input_file", "recipe", "results", "outlook"),
     *("sensitivity_table", "sensitivity_notebook", "report", "environment"),
     *(
         "yolov5",

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from compressor.data.dataset import load_dataset, split_images
-from compressor.data.image_file import decode
+from compressor.data.image_file import MOST_BYTES, UNREADABLE, decode
 from compressor.data.letterbox import letterbox, resize_to_fit
 from compressor.data.sources import find_images
 from compressor.errors import DatasetError, Diagnostic
+from compressor.input_file import file_bytes
 
 
 def find_calibration_images(source: str, split: str) -> list[Path]:
@@ -57,12 +58,12 @@ def load_images(files: Sequence[Path], image_size: int) -> Tensor:
     images = np.empty((len(files), 3, image_size, image_size), np.uint8)
     for out, file in zip(images, files, strict=True):
         try:
-            image = decode(file.read_bytes())
+            image = decode(file_bytes(file, MOST_BYTES))
         except OSError as fault:
             message = f"cannot read this image: {fault.strerror or fault}"
             raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it")) from fault
         if image is None:
-            message = "this image cannot be decoded"
+            message = f"this image cannot be decoded: {UNREADABLE}"
             raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it"))
         square, _, _ = letterbox(resize_to_fit(image, image_size, "ceil"), (image_size, image_size))
         out[...] = square[:, :, ::-1].transpose(2, 0, 1)
