@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compressor.data.dataset import load_dataset, split_images
-from compressor.data.image_file import MOST_BYTES, UNREADABLE, decode
+from compressor.data.image_file import MOST_BYTES, decode
 from compressor.data.letterbox import letterbox, resize_to_fit
 from compressor.data.sources import find_images
 from compressor.errors import DatasetError, Diagnostic
@@ -63,7 +63,7 @@ def load_images(files: Sequence[Path], image_size: int) -> Tensor:
             message = f"cannot read this image: {fault.strerror or fault}"
             raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it")) from fault
         if image is None:
-            message = f"this image cannot be decoded: {UNREADABLE}"
+            message = "this image cannot be decoded"
             raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it"))
         square, _, _ = letterbox(resize_to_fit(image, image_size, "ceil"), (image_size, image_size))
         out[...] = square[:, :, ::-1].transpose(2, 0, 1)

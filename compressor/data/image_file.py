@@ -13,7 +13,6 @@ from compressor.input_file import file_bytes
 
 MOST_BYTES = 2**30  # of an image file
 MOST_PIXELS = 178_956_970  # twice Pillow's own bound, from which on upstream leaves an image out as well
-UNREADABLE = f"it is damaged, of a kind that is not read, or larger than {MOST_PIXELS:,} pixels"
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -59,7 +58,7 @@ def read_image(path: Path, size: tuple[int, int]) -> Image:
         message = f"cannot read this image: {fault.strerror or fault}"
         raise DatasetError(Diagnostic("D405", message, str(path), help=help_text)) from fault
     if image is None:
-        message = f"this image cannot be decoded: {UNREADABLE}"
+        message = "this image cannot be decoded: the file is damaged after its header"
         raise DatasetError(Diagnostic("D405", message, str(path), help=help_text))
     height, width = image.shape[:2]
     if (width, height) != size:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from compressor.data.image_file import JPEG_START, MOST_PIXELS, UNREADABLE, decode
+from compressor.data.image_file import JPEG_START, MOST_PIXELS, decode
 
 Size = tuple[int, int]  # width, height in pixels
 
@@ -35,10 +35,10 @@ def displayed_size(content: bytes) -> Size:
     if size is None:
         image = decode(content)
         if image is None:
-            raise ValueError(UNREADABLE)
+            raise ValueError("the file is damaged, or no image of a kind that can be read")
         size = image.shape[1], image.shape[0]
     if size[0] * size[1] > MOST_PIXELS:
-        raise ValueError(f"it is {size[0]:,} x {size[1]:,} px, and more than {MOST_PIXELS:,} pixels are not decoded")
+        raise ValueError(f"the file is too large: {size[0]:,} x {size[1]:,} px, of at most {MOST_PIXELS:,} pixels")
     return size
 
 
