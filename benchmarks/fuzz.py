@@ -3,7 +3,7 @@
 Run from the repository root: `.venv/bin/python benchmarks/fuzz.py --count 3000 --seed 1 --checkpoint yolov5n.pt`. Good
 files of every kind that compressor reads are changed, blindly and by their structure, and handed to the functions that
 the commands call, in this process. A traceback, an error that nobody foresaw (E899), a warning of Python's, more than
-2 GB, or more than 20 s is a finding: it is printed, and written with the input into `--findings`. Exits 1 if there is any.
+2 GB, or more than 20 s is a finding: it is printed, and its input kept in `--findings`. Exits 1 if there is any.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from types import FrameType
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).parents[1])]  # for the tests' small models and data
 
+
+import compressor.data  # noqa: F401  # sets the bounds of OpenCV, which is imported next
 
 # isort: split
 import cv2
@@ -120,7 +122,8 @@ def targets(place: Path, checkpoint: Path | None) -> dict[str, Target]:
     good_files(place)
     archive = (checkpoint or place / "x.pt").read_bytes()
     weights = ("dense.safetensors", "bitmask.safetensors", "state.safetensors")
-    recipes = [path.read_bytes() for path in sorted(Path(__file__).parents[1].glob("recipes/*.yaml"))]
+    shutil.copytree(Path(__file__).parents[1] / "recipes", place / "recipes")
+    recipes = [path.read_bytes() for path in sorted(place.glob("recipes/*.yaml"))]
     table = place / "table" / "x.json"
     found = {
         "checkpoint": _read_by(place / "zip.pt", "zip", [archive], "inspect", "--layers"),
@@ -128,7 +131,7 @@ def targets(place: Path, checkpoint: Path | None) -> dict[str, Target]:
         "artifact": _read_by(
             place / "changed.safetensors", "safetensors", [(place / name).read_bytes() for name in weights], "inspect"
         ),
-        "recipe": _read_by(place / "changed.yaml", "yaml", recipes, "check", "--resolved"),
+        "recipe": _read_by(place / "recipes" / "changed.yaml", "yaml", recipes, "check", "--resolved"),
         "run.json": _read_by(
             place / "changed" / "run.json",
             "json",

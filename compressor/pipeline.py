@@ -30,7 +30,7 @@ from compressor.evaluation.predict import select_device
 from compressor.evaluation.timing import time_in_turns
 from compressor.export.open import is_graph, open_network
 from compressor.forecast import forecast_sizes, forecast_times
-from compressor.job import CalibrationImages, Job, foresee, modify, open_job, storage
+from compressor.job import CalibrationImages, Job, check_unseen, foresee, modify, open_job, storage
 from compressor.outlook import Plan
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
@@ -216,22 +216,24 @@ def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:
 
 
 def evaluate(
-    weights: str, data: str, settings: Settings, device: str, progress: Progress
+    weights: str, data: str, settings: Settings, device: str, progress: Progress, *, seen: bool = False
 ) -> tuple[ModelSummary | None, Evaluation]:
-    """Judge a weights file of any kind, or a graph of any runtime; what model it is, where the file tells.
+    """Judge a weights file of any kind, or a graph of any runtime; and what model it is, where the file tells.
 
     Raises:
         CompressorError: any fault of the input or of the run.
     """
     chosen = select_device(device)
-    summary, model = None, None
+    summary, recipe = None, None
     with progress.step(f"load {weights}"):
         if is_graph(Path(weights)):
             network = open_network(Path(weights), chosen)
         else:
-            model = fetch_and_load(weights, progress)[1].model
-            summary, network = summarise(model), inference_network(model, chosen)
+            loaded = fetch_and_load(weights, progress)[1]
+            summary, network, recipe = summarise(loaded.model), inference_network(loaded.model, chosen), loaded.recipe
     judge = _judge(data, settings, network.names, chosen, progress)
+    if not seen:
+        check_unseen(recipe, [sample.image for sample in judge.split.samples], data)
     evaluation, _ = judge.evaluate(network, progress, "evaluate")
     return summary, evaluation
 

@@ -42,6 +42,7 @@ class Network:
         runs_on: what computes it, in words: `torch`, `onnxruntime`.
         image_size: of the only square images it takes, in pixels; None where any multiple of the stride will do.
         suppression: the thresholds of the non-maximum suppression that is part of it; None where it is not.
+        model: the layers that `predict` runs, to look into; None where it is not torch that runs them.
     """
 
     names: tuple[str, ...]
@@ -52,10 +53,21 @@ class Network:
     runs_on: str = "torch"
     image_size: int | None = None
     suppression: Suppression | None = None
+    model: YOLOv5 | None = None
 
 
 def inference_network(model: YOLOv5, device: torch.device) -> Network:
     """A copy ready to judge: fused as every YOLOv5 is for inference, float16 on CUDA as upstream, else float32."""
     replica = fuse(copy.deepcopy(model).float()).eval().to(device)
     replica = replica.half() if device.type == "cuda" else replica
-    return Network(model.names, model.strides, replica.predict, device, next(replica.parameters()).dtype)
+
+    def predict(images: Tensor) -> Tensor:
+        """As the model does; but a raw output that is infinite stays none, and does not become a sure 0 or 1."""
+        levels = replica(images)
+        decoded = replica.detect.decode(levels)
+        if all(bool(torch.isfinite(level).all()) for level in levels):
+            return decoded
+        raw = torch.cat([level.flatten(1, 3) for level in levels], dim=1)
+        return decoded.masked_fill(~torch.isfinite(raw), torch.nan)
+
+    return Network(model.names, model.strides, predict, device, next(replica.parameters()).dtype, model=replica)

@@ -69,6 +69,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except CompressorError:
         raise
     except OSError as fault:
+        if fault.filename is None:  # it was opened, and then names a place that no file has
+            raise damaged(str(path), f"{fault.strerror or fault}") from fault
         help_text = "name a .pt file, or a released model such as yolov5n.pt"
         message = f"the checkpoint cannot be opened: {fault.strerror or fault}"
         raise CheckpointError(Diagnostic("W301", message, str(path), help=help_text)) from fault
