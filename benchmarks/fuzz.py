@@ -254,7 +254,10 @@ def ending(target: Target) -> str:
     faulthandler.cancel_dump_traceback_later()
     if result == "E899" or "Traceback" in output.getvalue():
         result = f"!{result} {output.getvalue()[-1500:]}"
-    elif not result.isprintable() or max(map(len, output.getvalue().splitlines()), default=0) > 5000:
+    elif (
+        not "".join(output.getvalue().split()).isprintable()
+        or max(map(len, output.getvalue().splitlines()), default=0) > 5000
+    ):
         result = f"!a message of {len(output.getvalue()):,} characters: {output.getvalue()[:300]}"
     elif result.startswith("!"):
         result += f" {output.getvalue()[-1500:]}"

@@ -147,14 +147,14 @@ def _load_safetensors(path: Path) -> LoadedModel:
     except FileNotFoundError as fault:
         raise missing(path) from fault
     except (SafetensorError, OSError) as fault:
-        raise _damaged(path, f"not a readable safetensors file: {fault}") from fault
+        raise _damaged(path, f"not a readable safetensors file: {str(fault)[:200]}") from fault
     try:
         metadata = {key: _json(text) for key, text in header.items()}
         if METADATA_KEY in metadata:
             return _artifact(path, metadata[METADATA_KEY], tensors)
         return _state_dict(path, metadata.get(STATE_DICT_KEY, metadata), tensors)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as fault:
-        raise _damaged(path, f"its metadata and tensors do not fit together: {fault}") from fault
+        raise _damaged(path, f"its metadata and tensors do not fit together: {str(fault)[:200]}") from fault
 
 
 def _artifact(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> LoadedModel:
