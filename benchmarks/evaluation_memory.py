@@ -1,9 +1,9 @@
 """How much memory an evaluation takes beyond the network, by its number of images.
 
-Run from the repository root: `.venv/bin/python benchmarks/evaluation_memory.py --images 250,500,1000,5000`. Drawn images
-and a network that costs nothing and gives 300 detections on each, through `Judge.evaluate` as `apply` calls it, draws of
-the images included. Every size runs in a process of its own; what is told is the peak of its resident memory above that
-of a process that has judged two images. Exits 1 where that is 2 GB or more, or where images seem to be kept.
+Run from the repository root: `.venv/bin/python benchmarks/evaluation_memory.py --images 250,500,1000,5000`. Drawn
+images and a network that costs nothing and gives 300 detections on each, through `Judge.evaluate` as `apply` calls it,
+draws of the images included. Every size runs in a process of its own; what is told is the peak of its resident memory
+above that of a process that has judged two images. Exits 1 where that is 2 GB or more, or where images seem to be kept.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ import torch
 from mutations import mutated
 
 from compressor.artifact.save import Form, Provenance, encode_model
+from compressor.cli.console import Console
 from compressor.cli.main import cli
 from compressor.data.batches import load_batches, plan_batches
 from compressor.data.calibration import load_images
@@ -239,7 +240,8 @@ def ending(target: Target) -> str:
         result = "read"
     except CompressorError as error:
         result = error.diagnostics[0].code
-        output.write(str(error))
+        with contextlib.redirect_stderr(output):
+            Console(color="never").error(error)
     except SystemExit as end:
         codes = [
             word for word in output.getvalue().split() if len(word) == 4 and word[1:].isdigit() and word[0].isupper()

@@ -33,19 +33,7 @@ class Diagnostic:
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
         text = f"{place}: {self.code} {self.message}" if place else f"{self.code} {self.message}"
-        return _readable(f"{text}\n  help: {self.help}" if self.help else text)
-
-
-_LONGEST = 2000  # letters of a fault
-
-
-def _readable(text: str) -> str:
-    """What a file said of itself can neither flood a terminal nor command it."""
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
+        return f"{text}\n  help: {self.help}" if self.help else text
 
 
 class CompressorError(Exception):

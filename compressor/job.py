@@ -185,7 +185,7 @@ def check_unseen(made_by: dict[str, Any] | None, judged: Iterable[Path], data: s
         DatasetError: D411.
     """
     try:
-        recipe = Recipe.model_validate(made_by)
+        recipe = Recipe.model_validate(_written(made_by))
     except ValidationError:
         return
     for step in recipe.modifiers:
@@ -201,6 +201,13 @@ def check_unseen(made_by: dict[str, Any] | None, judged: Iterable[Path], data: s
         if both:
             message = f"{len(both)} of the images by which the model was repaired are judged on, such as {both[0].name}"
             raise DatasetError(Diagnostic("D411", message, data, help="name other images; or accept it: --seen"))
+
+
+def _written(value: Any) -> Any:
+    """A resolved recipe without the keys that stand for nothing, as it could be written."""
+    if isinstance(value, dict):
+        return {key: _written(item) for key, item in value.items() if item is not None}
+    return [_written(item) for item in value] if isinstance(value, list) else value
 
 
 def modify(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> tuple[Change, ...]:

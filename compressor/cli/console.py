@@ -70,7 +70,9 @@ class Console:
     def error(self, error: CompressorError) -> None:
         """Print every fault to stderr, the code in red."""
         for diagnostic in error.diagnostics:
-            text = str(diagnostic).replace(diagnostic.code, click.style(diagnostic.code, fg="red", bold=True), 1)
+            text = _readable(str(diagnostic)).replace(
+                diagnostic.code, click.style(diagnostic.code, fg="red", bold=True), 1
+            )
             click.echo(text, err=True, color=self._colored(sys.stderr))
 
     @contextmanager
@@ -153,3 +155,15 @@ def console_options(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(RunError.exit_code)
 
     return run
+
+
+_LONGEST = 2000  # letters of a fault
+
+
+def _readable(text: str) -> str:
+    """What a file said of itself can neither flood a terminal nor command it."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)

@@ -60,11 +60,15 @@ def inference_network(model: YOLOv5, device: torch.device) -> Network:
     """A copy ready to judge: fused as every YOLOv5 is for inference, float16 on CUDA as upstream, else float32."""
     replica = fuse(copy.deepcopy(model).float()).eval().to(device)
     replica = replica.half() if device.type == "cuda" else replica
+    raw_outputs: list[list[Tensor]] = []
+    replica.detect.register_forward_hook(
+        lambda _module, _inputs, levels: raw_outputs.__setitem__(slice(None), [levels])
+    )
 
     def predict(images: Tensor) -> Tensor:
         """As the model does; but a raw output that is infinite stays none, and does not become a sure 0 or 1."""
-        levels = replica(images)
-        decoded = replica.detect.decode(levels)
+        decoded = replica.predict(images)
+        levels = raw_outputs.pop() if raw_outputs else []
         if all(bool(torch.isfinite(level).all()) for level in levels):
             return decoded
         raw = torch.cat([level.flatten(1, 3) for level in levels], dim=1)

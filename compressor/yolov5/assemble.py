@@ -11,6 +11,7 @@ from torch import Tensor
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.yolov5.architecture import Architecture
 from compressor.yolov5.build import YOLOv5, build
+from compressor.yolov5.convolutions import convolutions_of
 
 ANCHOR_GRID = ".anchor_grid"  # the anchors once more, in pixels; some releases round or cache it, so it is made anew
 
@@ -36,6 +37,11 @@ def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: C
         bottlenecks = sum(architecture.repeats(row.repeats) for row in architecture.rows if row.kind == "C3")
         if bottlenecks > len(tensors):
             raise misfit(path, f"its layer table asks for {bottlenecks:,} bottlenecks, more than it has tensors")
+        for index, row in enumerate(architecture.rows):
+            astray = [source for source in row.sources if not (-max(index, 1) <= source < index)]
+            if astray:
+                raise ValueError(f"layer {index} takes its input from {astray[0]}, where there is none")
+        convolutions_of(architecture)  # arguments that only torch would take
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, of tensors without elements, which are refused next
             model = build(architecture, names, fused=not any(name.endswith(".bn.weight") for name in tensors))
