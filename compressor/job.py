@@ -6,14 +6,16 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from compressor.artifact.load import LoadedModel, fetch_and_load
 from compressor.artifact.save import round_to_dtype, unfolded_storage
 from compressor.data.batches import fit_image_size
-from compressor.data.calibration import draw, find_calibration_images, load_images
+from compressor.data.calibration import draw, find_calibration_images, load_images, same_images
 from compressor.errors import DatasetError, Diagnostic, RecipeError, RunError
 from compressor.forecast import repaired
 from compressor.modifiers import Materials, apply_steps, foresee_steps
@@ -123,7 +125,7 @@ class CalibrationImages:
 
     def __init__(self, recipe_file: RecipeFile, judged: Iterable[Path], stride: int, progress: Progress) -> None:
         self.recipe_file = recipe_file
-        self.judged = frozenset(path.resolve() for path in judged)
+        self.judged = tuple(judged)
         self.stride = stride
         self.progress = progress
         self.last: tuple[Calibration, Tensor] | None = None
@@ -163,12 +165,49 @@ class CalibrationImages:
             fault = self.recipe_file.place().diagnostic("R112", "no data set to calibrate with is named", help_text)
             raise RecipeError(fault)
         files = draw(find_calibration_images(source, wanted.split), wanted.images, wanted.seed)
-        both = [] if wanted.judged else [file for file in files if file.resolve() in self.judged]
+        both = [] if wanted.judged else same_images(files, self.judged)
         if both:
             message = f"{len(both)} of the {len(files)} calibration images are judged on too, such as {both[0].name}"
             help_text = "name other images: calibration: {data: FOLDER}; or accept it: calibration: {judged: true}"
             raise DatasetError(Diagnostic("D411", message, source, help=help_text))
         return files
+
+
+def check_unseen(made_by: dict[str, Any] | None, judged: Iterable[Path], data: str) -> None:
+    """Refuse to judge an artifact on images by which it was repaired, as far as these can be found here.
+
+    Args:
+        made_by: the recipe that the artifact names; None of weights that compressor did not make.
+        judged: the images.
+        data: where they come from, for the message.
+
+    Raises:
+        DatasetError: D411.
+    """
+    try:
+        recipe = Recipe.model_validate(_written(made_by))
+    except ValidationError:
+        return
+    for step in recipe.modifiers:
+        wanted = step.calibration
+        source = (wanted.data or recipe.data) if wanted else None
+        if wanted is None or source is None:
+            continue
+        try:
+            files = draw(find_calibration_images(source, wanted.split), wanted.images, wanted.seed)
+        except DatasetError:  # they are not on this machine
+            continue
+        both = same_images(files, judged)
+        if both:
+            message = f"{len(both)} of the images by which the model was repaired are judged on, such as {both[0].name}"
+            raise DatasetError(Diagnostic("D411", message, data, help="name other images; or accept it: --seen"))
+
+
+def _written(value: Any) -> Any:
+    """A resolved recipe without the keys that stand for nothing, as it could be written."""
+    if isinstance(value, dict):
+        return {key: _written(item) for key, item in value.items() if item is not None}
+    return [_written(item) for item in value] if isinstance(value, list) else value
 
 
 def modify(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> tuple[Change, ...]:

@@ -28,7 +28,7 @@ from compressor.evaluation.predict import select_device
 from compressor.evaluation.timing import time_in_turns
 from compressor.export.open import is_graph, open_network
 from compressor.forecast import forecast_sizes, forecast_times
-from compressor.job import CalibrationImages, Job, foresee, open_job, storage
+from compressor.job import CalibrationImages, Job, check_unseen, foresee, open_job, storage
 from compressor.outlook import Plan
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Ledger, Progress
@@ -216,15 +216,15 @@ def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:
 
 
 def evaluate(
-    weights: str, data: str, settings: Settings, device: str, progress: Progress
+    weights: str, data: str, settings: Settings, device: str, progress: Progress, *, seen: bool = False
 ) -> tuple[ModelSummary | None, Evaluation]:
-    """Judge a weights file of any kind, or a graph of any runtime; what model it is, where the file tells.
+    """Judge a weights file of any kind, or a graph of any runtime; and what model it is, where the file tells.
 
     Raises:
         CompressorError: any fault of the input or of the run.
     """
     chosen = select_device(device)
-    summary, model = None, None
+    summary, recipe = None, None
     with progress.step(f"load {weights}"):
         if is_graph(Path(weights)):
             if settings.precision != "auto":
@@ -232,9 +232,12 @@ def evaluate(
                 raise InputError(Diagnostic("U909", message, "--precision", help="judge it without --precision"))
             network = open_network(Path(weights), chosen)
         else:
-            model = fetch_and_load(weights, progress)[1].model
-            summary, network = summarise(model), inference_network(model, chosen, settings.precision)
+            loaded = fetch_and_load(weights, progress)[1]
+            summary, recipe = summarise(loaded.model), loaded.recipe
+            network = inference_network(loaded.model, chosen, settings.precision)
     judge = _judge(data, settings, network.names, chosen, progress)
+    if not seen:
+        check_unseen(recipe, [sample.image for sample in judge.split.samples], data)
     evaluation, _ = judge.evaluate(network, progress, "evaluate")
     return summary, evaluation
 

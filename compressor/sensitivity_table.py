@@ -11,8 +11,10 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from compressor.errors import Diagnostic, InputError
+from compressor.input_file import MEGABYTE, file_bytes
 
 SENSITIVITY_SCHEMA = "compressor/sensitivity/1"
+_MOST_BYTES = 64 * MEGABYTE
 
 
 def _ascending(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
@@ -91,7 +93,7 @@ def load_table(path: Path) -> SensitivityTable:
     """
     help_text = "make it with `compressor sensitivity WEIGHTS --data D --output FILE`"
     try:
-        table = _TABLE.validate_json(path.read_bytes())
+        table = _TABLE.validate_json(file_bytes(path, _MOST_BYTES))
     except OSError as fault:
         message = f"no sensitivity table here: {fault.strerror or fault}"
         raise InputError(Diagnostic("U907", message, str(path), help=help_text)) from fault

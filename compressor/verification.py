@@ -214,7 +214,7 @@ def _figures(file: Path, known: Evaluation, again: Evaluating, progress: Progres
     data = again.data or known.data.source
     claim = f"{file.name}: judged again every figure over all classes is within {TOLERANCE}"
     try:
-        _, found = evaluate(str(file), data, settings, again.device, progress)
+        _, found = evaluate(str(file), data, settings, again.device, progress, seen=True)
     except DatasetError:
         raise  # nothing can be judged then
     except CompressorError as fault:

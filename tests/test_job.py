@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from compressor.errors import DatasetError, InputError, PlanError, RecipeError, RunError
-from compressor.job import CalibrationImages, Job, foresee, modify, open_job, storage, with_sparsity
+from compressor.job import CalibrationImages, Job, check_unseen, foresee, modify, open_job, storage, with_sparsity
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import RecipeFile, load_recipe
@@ -215,3 +215,23 @@ def test_kept_weights_too_small_for_the_file_are_told(folder: Path) -> None:
     _, warnings = storage(job, changes)
     kept = layer.weight.numel() - round(0.5 * layer.weight.numel())
     assert warnings == [f"{kept:,} kept weights are too small for float16 and became zero"]
+
+
+def test_a_copy_of_a_judged_image_is_found_by_its_bytes(folder: Path) -> None:
+    (folder / "other" / "8.png").write_bytes((folder / "images" / "003.png").read_bytes())
+    with pytest.raises(DatasetError, match=r"1 of the 6 .* such as 8\.png"):
+        images(folder, recipe(folder)).files(Calibration())
+
+
+def test_an_artifact_is_not_judged_on_what_repaired_it(folder: Path) -> None:
+    made_by = recipe(folder, HALF, "repair, calibration: {images: 3}", data="tiny.yaml").recipe.model_dump(mode="json")
+    seen, unseen = (sorted((folder / name).glob("*.png")) for name in ("train", "images"))
+    check_unseen(made_by, unseen, "tiny.yaml")
+    with pytest.raises(DatasetError) as error:
+        check_unseen(made_by, seen, "tiny.yaml")
+    (fault,) = error.value.diagnostics
+    assert (fault.code, fault.path) == ("D411", "tiny.yaml")
+    assert fault.message.startswith("3 of the images by which the model was repaired are judged on, such as ")
+    check_unseen({**made_by, "data": "gone.yaml"}, seen, "tiny.yaml")  # they cannot be known
+    check_unseen({**made_by, "modifiers": "x"}, seen, "tiny.yaml")
+    check_unseen(None, seen, "tiny.yaml")

@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "compressor"
 ORDER = (
-    *("__init__", "compiled", "errors", "rules", "progress", "held", "output", "kept", "recipe", "results", "outlook"),
+    *("__init__", "compiled", "errors", "rules", "progress", "held", "output", "kept", "input_file"),
+    *("recipe", "results", "outlook"),
     *("sensitivity_table", "sensitivity_notebook", "report", "environment"),
     *(
         "yolov5",

@@ -16,6 +16,7 @@ from torch import Tensor
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode
 from compressor.artifact.save import FORMAT, METADATA_KEY, STATE_DICT_KEY, Dtype, Form, Layout, Provenance
 from compressor.data.fetch import find_weights
+from compressor.data.sources import is_there
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.progress import Progress
 from compressor.yolov5.architecture import (
@@ -99,6 +100,8 @@ def load_model(path: Path) -> LoadedModel:
         help_text = f"name the file in it: {(path / found[0]).as_posix()}" if found else "name a weights file"
         raise CheckpointError(Diagnostic("W301", "this is a folder", str(path), help=help_text))
     if path.suffix.lower() == ".safetensors":
+        if is_there(path) and not path.is_file():
+            raise _damaged(path, "it is not a regular file")  # and reading a pipe might never end
         return _load_safetensors(path)
     checkpoint = read_checkpoint(path)
     facts = {
@@ -144,14 +147,14 @@ def _load_safetensors(path: Path) -> LoadedModel:
     except FileNotFoundError as fault:
         raise missing(path) from fault
     except (SafetensorError, OSError) as fault:
-        raise _damaged(path, f"not a readable safetensors file: {fault}") from fault
+        raise _damaged(path, f"not a readable safetensors file: {str(fault)[:200]}") from fault
     try:
         metadata = {key: _json(text) for key, text in header.items()}
         if METADATA_KEY in metadata:
             return _artifact(path, metadata[METADATA_KEY], tensors)
         return _state_dict(path, metadata.get(STATE_DICT_KEY, metadata), tensors)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as fault:
-        raise _damaged(path, f"its metadata and tensors do not fit together: {fault}") from fault
+        raise _damaged(path, f"its metadata and tensors do not fit together: {str(fault)[:200]}") from fault
 
 
 def _artifact(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> LoadedModel:

@@ -23,6 +23,7 @@ BROKEN_PIPE = 141  # exit code, as a shell reports a process that SIGPIPE ended
 TRACEBACK = "--traceback"
 _HOUSE = Path(__file__).parents[1]
 _LONGEST = 150  # characters of a foreign exception's text
+_LONGEST_FAULT = 2000  # and of a fault
 
 
 class Console:
@@ -85,7 +86,9 @@ class Console:
         """Print every fault to stderr, the code in red; before them where it was raised, if that was asked for."""
         self.raised(error)
         for diagnostic in error.diagnostics:
-            text = str(diagnostic).replace(diagnostic.code, click.style(diagnostic.code, fg="red", bold=True), 1)
+            text = _readable(str(diagnostic)).replace(
+                diagnostic.code, click.style(diagnostic.code, fg="red", bold=True), 1
+            )
             click.echo(text, err=True, color=self._colored(sys.stderr))
 
     def raised(self, fault: Exception) -> None:
@@ -187,3 +190,12 @@ def _unforeseen(fault: Exception) -> UnforeseenError:
     message = f"this is a fault of compressor: {type(fault).__name__}{': ' if told else ''}{told}"
     help_text = f"report it, with the command, the recipe and what {TRACEBACK} prints"
     return UnforeseenError(Diagnostic("E899", message, path, frames[-1].lineno if frames else None, help=help_text))
+
+
+def _readable(text: str) -> str:
+    """What a file said of itself can neither flood a terminal nor command it."""
+    if len(text) > _LONGEST_FAULT:
+        text = f"{text[: _LONGEST_FAULT // 2]} ... {text[-_LONGEST_FAULT // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)

@@ -45,9 +45,12 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
     help="YOLOv5 dataset YAML, or a name such as coco.yaml.",
 )
 @_settings_options
+@click.option("--seen", is_flag=True, help="Judge an artifact even on images by which it was repaired.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document in full precision.")
-def evaluate(*, weights: str, data: str, device: str, as_json: bool, console: Console, **settings: Any) -> None:
+def evaluate(
+    *, weights: str, data: str, device: str, seen: bool, as_json: bool, console: Console, **settings: Any
+) -> None:
     """Judge a weights file: P, R and mAP as YOLOv5 prints them, the 12 COCO figures, and the speed.
 
     WEIGHTS is a YOLOv5 checkpoint (.pt), a safetensors file, or a name such as yolov5n.pt; or what `compressor export`
@@ -62,7 +65,7 @@ def evaluate(*, weights: str, data: str, device: str, as_json: bool, console: Co
     from compressor import pipeline
 
     unwind()
-    summary, evaluation = pipeline.evaluate(weights, data, judged, device, console)
+    summary, evaluation = pipeline.evaluate(weights, data, judged, device, console, seen=seen)
     if as_json:
         model = asdict(summary) if summary else None
         console.result(to_json(evaluation, schema=EVALUATION_SCHEMA, weights=weights, model=model).rstrip())

@@ -1,1 +1,8 @@
 """Images, labels and weights: from files to batches."""
+
+import os
+
+# OpenCV reads these once, when it is imported. It then refuses images of any kind that are larger; its own bound would
+# let one small file become 3 GB. See `image_file.MOST_PIXELS`.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what is wrong with an image is told by name, and once
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "178956970")

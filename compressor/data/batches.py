@@ -7,7 +7,9 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -21,6 +23,8 @@ from compressor.data.letterbox import Rounding, letterbox, resize_to_fit
 
 LOOK_AHEAD = 2  # batches decoded while one is in use
 _MOST_THREADS = 8
+_LARGE = 16_000_000  # pixels; larger images are decoded one after another, or the threads would fill the memory
+_TURN = Lock()
 
 Pair = tuple[float, float]
 
@@ -146,7 +150,8 @@ class _Pending:
 
 def _load_into(out: NDArray[np.uint8], sample: Sample, image_size: int, rounding: Rounding) -> tuple[Pair, Pair]:
     """Fill (H, W, 3) with the image in RGB; returns its ratios (height, width) and padding (dw, dh)."""
-    image = resize_to_fit(read_image(sample.image, (sample.width, sample.height)), image_size, rounding)
+    with _TURN if sample.width * sample.height > _LARGE else nullcontext():
+        image = resize_to_fit(read_image(sample.image, (sample.width, sample.height)), image_size, rounding)
     ratio = image.shape[0] / sample.height, image.shape[1] / sample.width
     padded, _, pad = letterbox(image, (out.shape[0], out.shape[1]))
     cv2.cvtColor(padded, cv2.COLOR_BGR2RGB, dst=out)

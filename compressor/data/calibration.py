@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
 import math
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,11 @@ import torch
 from torch import Tensor
 
 from compressor.data.dataset import load_dataset, split_images
-from compressor.data.image_file import decode
+from compressor.data.image_file import MOST_BYTES, decode
 from compressor.data.letterbox import letterbox, resize_to_fit
-from compressor.data.sources import find_images
+from compressor.data.sources import find_images, is_there
 from compressor.errors import DatasetError, Diagnostic
+from compressor.input_file import file_bytes
 
 
 def find_calibration_images(source: str, split: str) -> list[Path]:
@@ -41,6 +44,23 @@ def draw(files: Sequence[Path], count: int, seed: int) -> list[Path]:
     return [files[i] for i in order[:count]]
 
 
+def same_images(files: Sequence[Path], judged: Iterable[Path]) -> list[Path]:
+    """Those of the files that are among the judged ones, whatever they are called: by place, or by bytes."""
+    others = [path for path in judged if is_there(path)]
+    places = {path.resolve() for path in others}
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in others:
+        by_size[path.stat().st_size].append(path)
+
+    def is_judged(file: Path) -> bool:
+        if file.resolve() in places:
+            return True
+        alike = by_size.get(file.stat().st_size, []) if is_there(file) else []
+        return bool(alike) and any(filecmp.cmp(file, path, shallow=False) for path in alike)
+
+    return [file for file in files if is_judged(file)]
+
+
 def load_images(files: Sequence[Path], image_size: int) -> Tensor:
     """Images scaled to fit and centred on a grey square, as the network sees them.
 
@@ -57,7 +77,7 @@ def load_images(files: Sequence[Path], image_size: int) -> Tensor:
     images = np.empty((len(files), 3, image_size, image_size), np.uint8)
     for out, file in zip(images, files, strict=True):
         try:
-            image = decode(file.read_bytes())
+            image = decode(file_bytes(file, MOST_BYTES))
         except OSError as fault:
             message = f"cannot read this image: {fault.strerror or fault}"
             raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it")) from fault

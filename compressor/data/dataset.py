@@ -14,16 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.data.description import Description, parse_description
-from compressor.data.image_file import ends_early
+from compressor.data.image_file import MOST_BYTES, ends_early
 from compressor.data.image_size import displayed_size
 from compressor.data.labels import label_path, parse_labels
 from compressor.data.shapes import shapes_dataset
 from compressor.data.sources import find_images, is_there, shown
 from compressor.errors import DatasetError, Diagnostic, did_you_mean
+from compressor.input_file import MEGABYTE, file_bytes
 
 SplitName = Literal["train", "val", "test"]
 
 SHAPES = "shapes.yaml"
+_MOST_BYTES_OF_YAML = MEGABYTE
+_MOST_BYTES_OF_LABELS = 16 * MEGABYTE
 LEAST_SIDE = 10  # pixels; upstream leaves smaller images out
 
 _KNOWN = {
@@ -112,7 +115,7 @@ def load_dataset(source: str) -> Dataset:
         content = resources.files("compressor.data").joinpath("catalogue", source).read_bytes()
         return _resolve(source, parse_description(content, source), (Path.cwd(),))
     try:
-        content = file.read_bytes()
+        content = file_bytes(file, _MOST_BYTES_OF_YAML)
     except OSError as fault:
         built_in = [*_KNOWN, SHAPES]
         near = did_you_mean(file.name, [*(path.name for path in file.parent.glob("*.y*ml")), *built_in])
@@ -180,7 +183,7 @@ class _Checked:
 
 def _check(image: Path, classes: int) -> _Checked:
     """Raises ValueError, saying what is wrong, for an image to be left out."""
-    content = _content(image)
+    content = _content(image, MOST_BYTES)
     assert content is not None
     width, height = displayed_size(content)
     if min(width, height) < LEAST_SIDE:
@@ -189,7 +192,7 @@ def _check(image: Path, classes: int) -> _Checked:
     if ends_early(content):
         notes.append(f"{shown(image)}: kept, but it does not end as a JPEG does and may be cut short")
     label_file = label_path(image)
-    label_content = _content(label_file, optional=True)
+    label_content = _content(label_file, _MOST_BYTES_OF_LABELS, optional=True)
     try:
         labels, repeated = parse_labels(label_content or b"", classes)
     except ValueError as fault:
@@ -202,10 +205,10 @@ def _check(image: Path, classes: int) -> _Checked:
     return _Checked(Sample(image, width, height, labels), label_content is not None, tuple(digests), tuple(notes))
 
 
-def _content(path: Path, *, optional: bool = False) -> bytes | None:
+def _content(path: Path, most_bytes: int, *, optional: bool = False) -> bytes | None:
     """A file's bytes; None where an optional one is not there."""
     try:
-        return path.read_bytes()
+        return file_bytes(path, most_bytes)
     except FileNotFoundError as fault:
         if optional:
             return None
@@ -280,6 +283,9 @@ def _existing_sources(dataset: Dataset, split: str) -> tuple[Path, ...]:
     missing = [path for path in needed if not is_there(path)]
     if missing:
         raise DatasetError(*(_missing(dataset, split, path) for path in missing))
+    if dataset.annotations is not None and not dataset.annotations.is_file():
+        message = f"the COCO annotations are not a regular file: {dataset.annotations}"
+        raise DatasetError(Diagnostic("D402", message, dataset.source, help="name a JSON file under annotations:"))
     return sources
 
 

@@ -17,6 +17,7 @@ from compressor.errors import DatasetError, Diagnostic
 SPLITS = ("train", "val", "test")
 
 _WHOLE = re.compile(r"0|[1-9]\d{0,5}")
+_LONGEST = 1000  # letters of a path or a name
 _NULL = "tag:yaml.org,2002:null"
 _LIST_HELP = "write one path, or a list of paths"
 
@@ -164,7 +165,9 @@ class _Page:
 
     def _scalars(self, nodes: list[yaml.Node], otherwise: str) -> Iterator[str]:
         for node in nodes:
-            if isinstance(node, yaml.ScalarNode) and not _is_null(node) and node.value.strip():
+            if isinstance(node, yaml.ScalarNode) and len(node.value) > _LONGEST:
+                self.fault(node, f"{otherwise}, and no longer than {_LONGEST:,} letters, got {len(node.value):,}")
+            elif isinstance(node, yaml.ScalarNode) and not _is_null(node) and node.value.strip():
                 yield node.value
             else:
                 self.fault(node, otherwise)

@@ -9,6 +9,10 @@ import numpy as np
 
 from compressor.data.letterbox import Image
 from compressor.errors import DatasetError, Diagnostic
+from compressor.input_file import file_bytes
+
+MOST_BYTES = 2**30  # of an image file
+MOST_PIXELS = 178_956_970  # twice Pillow's own bound, from which on upstream leaves an image out as well
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -49,7 +53,7 @@ def read_image(path: Path, size: tuple[int, int]) -> Image:
     """
     help_text = "replace the image, or delete it, or take its line out of the list file"
     try:
-        image = decode(path.read_bytes())
+        image = decode(file_bytes(path, MOST_BYTES))
     except OSError as fault:
         message = f"cannot read this image: {fault.strerror or fault}"
         raise DatasetError(Diagnostic("D405", message, str(path), help=help_text)) from fault

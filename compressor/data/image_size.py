@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from compressor.data.image_file import JPEG_START, decode
+from compressor.data.image_file import JPEG_START, MOST_PIXELS, decode
 
 Size = tuple[int, int]  # width, height in pixels
 
@@ -24,7 +24,7 @@ def displayed_size(content: bytes) -> Size:
     """Width and height of an image file as it is shown.
 
     Raises:
-        ValueError: the file is empty, cut short, or no image OpenCV can read; the message says which.
+        ValueError: the file is empty, cut short, unreadable to OpenCV, or of too many pixels; the message says which.
     """
     if not content:
         raise ValueError("the file is empty")
@@ -37,6 +37,8 @@ def displayed_size(content: bytes) -> Size:
         if image is None:
             raise ValueError("the file is damaged, or no image of a kind that can be read")
         size = image.shape[1], image.shape[0]
+    if size[0] * size[1] > MOST_PIXELS:
+        raise ValueError(f"the file is too large: {size[0]:,} x {size[1]:,} px, of at most {MOST_PIXELS:,} pixels")
     return size
 
 

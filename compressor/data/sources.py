@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compressor.errors import DatasetError, Diagnostic
+from compressor.input_file import MEGABYTE, file_bytes
 
 IMAGE_ENDINGS = frozenset(
     (".bmp", ".dng", ".jpeg", ".jpg", ".mpo", ".pfm", ".png", ".tif", ".tiff", ".webp")
@@ -81,7 +82,7 @@ def _is_new(folder: Path, seen: set[Path]) -> bool:
 def _in_list(file: Path) -> Iterator[Path]:
     help_text = "a split names a folder, or a text file with one image path per line"
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file_bytes(file, 256 * MEGABYTE).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as fault:
         message = "this is not a text file with image paths"
         raise DatasetError(Diagnostic("D401", message, str(file), help=help_text)) from fault

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from compressor.errors import Diagnostic, RunError
+from compressor.evaluation.diagnosis import first_not_finite
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.difference import head_loss
 
@@ -45,7 +46,10 @@ class OutputChange:
         batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
         self._states: list[State] = [{-1: batch.to(device)} for batch in batches]
         self._dense = [self._outputs(state) for state in self._states]
-        _check_finite(sum(float(level.double().sum()) for levels in self._dense for level in levels))
+        for state, levels in zip(self._states, self._dense, strict=True):
+            if not all(bool(torch.isfinite(level).all()) for level in levels):
+                told = (first_not_finite(model, image[None]) for image in state[-1])
+                raise _not_finite(next((layer for layer in told if layer), None))
 
     def loss(self, first: int) -> float:
         """The change now.
@@ -103,5 +107,10 @@ def _summed_over_images(now: list[Tensor], then: list[Tensor]) -> float:
 
 def _check_finite(number: float) -> float:
     if not math.isfinite(number):
-        raise RunError(Diagnostic("E811", "the model's outputs are not finite numbers"))
+        raise _not_finite(None)
     return number
+
+
+def _not_finite(layer: str | None) -> RunError:
+    message = f"the model's outputs are not finite numbers{f'; {layer}' if layer else ''}"
+    return RunError(Diagnostic("E811", message, help="take another checkpoint, or prune less"))

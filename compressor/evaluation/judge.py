@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from compressor.data.dataset import Dataset, Split
-from compressor.errors import DatasetError, Diagnostic, RunError
+from compressor.errors import DatasetError, Diagnostic
 from compressor.evaluation.bootstrap import resample
 from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
 from compressor.evaluation.coco import (
@@ -130,17 +130,11 @@ def check_classes(names: tuple[str, ...], dataset: Dataset) -> None:
 def own_metrics(
     found: list[ImageDetections], names: tuple[str, ...]
 ) -> tuple[DetectionMetrics, tuple[ClassMetrics, ...]]:
-    """YOLOv5's own P, R and mAP, over all images.
-
-    Raises:
-        RunError: E811 a detection is not finite.
-    """
+    """YOLOv5's own P, R and mAP, over all images."""
     true_positives = [torch.zeros(0, len(IOU_THRESHOLDS), dtype=torch.bool)]
     target_classes = [np.zeros(0, np.float32)]
     images_with: Counter[int] = Counter()
     for image in found:
-        if not torch.isfinite(image.detections).all():
-            raise RunError(Diagnostic("E811", f"the model's boxes are not finite numbers on {image.sample.image}"))
         true_positives.append(match(image.detections, labels_in_original_pixels(image)))
         target_classes.append(image.sample.labels[:, 0])
         images_with.update(np.unique(image.sample.labels[:, 0].astype(int)).tolist())

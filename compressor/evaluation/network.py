@@ -44,6 +44,7 @@ class Network:
         runs_on: what computes it, in words: `torch`, `onnxruntime`.
         image_size: of the only square images it takes, in pixels; None where any multiple of the stride will do.
         suppression: the thresholds of the non-maximum suppression that is part of it; None where it is not.
+        model: the layers that `predict` runs, to look into; None where it is not torch that runs them.
     """
 
     names: tuple[str, ...]
@@ -54,6 +55,7 @@ class Network:
     runs_on: str = "torch"
     image_size: int | None = None
     suppression: Suppression | None = None
+    model: YOLOv5 | None = None
 
 
 def inference_network(model: YOLOv5, device: torch.device, precision: Precision = "auto") -> Network:
@@ -72,4 +74,23 @@ def inference_network(model: YOLOv5, device: torch.device, precision: Precision 
     replica.detect.anchors = model.detect.anchors.float().to(device)  # boxes are decoded in float32
     if device.type == "cpu":
         optimise(replica)
-    return Network(model.names, model.strides, replica.predict, device, dtype)
+    raw_outputs: list[list[Tensor]] = []
+    replica.detect.register_forward_hook(
+        lambda _module, _inputs, levels: raw_outputs.__setitem__(slice(None), [levels])
+    )
+
+    def predict(images: Tensor) -> Tensor:
+        """As the model does; but a raw output that is infinite stays none, and does not become a sure 0 or 1."""
+        decoded = replica.predict(images)
+        levels = raw_outputs.pop() if raw_outputs else []
+        if all(map(are_finite, levels)):
+            return decoded
+        raw = torch.cat([level.flatten(1, 3) for level in levels], dim=1)
+        return decoded.masked_fill(~torch.isfinite(raw), torch.nan)
+
+    return Network(model.names, model.strides, predict, device, dtype, model=replica)
+
+
+def are_finite(numbers: Tensor) -> bool:
+    """Whether none is infinite or NaN. A finite sum tells it, in a tenth of the time of looking at each."""
+    return bool(torch.isfinite(numbers.sum())) or bool(torch.isfinite(numbers).all())

@@ -14,6 +14,7 @@ from compressor.data.batches import Batch, BatchPlan, fit_image_size, load_batch
 from compressor.data.dataset import Sample
 from compressor.errors import Diagnostic, InputError, RunError
 from compressor.evaluation.boxes import rescale_to_original
+from compressor.evaluation.diagnosis import check_finite
 from compressor.evaluation.halving import Halving
 from compressor.evaluation.network import Network
 from compressor.evaluation.nms import non_max_suppression
@@ -110,7 +111,8 @@ def detect(
 
     Raises:
         InputError: U909 the network takes only images of another size, or suppresses at other thresholds.
-        RunError: E812 the device has too little memory for a single image; for a batch it is halved as often as needed.
+        RunError: E811 outputs are not finite; E812 the device has too little memory for a single image: a batch is
+            halved as often as needed.
         DatasetError: D405 an image cannot be decoded.
     """
     device = network.device
@@ -139,6 +141,7 @@ def _detect_batch(
     images = batch.images.to(network.device).to(network.dtype) / 255
     watch.preprocess += watch.lap()
     predictions = predict(images)
+    check_finite(network, images, predictions, batch.samples)
     watch.inference += watch.lap()
     if network.suppression is not None:
         kept = _by_image(predictions, len(images), settings.max_det)

@@ -13,7 +13,7 @@ from torch import Tensor
 from compressor import __version__
 from compressor.artifact.save import canonical_json
 from compressor.errors import Diagnostic, RunError
-from compressor.evaluation.network import Network, Suppression
+from compressor.evaluation.network import Network, Suppression, are_finite
 from compressor.export.mark import EXPORTED_BY
 
 METADATA = "compressor"  # the key under which a file holds it
@@ -84,7 +84,7 @@ class Graph:
         fault = None
         if not shaped or not output.is_floating_point():
             fault = f"the graph gives {output.dtype} of shape {list(output.shape)} for {images} images"
-        elif not _finite(output):
+        elif not are_finite(output):
             fault = "the graph gives numbers that are not finite"
         elif self.suppression is not None:
             indices = output[:, [0, 6]]
@@ -92,8 +92,3 @@ class Graph:
                 fault = "the graph gives detections of images or classes that there are not"
         if fault is not None:
             raise RunError(Diagnostic("E811", fault, help="export the model again"))
-
-
-def _finite(values: Tensor) -> bool:
-    """Whether all are; their sum, a thirtieth of the work, mostly tells."""
-    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())

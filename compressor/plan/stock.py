@@ -17,7 +17,7 @@ from compressor.recipe.load import Draft, in_file_order, read_draft
 from compressor.recipe.modifiers import Modifier, Repair, is_budget
 from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override
-from compressor.recipe.schema import Recipe
+from compressor.recipe.schema import MOST_MODIFIERS, Recipe
 from compressor.recipe.targets import GlobEntry, RegexEntry, entry_text, parse_entry
 from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
 from compressor.yolov5.convolutions import Convolution, convolutions_of
@@ -60,7 +60,7 @@ def _stock(generation: Generation, size: str) -> tuple[Convolution, ...]:
 
 def _misfits(draft: Draft, convolutions: tuple[Convolution, ...], *, custom: bool, suggest: bool) -> list[Diagnostic]:
     modifiers = draft.root.subtree(("modifiers",))
-    nodes = modifiers.value if modifiers and isinstance(modifiers.value, list) else []
+    nodes = modifiers.value[:MOST_MODIFIERS] if modifiers and isinstance(modifiers.value, list) else []
     faults: list[Diagnostic] = []
     earlier: dict[int, Modifier] = {}
     for index, node in enumerate(nodes):
@@ -74,6 +74,8 @@ def _misfits(draft: Draft, convolutions: tuple[Convolution, ...], *, custom: boo
             faults.append(node.place.diagnostic("P205", message, "take one of the two out"))
         if modifier is not None:
             earlier[index] = modifier
+            if twins:  # what it names is judged already
+                continue
         entries = _entries(node)
         if modifier is None or (custom and any(entry.names_layers for entry in entries)):
             known = [entry for entry in entries if not (custom and entry.names_layers)]

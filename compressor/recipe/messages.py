@@ -183,6 +183,8 @@ def _of_value(finding: ErrorDetails, location: Location, root: Node) -> tuple[st
         return "R103", f"must be a finite number, got {given}", _range_help(location, value)
     if kind in ("too_short", "string_too_short"):
         return "R103", "must not be empty", _empty_help(location)
+    if kind == "too_long":
+        return "R103", f"must have at most {context['max_length']} entries, got {len(value)}", "write fewer"
     if kind == "literal_error":
         help_text = _near_choice(finding) or (_word_of_a_modifier(value) if location[-1] == "type" else None)
         return "R105", f"must be {context['expected']}, got {given}", help_text

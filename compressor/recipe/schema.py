@@ -21,6 +21,7 @@ FILE_KEYS = {
     "extends": "a recipe this one builds on, relative to this file, or a list of them",
     "variables": "numbers or text by name, filled in wherever ${name} or ${2 * name} is written",
 }  # of the file rather than of the recipe: resolved before it is checked
+MOST_MODIFIERS = 50
 
 
 class Model(Part):
@@ -91,7 +92,7 @@ class Recipe(Part):
     description: str = Field("", description="one sentence that says what the recipe is for")
     model: Model = Model()
     data: Name = Field(None, min_length=1, description="a YOLOv5 dataset YAML, or a name such as coco.yaml")
-    modifiers: Annotated[tuple[Modifier, ...], Field(strict=False, min_length=1)] = Field(
+    modifiers: Annotated[tuple[Modifier, ...], Field(strict=False, min_length=1, max_length=MOST_MODIFIERS)] = Field(
         description="what to do to the model, in order"
     )
     evaluation: Evaluation = Evaluation()

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from compressor.errors import Diagnostic, InputError
+from compressor.input_file import MEGABYTE, file_bytes
 from compressor.results.judgement import EVALUATION_SCHEMA, CocoMetrics, DataSummary, Metrics
 from compressor.results.network import ModelSummary
 from compressor.results.run import Reference
@@ -51,7 +52,7 @@ def load_reference(file: Path, data: DataSummary | None) -> Reference:
     """
     help_text = "make it: compressor evaluate WEIGHTS --data YAML --json > FILE"
     try:
-        judged = _JUDGED.validate_json(file.read_bytes())
+        judged = _JUDGED.validate_json(file_bytes(file, 64 * MEGABYTE))
         if judged.schema != EVALUATION_SCHEMA:
             raise ValueError(f"its schema is {judged.schema[:60]!r}, not {EVALUATION_SCHEMA!r}")
     except OSError as fault:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from compressor.errors import Diagnostic, InputError
+from compressor.input_file import MEGABYTE, file_bytes
 from compressor.recipe.gates import parse_gate
 from compressor.results.files import FileDigest, Sizes
 from compressor.results.gates import Verdict
@@ -17,6 +18,7 @@ from compressor.results.judgement import CocoMetrics, Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
 
 RUN_SCHEMA = "compressor/run/1"
+_MOST_BYTES = 64 * MEGABYTE
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def load_run(path: Path) -> RunRecord:
     """
     file = path / "run.json" if path.is_dir() else path
     try:
-        record = _RUN.validate_python(from_json(file.read_bytes(), allow_inf_nan=False))
+        record = _RUN.validate_python(from_json(file_bytes(file, _MOST_BYTES), allow_inf_nan=False))
         _check(record)
     except OSError as fault:
         help_text = "name a folder that `compressor apply` wrote, or its run.json"

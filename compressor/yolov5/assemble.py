@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 
 import numpy as np
@@ -13,6 +14,7 @@ from compressor.compiled import compiled
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.yolov5.architecture import Architecture
 from compressor.yolov5.build import YOLOv5, build
+from compressor.yolov5.convolutions import convolutions_of
 
 _INFINITY = np.float32(np.inf)
 
@@ -40,8 +42,18 @@ def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: C
         bottlenecks = sum(architecture.repeats(row.repeats) for row in architecture.rows if row.kind == "C3")
         if bottlenecks > len(tensors):
             raise misfit(path, f"its layer table asks for {bottlenecks:,} bottlenecks, more than it has tensors")
-        with torch.device("meta"):
-            return build(architecture, names, fused=not any(name.endswith(".bn.weight") for name in tensors))
+        for index, row in enumerate(architecture.rows):
+            astray = [source for source in row.sources if not (-max(index, 1) <= source < index)]
+            if astray:
+                raise ValueError(f"layer {index} takes its input from {astray[0]}, where there is none")
+        convolutions_of(architecture)  # arguments that only torch would take
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of tensors without elements, which are refused next
+            model = build(architecture, names, fused=not any(name.endswith(".bn.weight") for name in tensors))
+        for name, value in model.named_parameters():
+            if not value.numel():
+                raise ValueError(f"{name} would be {list(value.shape)}")
+        return model
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as fault:
         message = f"its layer table makes no network: {str(fault)[:200]}"
         help_text = "re-export the checkpoint with a YOLOv5 detection model"
@@ -74,13 +86,16 @@ def fill_network(model: YOLOv5, state: dict[str, Tensor], path: str) -> YOLOv5:
         path: the file, for messages.
 
     Raises:
-        CheckpointError: W306 a tensor holds values that are not finite.
+        CheckpointError: W306 a tensor holds values that are not finite, or a variance below 0.
     """
     wanted = {}
     for name, expected in model.state_dict().items():
         if not name.endswith(ANCHOR_GRID):
             wanted[name] = state[name].to(expected.dtype)
             _check_finite(name, wanted[name], path)
+            if name.endswith(".running_var") and bool((wanted[name] < 0).any()):
+                message = f"{name} holds {int((wanted[name] < 0).sum()):,} values below 0, which no variance is"
+                raise CheckpointError(Diagnostic("W306", message, path, help="the file is damaged; fetch it again"))
         else:
             anchors = state[f"{name.removesuffix(ANCHOR_GRID)}.anchors"].float()
             pixels = anchors * torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)

@@ -27,6 +27,7 @@ Dtype = Literal["float16", "bfloat16", "float32", "float64"]
 _ROOTS = ("models.yolo.Model", "models.yolo.DetectionModel")
 _MAX_NODES = 50_000  # YOLOv5x6 has about 3,000 modules and tensors; a module that contains itself would have no end
 _MAX_DEPTH = 50
+_SPARE_BYTES = 64 * 2**20  # of storages, beside the tensors in them
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except CompressorError:
         raise
     except OSError as fault:
+        if fault.filename is None:  # it was opened, and then names a place that no file has
+            raise damaged(str(path), f"{fault.strerror or fault}") from fault
         help_text = "name a .pt file, or a released model such as yolov5n.pt"
         message = f"the checkpoint cannot be opened: {fault.strerror or fault}"
         raise CheckpointError(Diagnostic("W301", message, str(path), help=help_text)) from fault
@@ -151,6 +154,10 @@ def _check_total(stored: dict[str, StoredTensor], path: Path) -> None:
     total = sum(tensor.numel * tensor.array.type.size_bytes for tensor in stored.values())
     if total > 4 * path.stat().st_size:
         raise damaged(str(path), "its tensors overlap and would unpack to far more than the file's size")
+    storages = {tensor.array.key: tensor.array for tensor in stored.values()}
+    held = sum(array.numel * array.type.size_bytes for array in storages.values())
+    if held > 2 * total + _SPARE_BYTES:  # all of a storage is read for any part of it
+        raise damaged(str(path), "its tensors are small parts of far larger storages")
 
 
 def _weights_dtype(stored: dict[str, StoredTensor]) -> Dtype:

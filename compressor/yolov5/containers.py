@@ -7,11 +7,13 @@ allocated.
 from __future__ import annotations
 
 import io
+import mmap
+import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,8 @@ _ZIP_START = b"PK\x03\x04"
 _LEGACY_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # the pickled number of torch's old format
 _LEGACY_PROTOCOL = 1001
 _MAX_PICKLE_BYTES = 64 * 2**20
+_MAX_FILE_BYTES = 8 * 2**30  # a training checkpoint of YOLOv5x6 with its optimiser has 1.1
+_MAX_DIRECTORY_BYTES = 4 * 2**20  # of an archive; YOLOv5x6 has 0.2
 
 
 class Container:
@@ -79,14 +83,21 @@ def open_container(path: Path) -> Iterator[Container]:
         CheckpointError: W302 damaged; W303 refused; W304 not supported. Other faults of a malformed file come as they
             are: ValueError, KeyError, zipfile.BadZipFile and the like.
     """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise damaged(str(path), "it is not a regular file")  # and reading a pipe might never end
+    if status.st_size > _MAX_FILE_BYTES:
+        raise damaged(str(path), f"the file has {status.st_size:,} bytes, far more than any checkpoint")
     with path.open("rb") as stream:
         start = stream.read(len(_LEGACY_START))
         stream.seek(0)
         if start.startswith(_ZIP_START):
+            _check_directory(stream, path)
             with zipfile.ZipFile(stream) as archive:
                 yield _read_zip(archive, path)
         elif start == _LEGACY_START:
-            yield _read_legacy(io.BytesIO(stream.read()), path)
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                yield _read_legacy(mapped, path)
         else:
             raise damaged(str(path), _what_it_is(start))
 
@@ -118,6 +129,36 @@ def _read_zip(archive: zipfile.ZipFile, path: Path) -> Container:
     return Container("zip", root, str(path), lambda key: archive.read(f"{top}data/{key}"))
 
 
+class _Directory(io.BufferedIOBase):
+    """An archive as `zipfile` reads its directory: never much of it at once, since each byte becomes many."""
+
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        self._stream, self._path = stream, path
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As any stream, but for W302 where the directory is too long."""
+        if size is not None and size > _MAX_DIRECTORY_BYTES:
+            raise damaged(str(self._path), "the archive's directory is longer than any checkpoint's")
+        return self._stream.read(_MAX_DIRECTORY_BYTES if size is None or size < 0 else size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As any stream."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As any stream."""
+        return self._stream.tell()
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+
+def _check_directory(stream: IO[bytes], path: Path) -> None:
+    zipfile.ZipFile(_Directory(stream, path)).close()
+    stream.seek(0)
+
+
 def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
     """Refuse archives that unpack to more than they are, hide entries behind others, or are encrypted."""
     if len({entry.filename for entry in entries}) != len(entries):
@@ -129,7 +170,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
         raise damaged(str(path), "the archive unpacks to far more than its own size")
 
 
-def _read_legacy(stream: io.BytesIO, path: Path) -> Container:
+def _read_legacy(stream: mmap.mmap, path: Path) -> Container:
     """Magic number, protocol, system description, the object, the storage keys, then per key a count and raw data."""
     interpreter = Interpreter(str(path))
     _magic, protocol, system = (Interpreter(str(path)).run(stream) for _ in range(3))
@@ -143,12 +184,12 @@ def _read_legacy(stream: io.BytesIO, path: Path) -> Container:
         stored = interpreter.storages[key]
         count = int.from_bytes(stream.read(8), "little")
         places[key] = (stream.tell(), count * stored.type.size_bytes)
-        if count != stored.numel or sum(places[key]) > len(stream.getbuffer()):
+        if count != stored.numel or sum(places[key]) > len(stream):
             raise damaged(str(path), f"storage {key!r} is cut short or has another length than stated")
         stream.seek(places[key][1], io.SEEK_CUR)
 
     def read(key: str) -> bytes:
         start, size = places[key]
-        return bytes(stream.getbuffer()[start : start + size])
+        return stream[start : start + size]
 
     return Container("legacy", root, str(path), read)

@@ -9,7 +9,8 @@ table `references.REFERENCES`; nothing is imported, and nothing but that table's
 from __future__ import annotations
 
 import pickletools
-from typing import IO, Any
+from mmap import mmap
+from typing import IO, Any, cast
 
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.yolov5.references import (
@@ -22,7 +23,7 @@ from compressor.yolov5.references import (
     stored_array,
 )
 
-MAX_INSTRUCTIONS = 5_000_000  # a training checkpoint of YOLOv5x6 has about 400,000
+MAX_INSTRUCTIONS = 2_000_000  # a training checkpoint of YOLOv5x6 has about 400,000
 
 
 def damaged(path: str, what: str) -> CheckpointError:
@@ -64,9 +65,9 @@ class Interpreter:
         self._outer: list[list[Any]] = []  # the stacks below each open mark
         self._memo: dict[int, Any] = {}
 
-    def run(self, stream: IO[bytes]) -> Any:
+    def run(self, stream: IO[bytes] | mmap) -> Any:
         """The object that the pickle at the stream's position describes; the stream then stands behind it."""
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], stream))):
             if opcode.name == "STOP":
                 return self._stack.pop()
             if count > MAX_INSTRUCTIONS:

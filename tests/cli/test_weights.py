@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from compressor.artifact.save import Form, Provenance, encode_model
+from compressor.recipe.schema import Recipe
 from tests.cli.commands import compressor
-from tests.tiny import tiny_weights
+from tests.tiny import tiny_data, tiny_model, tiny_weights
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -64,3 +66,17 @@ def test_family_recipes_plan_on_custom_checkpoints(shared: Path, tmp_path: Path,
     assert "model.24.m.2" in done.stdout
     total = next(line for line in done.stdout.splitlines() if line.startswith("total "))
     assert total.split()[-4:-2] == ["30.00", "%"]
+
+
+def test_an_artifact_is_judged_on_what_repaired_it_only_when_asked(tmp_path: Path) -> None:
+    data = tiny_data(tmp_path)
+    steps = [{"type": "prune", "sparsity": 0.5, "allocation": "uniform"}, {"type": "repair", "method": "least_squares"}]
+    recipe = Recipe.model_validate({"version": 1, "data": str(data), "modifiers": steps}).model_dump(mode="json")
+    made_by = Provenance(recipe, "tiny", "0" * 64)
+    (tmp_path / "x.safetensors").write_bytes(encode_model(tiny_model(), Form("float32", "dense"), made_by))
+    words = ("evaluate", "x.safetensors", "--data", "tiny.yaml", "--image-size", "64", "--device", "cpu", "--split")
+    refused = compressor(*words, "train", cwd=tmp_path)
+    assert refused.returncode == 2 and not refused.stdout
+    assert "tiny.yaml: D411 5 of the images by which the model was repaired are judged on" in refused.stderr
+    assert compressor(*words, "train", "--seen", cwd=tmp_path).returncode == 0
+    assert compressor(*words, "val", cwd=tmp_path).returncode == 0

@@ -42,7 +42,7 @@ TYPES = {
 }
 APPLIES_TO = {
     **dict.fromkeys(("properties", "additionalProperties", "required", "propertyNames", "minProperties"), "object"),
-    **dict.fromkeys(("items", "minItems"), "array"),
+    **dict.fromkeys(("items", "minItems", "maxItems"), "array"),
     **dict.fromkeys(("pattern", "minLength"), "string"),
     **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), "number"),
 }
@@ -53,6 +53,7 @@ PLAIN: dict[str, Callable[[Any, Any], bool]] = {
     "required": lambda value, argument: set(argument) <= set(value),
     "pattern": lambda value, argument: re.search(argument, value) is not None,
     **dict.fromkeys(("minItems", "minLength", "minProperties"), lambda value, argument: len(value) >= argument),
+    "maxItems": lambda value, argument: len(value) <= argument,
     "minimum": operator.ge,
     "maximum": operator.le,
     "exclusiveMinimum": operator.gt,

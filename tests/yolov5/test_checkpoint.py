@@ -308,6 +308,10 @@ def _not_finite(root: nn.Module) -> None:
     layer(root, 1).conv.weight.data[0, 0, 0, 0] = float("nan")
 
 
+def _negative_variance(root: Any) -> None:
+    layer(root, 1).bn.running_var[:2] = -0.5
+
+
 def _yaml(key: str, value: Any) -> Callable[[nn.Module], None]:
     def change(root: Any) -> None:
         root.yaml[key] = value
@@ -329,6 +333,7 @@ CHANGES = [
     (_yaml("width_multiple", 1e5), "W305 model.0.conv.weight is [8, 3, 6, 6] in the file and [6400000, 3, 6, 6]"),
     (_yaml("depth_multiple", 1e9), "W305 its layer table asks for"),
     (_not_finite, "W306 model.1.conv.weight holds 1 values that are infinite or not a number"),
+    (_negative_variance, "W306 model.1.bn.running_var holds 2 values below 0, which no variance is"),
     (_attribute("names", ["a", "b"]), "W307 the file has 2 class names for its 3 classes"),
     (_attribute("names", {0: "a", 1: "b", 3: "c"}), "W307 the file has 3 class names for its 3 classes, numbered"),
     (_attribute("names", None), "W307 the file has no class names"),

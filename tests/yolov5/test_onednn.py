@@ -63,4 +63,5 @@ def test_bfloat16_is_close_and_keeps_the_anchors_exact() -> None:
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0.5)
     assert not torch.equal(found, expected)
-    assert torch.equal(network.predict.__self__.detect.anchors, model.detect.anchors)  # type: ignore[attr-defined]
+    assert network.model is not None
+    assert torch.equal(network.model.detect.anchors, model.detect.anchors)
