@@ -204,7 +204,7 @@ def architecture_from_yaml(yaml: dict[str, Any], nc: int, anchors: Anchors, path
             backbone=tuple(_row_from_yaml(row, path) for row in yaml["backbone"]),
             head=tuple(_row_from_yaml(row, path) for row in yaml["head"]),
         )
-    except (KeyError, TypeError, ValueError) as fault:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as fault:  # int(inf) is an overflow
         raise _unreadable(path, f"its layer table cannot be read: {fault}") from fault
 
 

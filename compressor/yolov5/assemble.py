@@ -53,6 +53,9 @@ def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: C
         for name, value in model.named_parameters():
             if not value.numel():
                 raise ValueError(f"{name} would be {list(value.shape)}")
+        side = 2 * max(model.strides)
+        with torch.inference_mode():
+            model.eval()(torch.empty(1, 3, side, side, device="meta"))  # sizes that do not go together only show here
         return model
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as fault:
         message = f"its layer table makes no network: {str(fault)[:200]}"
