@@ -15,5 +15,13 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 def compiled(function: _Function) -> _Function:
-    """Compile a function of arrays and numbers; other threads run while it does."""
-    return cast(_Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    """Compile a function of arrays and numbers; other threads run while it does.
+
+    What is compiled is kept beside the source, or where that cannot be written in the user's cache (NUMBA_CACHE_DIR
+    names another place); where neither can, every process compiles anew.
+    """
+    try:
+        made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # no place to keep it
+        made = numba.njit(nogil=True, error_model="numpy")(function)
+    return cast(_Function, made)

@@ -19,6 +19,7 @@ from torch import Tensor
 from compressor.data.dataset import Sample
 from compressor.errors import DatasetError, Diagnostic, did_you_mean
 from compressor.evaluation.boxes import xyxy_to_xywh
+from compressor.input_file import file_bytes
 
 ImageId = int | str
 Record = dict[str, Any]  # one image, annotation or category as COCO's JSON holds it
@@ -281,7 +282,7 @@ def ground_truth_from_annotations(file: Path, samples: Sequence[Sample], names: 
 def _read_instances(file: Path) -> _Instances:
     help_text = "the file must be COCO instances JSON with images, annotations and categories"
     try:
-        return _INSTANCES.validate_json(file.read_bytes())
+        return _INSTANCES.validate_json(file_bytes(file))
     except OSError as fault:
         message = f"the annotations cannot be read: {fault.strerror or fault}"
         raise DatasetError(Diagnostic("D408", message, str(file), help=help_text)) from fault
