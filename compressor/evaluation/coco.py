@@ -19,7 +19,7 @@ from torch import Tensor
 from compressor.data.dataset import Sample
 from compressor.errors import DatasetError, Diagnostic, did_you_mean
 from compressor.evaluation.boxes import xyxy_to_xywh
-from compressor.input_file import file_bytes
+from compressor.input_file import MEGABYTE, file_bytes
 
 ImageId = int | str
 Record = dict[str, Any]  # one image, annotation or category as COCO's JSON holds it
@@ -36,6 +36,7 @@ COCO_NAMES = (
     "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 )
 # fmt: on
+_LARGEST = 4_000 * MEGABYTE  # instances_train2017.json has 470
 _UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # planned for COCO and never annotated
 COCO_CATEGORY_IDS = tuple(number for number in range(1, 91) if number not in _UNUSED_IDS)
 
@@ -282,7 +283,7 @@ def ground_truth_from_annotations(file: Path, samples: Sequence[Sample], names: 
 def _read_instances(file: Path) -> _Instances:
     help_text = "the file must be COCO instances JSON with images, annotations and categories"
     try:
-        return _INSTANCES.validate_json(file_bytes(file))
+        return _INSTANCES.validate_json(file_bytes(file, _LARGEST))
     except OSError as fault:
         message = f"the annotations cannot be read: {fault.strerror or fault}"
         raise DatasetError(Diagnostic("D408", message, str(file), help=help_text)) from fault
