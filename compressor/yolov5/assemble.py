@@ -17,6 +17,7 @@ from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.convolutions import convolutions_of
 
 _INFINITY = np.float32(np.inf)
+_MAKES_NO_NETWORK = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 ANCHOR_GRID = ".anchor_grid"  # the anchors once more, in pixels; some releases round or cache it, so it is made anew
 
@@ -53,14 +54,9 @@ def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: C
         for name, value in model.named_parameters():
             if not value.numel():
                 raise ValueError(f"{name} would be {list(value.shape)}")
-        side = 2 * max(model.strides)
-        with torch.inference_mode():
-            model.eval()(torch.empty(1, 3, side, side, device="meta"))  # sizes that do not go together only show here
         return model
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as fault:
-        message = f"its layer table makes no network: {str(fault)[:200]}"
-        help_text = "re-export the checkpoint with a YOLOv5 detection model"
-        raise CheckpointError(Diagnostic("W311", message, path, help=help_text)) from fault
+    except _MAKES_NO_NETWORK as fault:
+        raise _no_network(fault, path) from fault
 
 
 def check_fit(model: YOLOv5, shapes: Mapping[str, tuple[int, ...]], path: str) -> None:
@@ -89,7 +85,8 @@ def fill_network(model: YOLOv5, state: dict[str, Tensor], path: str) -> YOLOv5:
         path: the file, for messages.
 
     Raises:
-        CheckpointError: W306 a tensor holds values that are not finite, or a variance below 0.
+        CheckpointError: W306 a tensor holds values that are not finite, or a variance below 0; W311 the network cannot
+            run.
     """
     wanted = {}
     for name, expected in model.state_dict().items():
@@ -104,7 +101,20 @@ def fill_network(model: YOLOv5, state: dict[str, Tensor], path: str) -> YOLOv5:
             pixels = anchors * torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
             wanted[name] = pixels.view(len(pixels), 1, -1, 1, 1, 2)
     model.load_state_dict(wanted, assign=True)
-    return model.requires_grad_(False).eval()
+    model.requires_grad_(False).eval()
+    side = 2 * max(model.strides)
+    try:
+        with torch.inference_mode():
+            model(torch.zeros(1, 3, side, side))  # sizes that do not go together only show here
+    except _MAKES_NO_NETWORK as fault:
+        raise _no_network(fault, path) from fault
+    return model
+
+
+def _no_network(fault: Exception, path: str) -> CheckpointError:
+    message = f"its layer table makes no network: {str(fault)[:200]}"
+    help_text = "re-export the checkpoint with a YOLOv5 detection model"
+    return CheckpointError(Diagnostic("W311", message, path, help=help_text))
 
 
 def misfit(path: str, message: str) -> CheckpointError:

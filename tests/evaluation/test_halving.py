@@ -1,10 +1,20 @@
 """Batches that do not fit are halved until they do, with the same results and a message each time."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from compressor.data.dataset import load_dataset, read_split
+from compressor.errors import RunError
 from compressor.evaluation.halving import Halving
+from compressor.evaluation.network import inference_network
+from compressor.evaluation.predict import detect
+from compressor.progress import Silent
+from compressor.recipe.schema import Evaluation as Settings
+from tests.tiny import tiny_data, tiny_model
 
 
 class Small:
@@ -63,3 +73,32 @@ def test_one_image_that_does_not_fit_is_the_end(images: Tensor) -> None:
     with pytest.raises(torch.OutOfMemoryError):
         Halving(told.append)(small, images)
     assert small.sizes == [11, 6, 3, 2, 1]
+
+
+def test_an_evaluation_goes_on_with_batches_that_fit(tmp_path: Path) -> None:
+    samples = read_split(load_dataset(str(tiny_data(tmp_path))), "val").samples
+    network = inference_network(tiny_model(), torch.device("cpu"))
+    settings = Settings(image_size=64, batch_size=6)
+    whole, _ = detect(network, samples, settings, Silent(), "evaluate")
+    sizes: list[int] = []
+
+    def small(images: Tensor) -> Tensor:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return network.predict(images)
+
+    found, _ = detect(replace(network, predict=small), samples, settings, Silent(), "evaluate")
+    assert sizes == [6, 3, 2, 2, 2]
+    for one, other in zip(found, whole, strict=True):
+        torch.testing.assert_close(one.detections, other.detections, rtol=1e-3, atol=1e-3)
+
+
+def test_a_single_image_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    def full(_: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError
+
+    samples = read_split(load_dataset(str(tiny_data(tmp_path))), "val").samples
+    network = replace(inference_network(tiny_model(), torch.device("cpu")), predict=full)
+    with pytest.raises(RunError, match="E812 cpu has too little memory for one image of 64 px"):
+        detect(network, samples, Settings(image_size=64), Silent(), "evaluate")
