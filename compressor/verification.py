@@ -210,6 +210,8 @@ def _wrong_zeros(record: RunRecord, loaded: LoadedModel) -> Iterator[str]:
 
 def _figures(file: Path, known: Evaluation, again: Evaluating, progress: Progress) -> Iterator[Check]:
     kept = {key: value for key, value in asdict(known.settings).items() if key in Settings.model_fields}
+    if known.settings.runs_on != "torch" or known.settings.precision == "float16":  # a graph's own, and that of a GPU
+        kept["precision"] = "auto"
     settings = check_part(Settings, {**kept, "split": known.data.split})
     data = again.data or known.data.source
     claim = f"{file.name}: judged again every figure over all classes is within {TOLERANCE}"

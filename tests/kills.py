@@ -33,7 +33,7 @@ COMMANDS = {
         *("--sparsities", "0.3,0.6", "--output", "out/t.json", "--emit", "out/emitted.yaml"),
     ),
 }
-_TIMES = re.compile(rb'("(?:started|duration_s|\w+_ms)": ).*')
+_TIMES = re.compile(rb'("(?:started|duration_s|\w+_ms)": )[^\n]*|("steps": )\[.*?\n  \]', re.DOTALL)
 _HEAVY = """  - type: repair
     method: bias
     calibration: {images: 3, image_size: 64, split: train}
@@ -87,7 +87,7 @@ def timeless(folder: Path) -> dict[str, bytes]:
         if place.is_dir():
             files[f"{name}/"] = b""
         elif place.name == "run.json":
-            files[name] = _TIMES.sub(rb"\1-", place.read_bytes())
+            files[name] = _TIMES.sub(rb"\1\2-", place.read_bytes())
         elif place.name == "report.md":
             files[name] = (
                 b"of its record" if place.read_text() == rendered(load_run(place.parent), place.parent) else b""
