@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from compressor.compiled import compiled
 from compressor.data.batches import BatchPlan
-from compressor.data.letterbox import letterbox, resize_to_fit
 from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
 from compressor.evaluation.coco import GroundTruth, Predictions, to_predictions
 from compressor.yolov5.build import YOLOv5
@@ -77,10 +77,16 @@ def read(plan: BatchPlan, image_size: int) -> tuple[Tensor, list[tuple[float, tu
     for sample in plan.samples:
         image = cv2.imread(str(sample.image))
         assert image is not None
-        resized = resize_to_fit(image.astype(np.uint8, copy=False), image_size, "ceil")
-        padded, _, pad = letterbox(resized, plan.shape)
+        height, width = image.shape[:2]
+        ratio = image_size / max(height, width)
+        if ratio != 1:
+            how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+            image = cv2.resize(image, (math.ceil(width * ratio), math.ceil(height * ratio)), interpolation=how)
+        dh, dw = ((wanted - found) / 2 for wanted, found in zip(plan.shape, image.shape[:2], strict=True))
+        sides = (round(dh - 0.1), round(dh + 0.1), round(dw - 0.1), round(dw + 0.1))
+        padded = cv2.copyMakeBorder(image, *sides, cv2.BORDER_CONSTANT, value=(114, 114, 114))
         images.append(np.ascontiguousarray(padded.transpose(2, 0, 1)[::-1]))
-        geometry.append((resized.shape[0] / sample.height, pad))
+        geometry.append((image.shape[0] / height, (dw, dh)))
     return torch.from_numpy(np.stack(images)), geometry
 
 

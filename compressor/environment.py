@@ -12,7 +12,7 @@ import torch
 from compressor import __version__
 from compressor.results.run import Environment
 
-_PACKAGES = ("torch", "numpy", "opencv-python-headless", "pycocotools", "safetensors")
+_PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "pycocotools", "safetensors")
 
 
 def describe_environment(device: torch.device) -> Environment:

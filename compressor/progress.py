@@ -23,7 +23,10 @@ class Progress(Protocol):
         """What the steps that follow belong to."""
 
     def note(self, text: str) -> None:
-        """One line worth knowing."""
+        """One line for those who asked to be told more."""
+
+    def warn(self, text: str) -> None:
+        """One line that everyone should see."""
 
 
 class Silent:
@@ -43,6 +46,9 @@ class Silent:
         """Say nothing."""
 
     def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def warn(self, text: str) -> None:
         """Say nothing."""
 
 
@@ -96,6 +102,10 @@ class Ledger:
     def note(self, text: str) -> None:
         """Pass on."""
         self._listener.note(text)
+
+    def warn(self, text: str) -> None:
+        """Passed on."""
+        self._listener.warn(text)
 
     @contextmanager
     def _counted(self, title: str) -> Iterator[None]:

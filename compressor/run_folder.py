@@ -90,7 +90,7 @@ def _tell(steps: Steps, progress: Progress) -> None:
     """What there is to go on from."""
     left = ", ".join(steps.titles)
     if left and not steps.resume:
-        progress.section(f"an unfinished run is here, which --resume goes on with; this one starts anew ({left} kept)")
+        progress.warn(f"an unfinished run is here, which --resume goes on with; this one starts anew ({left} kept)")
     elif steps.resume and not left:
         progress.note("nothing to go on with is here: the run starts anew")
 

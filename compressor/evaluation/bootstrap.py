@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.compiled import compiled
-from compressor.evaluation.coco_figures import IOU_THRESHOLDS, RECALLS, ClassMatches, CocoFigures
+from compressor.evaluation.coco_figures import EPS, IOU_THRESHOLDS, RECALLS, ClassMatches, CocoFigures, Float64
 from compressor.results.judgement import Resampled
 
 RESAMPLES, SEED = 1000, 0
-_EPS = float(np.spacing(1))
-Float64 = NDArray[np.float64]
 
 
 def resample(judged: CocoFigures) -> Resampled:
@@ -85,7 +83,7 @@ def _add_class(
                 if true[i, t]:
                     hits[t] += times
                     found[known[t], t] = hits[t]
-                    precision[known[t], t] = hits[t] / (common + misses[t] + hits[t] + _EPS)
+                    precision[known[t], t] = hits[t] / (common + misses[t] + hits[t] + EPS)
                     known[t] += 1
                 else:
                     misses[t] += times * false[i, t]

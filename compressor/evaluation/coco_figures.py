@@ -9,17 +9,16 @@ they stand.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressor.compiled import compiled
 from compressor.evaluation.coco import GroundTruth, ImageId, Predictions
+from compressor.recipe.schema import CocoEngine
 from compressor.results.judgement import CocoMetrics
 
 Float64 = NDArray[np.float64]
-Engine = Literal["compiled", "pycocotools"]
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -28,7 +27,7 @@ MOST_DETECTIONS = (1, 10, 100)  # of one image and class
 
 IGNORED, TRUE, FALSE = range(3)
 _AP75 = 5  # index of IoU 0.75
-_EPS = float(np.spacing(1))
+EPS = float(np.spacing(1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ def precision_by_recall(figures: CocoFigures) -> tuple[float, ...]:
     return tuple(defined.mean(axis=1).round(6).tolist()) if defined.size else ()
 
 
-def judge_coco(ground_truth: GroundTruth, predictions: Predictions, engine: Engine = "compiled") -> CocoFigures:
+def judge_coco(ground_truth: GroundTruth, predictions: Predictions, engine: CocoEngine = "compiled") -> CocoFigures:
     """Match the detections in all images of the ground truth to its objects.
 
     Images are taken by their rank, so that ids may be text and equal scores are still taken in the order of the ids.
@@ -277,7 +276,7 @@ def _judge_category(
                     result = TRUE
                     hits[a, t] += 1
                     found = hits[a, t]
-                    at_hit[a, t, found - 1] = found / (misses[a, t] + found + _EPS)
+                    at_hit[a, t, found - 1] = found / (misses[a, t] + found + EPS)
                 else:
                     result = FALSE
                     misses[a, t] += 1

@@ -80,6 +80,7 @@ class Judge:
             device=str(network.device),
             precision=str(network.dtype).removeprefix("torch."),
             runs_on=network.runs_on,
+            coco_engine=self.settings.coco_engine,
         )
         metrics = Metrics(coco_metrics(judged), detection, classes)
         curve = precision_by_recall(judged)

@@ -12,7 +12,7 @@ from torch import Tensor
 from compressor.recipe.schema import Precision
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse
-from compressor.yolov5.onednn import optimise
+from compressor.yolov5.onednn import prepare_for_cpu
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,12 @@ def inference_network(model: YOLOv5, device: torch.device, precision: Precision 
     replica = fuse(copy.deepcopy(model).float()).eval().requires_grad_(False).to(device, dtype)
     replica.detect.anchors = model.detect.anchors.float().to(device)  # boxes are decoded in float32
     if device.type == "cpu":
-        optimise(replica)
-    raw_outputs: list[list[Tensor]] = []
-    replica.detect.register_forward_hook(
-        lambda _module, _inputs, levels: raw_outputs.__setitem__(slice(None), [levels])
-    )
+        prepare_for_cpu(replica)
 
     def predict(images: Tensor) -> Tensor:
         """As the model does; but a raw output that is infinite stays none, and does not become a sure 0 or 1."""
-        decoded = replica.predict(images)
-        levels = raw_outputs.pop() if raw_outputs else []
+        levels = replica(images)
+        decoded = replica.detect.decode(levels)
         if all(map(are_finite, levels)):
             return decoded
         raw = torch.cat([level.flatten(1, 3) for level in levels], dim=1)

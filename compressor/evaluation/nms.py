@@ -14,6 +14,7 @@ from compressor.evaluation.boxes import xywh_to_xyxy
 
 Float32 = NDArray[np.float32]
 
+MAX_WH = 7680  # pixels between the classes
 _FEW = 6  # candidates for each that may be kept
 _ROUNDING = 16  # pixels, more than a coordinate of a far class is rounded by
 
@@ -25,13 +26,12 @@ def non_max_suppression(
     iou_thres: float,
     max_det: int = 300,
     max_nms: int = 30_000,
-    max_wh: int = 7680,
     multi_label: bool = True,
     class_agnostic: bool = False,
 ) -> list[Tensor]:
     """Detections of each image, the bits and the order of upstream's v6.1 to v7.0 without its time limit.
 
-    Classes are kept apart by adding class x max_wh to all coordinates in float32, as upstream does: far classes have
+    Classes are kept apart by adding class x 7680 to all coordinates in float32, as upstream does: far classes have
     their coordinates rounded, which decides close calls. A score that is not a number is above no threshold; a box
     that is not neither suppresses nor is suppressed, and is returned for the caller to see.
 
@@ -42,7 +42,6 @@ def non_max_suppression(
         iou_thres: a box overlapping a better one by more than this is dropped.
         max_det: most detections per image.
         max_nms: candidates per image that enter, best first.
-        max_wh: distance in pixels between the classes.
         multi_label: one candidate per box and class; otherwise the best class only. Means nothing for one class.
         class_agnostic: boxes suppress those of other classes too.
 
@@ -51,18 +50,18 @@ def non_max_suppression(
         scores in the order of the rows.
     """
     multi_label = multi_label and predictions.shape[2] > 6
-    limits = Limits(iou_thres, max_det, max_nms, 0 if class_agnostic else max_wh)
+    limits = Limits(iou_thres, max_det, max_nms, class_agnostic)
     found = (suppress(_candidates(each.float(), conf_thres, multi_label), limits) for each in predictions)
     return [torch.from_numpy(each) for each in found]
 
 
 class Limits(NamedTuple):
-    """`non_max_suppression` tells of each; no distance is no classes."""
+    """How one image's candidates are suppressed; `non_max_suppression` tells of each."""
 
     iou_thres: float
     max_det: int = 300
     max_nms: int = 30_000
-    max_wh: int = 7680
+    class_agnostic: bool = False
 
 
 def _candidates(prediction: Tensor, conf_thres: float, multi_label: bool) -> Float32:
@@ -101,36 +100,21 @@ def suppress(candidates: Float32, limits: Limits) -> Float32:
 def _greedy(candidates: Float32, limits: Limits) -> Float32:
     order = np.argsort(-candidates[:, 4], kind="stable")[: limits.max_nms]
     ordered = candidates[order]
-    offset = ordered[:, 5] * np.float32(limits.max_wh)
-    boxes = ordered[:, :4] + offset[:, None]
-    apart = _are_apart(ordered, limits.max_wh)
+    apart = not limits.class_agnostic and _are_apart(ordered)
+    offset = ordered[:, 5:] * np.float32(0 if limits.class_agnostic else MAX_WH)
+    boxes = ordered[:, :4] + offset
     classes = ordered[:, 5].astype(np.int64) if apart else np.zeros(len(ordered), np.int64)
     kept: Float32 = ordered[_survivors(boxes, classes, float32_at_most(limits.iou_thres), limits.max_det)]
     return kept
 
 
-def _are_apart(candidates: Float32, max_wh: int) -> bool:
+def _are_apart(candidates: Float32) -> bool:
     """Whether no boxes of two classes can overlap once they are moved apart, however they are rounded."""
     if not len(candidates):
         return False
-    extent = candidates[:, 2].max() - candidates[:, 0].min()
-    return bool(extent < max_wh - _ROUNDING)  # not so where any is not a number
-
-
-def greedy_nms(boxes: Float32, iou_thres: float, max_det: int) -> list[int]:
-    """Rows that survive greedy suppression: a box goes when its IoU with a kept, earlier one is above the threshold.
-
-    Args:
-        boxes: (n, 4) xyxy, best first.
-        iou_thres: at least 0; compared with the float32 IoU as a double.
-        max_det: stop when so many are kept.
-
-    Returns:
-        Kept rows in order.
-    """
-    one_class = np.zeros(len(boxes), np.int64)
-    rows: list[int] = _survivors(boxes, one_class, float32_at_most(iou_thres), max_det).tolist()
-    return rows
+    with np.errstate(all="ignore"):
+        extent = candidates[:, 2].max() - candidates[:, 0].min()
+    return bool(extent < MAX_WH - _ROUNDING)  # not so where any is not a number
 
 
 @compiled

@@ -118,7 +118,7 @@ def detect(
     device = network.device
     image_size, plans = _planned(network, samples, settings)
     watch = Stopwatch(device)
-    predict = partial(Halving(progress.section, numbered=network.suppression is not None), network.predict)
+    predict = partial(Halving(progress.warn, numbered=network.suppression is not None), network.predict)
     found: list[ImageDetections] = []
     with torch.inference_mode(), progress.bar(title, "images") as update:
         if device.type == "cuda":

@@ -16,6 +16,7 @@ from compressor.recipe.modifiers import Modifier, Prune
 from compressor.recipe.part import Fraction, Name, Part
 
 Precision = Literal["auto", "float32", "bfloat16"]
+CocoEngine = Literal["compiled", "pycocotools"]
 
 FILE_KEYS = {
     "extends": "a recipe this one builds on, relative to this file, or a list of them",
@@ -49,7 +50,7 @@ class Evaluation(Part):
     precision: Precision = Field(
         "auto", description="number type in which the model runs: auto is float16 on CUDA, float32 on the CPU"
     )
-    coco_engine: Literal["compiled", "pycocotools"] = Field(
+    coco_engine: CocoEngine = Field(
         "compiled", description="what works out the COCO figures; they are the same, pycocotools takes longer"
     )
 

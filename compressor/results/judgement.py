@@ -87,6 +87,7 @@ class EvaluationSettings:
     device: str
     precision: str
     runs_on: str = "torch"
+    coco_engine: str = "pycocotools"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """A fused network as oneDNN runs it fastest on a CPU.
 
 Each convolution and the activation behind it become one kernel, as TorchInductor makes of them, with channels last in
-memory; the head decodes without copies. Outputs differ from the plain modules' by the order of sums alone. Weights
-packed ahead, for one size of images or for any, were no faster on YOLOv5n and YOLOv5s.
+memory; the head decodes without copies. Outputs differ from the plain modules' by the order of sums alone.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ def has_fused_kernels() -> bool:
     return bool(available) and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
-def optimise(model: YOLOv5) -> YOLOv5:
-    """Make a model ready for inference on the CPU alone, in place.
+def prepare_for_cpu(model: YOLOv5) -> None:
+    """Make a model ready for inference on a CPU and for nothing else, in place.
 
     Args:
         model: fused, in evaluation mode, on the CPU; float32 or bfloat16.
@@ -32,9 +31,7 @@ def optimise(model: YOLOv5) -> YOLOv5:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know it for tensors only
     if has_fused_kernels():
         _fuse_kernels(model)
-    head = model.detect
-    head.__class__ = _InferenceHead
-    return model
+    model.detect.__class__ = _InferenceHead  # as for the convolutions: other methods, the same parameters and names
 
 
 def _fuse_kernels(model: nn.Module) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from compressor.evaluation.nms import float32_at_most, greedy_nms, non_max_suppression
+from compressor.evaluation.nms import MAX_WH, Limits, float32_at_most, non_max_suppression, suppress
 
 CASES = [
     "val_multilabel",
@@ -95,6 +95,13 @@ def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
     return quotient
 
 
+def rows_kept(boxes: NDArray[np.float32], iou_thres: float, max_det: int) -> list[int]:
+    """Rows that `suppress` keeps of boxes of one class; the scores tell which they are."""
+    scores = 1 - np.arange(len(boxes), dtype=np.float32)[:, None] / 1024
+    found = suppress(np.concatenate((boxes, scores, 0 * scores), axis=1), Limits(iou_thres, max_det))
+    return [round((1 - float(score)) * 1024) for score in found[:, 4]]
+
+
 COORDINATE = st.one_of(
     st.integers(0, 8).map(float),  # small whole numbers make ties, equal boxes and boxes without area
     st.floats(-20, 20, width=32),
@@ -110,18 +117,56 @@ IOU_THRES = st.one_of(st.sampled_from([0.0, 0.5, 0.6, 0.65, 1.0, 1 / 3]), st.flo
 @example([], 0.5, 1)
 def test_greedy_equals_the_plain_loop(rows: list[tuple[float, ...]], iou_thres: float, max_det: int) -> None:
     boxes = np.array(rows, dtype=np.float32).reshape(-1, 4)
-    assert greedy_nms(boxes, iou_thres, max_det) == plain_greedy(boxes, iou_thres, max_det)
+    assert rows_kept(boxes, iou_thres, max_det) == plain_greedy(boxes, iou_thres, max_det)
 
 
-@pytest.mark.parametrize("classes", [1, 5])
-def test_greedy_equals_the_plain_loop_on_crowded_images(classes: int) -> None:
+@pytest.mark.parametrize("classes", [1, 5, 80])
+@pytest.mark.parametrize("max_det", [3, 20, 300])
+@pytest.mark.parametrize("max_nms", [150, 2000])
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("class_agnostic", [False, True])
+def test_many_candidates_are_suppressed_as_by_the_plain_loop(
+    classes: int, max_det: int, max_nms: int, far: bool, class_agnostic: bool
+) -> None:
+    """Also where scores are tied, and where a box is so far off that it meets those of another class."""
     rs = np.random.RandomState(classes)
-    corner, size = rs.random_sample((300, 2)) * 200, 10 + rs.random_sample((300, 2)) * 60
-    offset = 7680 * rs.randint(0, classes, (300, 1))
-    boxes = (np.concatenate((corner, corner + size), axis=1) + offset).astype(np.float32)
-    kept = greedy_nms(boxes, 0.45, 300)
-    assert 20 < len(kept) < 290
-    assert kept == plain_greedy(boxes, 0.45, 300)
+    corner, size = rs.random_sample((900, 2)) * 300, 10 + rs.random_sample((900, 2)) * 60
+    boxes = np.concatenate((corner, corner + size), axis=1)
+    if far:
+        boxes[::7, 0::2] += MAX_WH
+        boxes[::7, 1::2] += MAX_WH
+    scores, category = rs.random_sample((900, 1)).round(2), rs.randint(0, classes, (900, 1))
+    candidates = np.concatenate((boxes, scores, category), axis=1).astype(np.float32)
+    ordered = candidates[np.argsort(-candidates[:, 4], kind="stable")][:max_nms]
+    moved = ordered[:, :4] + ordered[:, 5:] * np.float32(0 if class_agnostic else MAX_WH)
+    expected = ordered[plain_greedy(moved, 0.45, max_det)]
+    found = suppress(candidates, Limits(0.45, max_det, max_nms, class_agnostic))
+    assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_candidates_are_those_of_plain_arithmetic(multi_label: bool) -> None:
+    rs = np.random.RandomState(3)
+    rows = rs.random_sample((400, 8)).astype(np.float32)
+    rows[:, :4] *= 200
+    rows[::50, 5] = np.nan
+    rows[7, 6:8] = 0.9  # two best classes: the first counts
+    found = non_max_suppression(
+        torch.from_numpy(rows)[None], conf_thres=0.3, iou_thres=1.0, max_det=5000, multi_label=multi_label
+    )[0].numpy()
+    expected = []
+    for x, y, w, h, objectness, *probabilities in rows:
+        if not objectness > np.float32(0.3):
+            continue
+        scores = np.array(probabilities) * objectness
+        half = np.float32(2)
+        corners = (x - w / half, y - h / half, x + w / half, y + h / half)
+        chosen = range(3) if multi_label else [] if np.isnan(scores).any() else [int(scores.argmax())]
+        expected += [(*corners, scores[k], k) for k in chosen if scores[k] > np.float32(0.3)]
+    table = np.array(expected, np.float32)
+    table = table[np.argsort(-table[:, 4], kind="stable")]
+    assert len(table) > 100
+    assert found.tobytes() == table.tobytes()
 
 
 @given(st.floats(0, 1), st.floats(0, 1, width=32))

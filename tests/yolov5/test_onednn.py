@@ -8,7 +8,7 @@ from compressor.evaluation.network import inference_network
 from compressor.yolov5.architecture import Generation, stock_architecture
 from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.fuse import fuse
-from compressor.yolov5.onednn import FusedConv2d, has_fused_kernels, optimise
+from compressor.yolov5.onednn import FusedConv2d, has_fused_kernels, prepare_for_cpu
 from tests.conftest import fill
 
 CPU = torch.device("cpu")
@@ -16,6 +16,12 @@ CPU = torch.device("cpu")
 
 def plain(generation: Generation) -> YOLOv5:
     return fuse(fill(build(stock_architecture(generation, "n", nc=3))).eval().requires_grad_(False))
+
+
+def prepared(model: YOLOv5) -> YOLOv5:
+    replica = copy.deepcopy(model)
+    prepare_for_cpu(replica)
+    return replica
 
 
 def images() -> Tensor:
@@ -26,23 +32,23 @@ def images() -> Tensor:
 def test_numbers_are_those_of_the_plain_modules(generation: Generation) -> None:
     model = plain(generation)
     expected = model.predict(images())
-    found = optimise(copy.deepcopy(model)).predict(images())
+    found = prepared(model).predict(images())
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_without_fused_kernels_the_modules_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compressor.yolov5.onednn.has_fused_kernels", lambda: False)
     model = plain("v6")
-    optimised = optimise(copy.deepcopy(model))
-    assert not any(isinstance(module, FusedConv2d) for module in optimised.modules())
-    torch.testing.assert_close(optimised.predict(images()), model.predict(images()), rtol=1e-4, atol=1e-4)
+    ready = prepared(model)
+    assert not any(isinstance(module, FusedConv2d) for module in ready.modules())
+    torch.testing.assert_close(ready.predict(images()), model.predict(images()), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.skipif(not has_fused_kernels(), reason="this build of torch has no oneDNN")
 def test_convolutions_and_activations_are_one_kernel() -> None:
-    optimised = optimise(plain("v6"))
-    assert not any(isinstance(module, nn.SiLU) for module in optimised.modules())
-    assert all(type(module) is FusedConv2d for module in optimised.modules() if isinstance(module, nn.Conv2d))
+    ready = prepared(plain("v6"))
+    assert not any(isinstance(module, nn.SiLU) for module in ready.modules())
+    assert all(type(module) is FusedConv2d for module in ready.modules() if isinstance(module, nn.Conv2d))
 
 
 def test_the_head_decodes_the_same_logits_to_the_same_bits() -> None:
@@ -50,7 +56,7 @@ def test_the_head_decodes_the_same_logits_to_the_same_bits() -> None:
     heads = [conv for conv in model.detect.m if isinstance(conv, nn.Conv2d)]
     features = [torch.rand(2, conv.in_channels, 8 // 2**i, 6) for i, conv in enumerate(heads)]
     raw = model.detect(features)
-    head = optimise(copy.deepcopy(model)).detect
+    head = prepared(model).detect
     assert torch.equal(head.decode([logits.clone() for logits in raw]), model.detect.decode(raw))
 
 
