@@ -7,9 +7,11 @@ and a division by zero gives what NumPy gives.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
@@ -18,10 +20,27 @@ def compiled(function: _Function) -> _Function:
     """Compile a function of arrays and numbers; other threads run while it does.
 
     What is compiled is kept beside the source, or where that cannot be written in the user's cache (NUMBA_CACHE_DIR
-    names another place); where neither can, every process compiles anew.
+    names another place). Where neither can, where the disk is full or what was kept is damaged, it is compiled anew.
     """
-    try:
-        made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # no place to keep it
-        made = numba.njit(nogil=True, error_model="numpy")(function)
+    made = numba.njit(nogil=True, error_model="numpy")(function)
+    with suppress(RuntimeError):  # no place to keep it
+        made._cache = _Disposable(function)
     return cast(_Function, made)
+
+
+class _Disposable(FunctionCache):  # type: ignore[misc]  # Numba has no types
+    """A cache that costs nothing but time when it cannot be read or written."""
+
+    def load_overload(self, *wanted: Any) -> Any:
+        """What was kept, None where nothing of use was."""
+        try:
+            return super().load_overload(*wanted)
+        except Exception:  # whatever damage makes of a pickle
+            with suppress(Exception):
+                self.flush()
+            return None
+
+    def save_overload(self, *made: Any) -> None:
+        """Keep what was compiled."""
+        with suppress(Exception):
+            super().save_overload(*made)

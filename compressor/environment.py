@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from compressor import __version__
 from compressor.results.run import Environment
 
 _PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "pycocotools", "safetensors")
+_RUNTIMES = ("onnxruntime", "openvino")  # where they are installed
 
 
 def describe_environment(device: torch.device) -> Environment:
@@ -25,7 +27,7 @@ def describe_environment(device: torch.device) -> Environment:
         processor=_processor(),
         cores=os.cpu_count() or 1,
         device=name,
-        packages={package: version(package) for package in _PACKAGES},
+        packages={package: version(package) for package in (*_PACKAGES, *filter(find_spec, _RUNTIMES))},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from pathlib import Path
 
@@ -17,11 +18,24 @@ def file_bytes(path: Path, most_bytes: int) -> bytes:
         most_bytes: no file of its kind is larger.
 
     Raises:
-        OSError: it cannot be read, is a pipe or a device, or is larger.
+        OSError: it cannot be read, is no regular file, or is larger.
+    """
+    size_bytes = regular_size(path)
+    if size_bytes > most_bytes:
+        raise OSError(errno.EFBIG, f"it holds {size_bytes:,} bytes, and at most {most_bytes:,} are read")
+    return path.read_bytes()
+
+
+def regular_size(path: Path) -> int:
+    """Bytes of a regular file, which can be opened: of a pipe, even opening it might never end.
+
+    Raises:
+        OSError: it is not there, or cannot be reached; a folder is an IsADirectoryError, and of a pipe or a device no
+            `filename` is told, as there is no fault of the system's.
     """
     found = path.stat()
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-        raise OSError(errno.EINVAL, "it is not a regular file")  # and reading a pipe might never end
-    if found.st_size > most_bytes:
-        raise OSError(errno.EFBIG, f"it holds {found.st_size:,} bytes, and at most {most_bytes:,} are read")
-    return path.read_bytes()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return found.st_size

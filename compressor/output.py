@@ -70,6 +70,8 @@ def claimed(output: Path, option: str = "--output") -> Iterator[None]:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file, timeout=_LOCK_S).acquire()
     except Timeout as fault:
+        if not file.exists():  # it could not be made, which is tried for as long
+            raise _cannot_write(output, OSError(errno.EACCES, os.strerror(errno.EACCES)), option) from fault
         message, help_text = "another compressor is writing here", f"wait until it is done, or name another: {option}"
         raise OutputError(Diagnostic("O604", message, str(output), help=help_text)) from fault
     except OSError as fault:

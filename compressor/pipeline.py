@@ -116,7 +116,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     aside = written_aside(options.output, force=options.force, resume=options.resume, progress=progress)
     with aside as (staging, steps):
         steps.facts.update(environment=asdict(environment), device=str(device), threads=torch.get_num_threads())
-        check_room(job, staging, steps.folder)
+        check_room(job, options.output, steps.folder)
         before, search = None, None
         if judge and recipe.evaluation.baseline:
             before = judge_before(judge, job.model, options.baselines, steps, progress)

@@ -13,7 +13,7 @@ from compressor.report.tables import megabytes
 _PAGES = 4_000_000  # bytes of the report, its pictures and the record, about
 
 
-def check_room(job: Job, folder: Path, kept: Path) -> None:
+def check_room(job: Job, output: Path, kept: Path) -> None:
     """Refuse a run for whose files there is too little room.
 
     Counted are the model, stored densely, and each export as much, twice: in the run folder, and kept beside it until
@@ -21,7 +21,7 @@ def check_room(job: Job, folder: Path, kept: Path) -> None:
 
     Args:
         job: about to be done.
-        folder: where it will be written.
+        output: the run folder to be; it is written beside it.
         kept: what an interrupted run has kept counts as written.
 
     Raises:
@@ -30,8 +30,8 @@ def check_room(job: Job, folder: Path, kept: Path) -> None:
     models = 1 + len(job.recipe.exports)
     there = sum(file.stat().st_size for file in kept.rglob("*") if file.is_file())
     needed = max(0, 2 * models * forecast_file(job, dense=True) - there) + _PAGES
-    free = shutil.disk_usage(folder).free
+    place = output.absolute().parent
+    free = shutil.disk_usage(place).free
     if free < needed:
         message = f"the run needs about {megabytes(needed)} MB of the disk, and {megabytes(free)} MB are free"
-        place = str(folder.parent.parent)
-        raise OutputError(Diagnostic("O605", message, place, help="make room, or choose another place: --output"))
+        raise OutputError(Diagnostic("O605", message, str(place), help="make room, or choose another place: --output"))

@@ -304,14 +304,24 @@ def _type_text(annotation: str) -> str:
     return " or ".join(words.get(part, f"[{part}](#{part.lower()})") for part in parts)
 
 
+EXIT_CODES = (
+    ("0", "done"),
+    ("1", "a gate failed (of a recipe, a sweep or a `diff`), or `verify` found a difference"),
+    ("2", "the input is at fault: recipe, weights, data, output folder, usage"),
+    ("3", "the run failed"),
+    ("70", "compressor itself is at fault (E899)"),
+    ("130", "interrupted by Ctrl-C"),
+    ("141", "the reader of the output went away"),
+    ("143", "ended by SIGTERM, which is heeded as Ctrl-C is"),
+)
+
+
 def commands_page(group: click.Group) -> str:
     """Every command: what it does, an example, its arguments and options."""
-    exits = (
-        "0 done; 1 ran, and a gate or a check said no; 2 the command line, the recipe or a file is at fault; "
-        "3 the run failed; 70 compressor itself is at fault"
-    )
     blocks = [
-        f"Results go to stdout, progress and errors to stderr. Exit codes: {exits}; 130 Ctrl-C; 141 broken pipe.",
+        "Results go to stdout, progress and errors to stderr.",
+        "## Exit codes",
+        _table(("code", "meaning"), EXIT_CODES),
         *_command(group, click.Context(group, info_name="compressor", **group.context_settings)),
     ]
     return _page("Command reference", *blocks)

@@ -1,10 +1,12 @@
-"""What several tests need: the place of the real data, and seeded weights."""
+"""What several tests need: the place of the real data, a process left as it was, and seeded weights."""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: several tests run at once, each with processes of its own
@@ -15,6 +17,8 @@ import torch
 from hypothesis import settings
 from numpy.typing import NDArray
 
+from compressor.cli import interrupts
+from compressor.held import ENDING
 from compressor.yolov5.build import YOLOv5
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no fault
@@ -43,6 +47,16 @@ def shared() -> Path:
 def golden(shared: Path) -> Path:
     """The golden vectors."""
     return shared / "spec" / "golden"
+
+
+@pytest.fixture
+def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a command sets for its process is put back."""
+    earlier = {number: signal.getsignal(number) for number in ENDING}
+    monkeypatch.setattr(interrupts, "_came", [])
+    yield
+    for number, handler in earlier.items():
+        signal.signal(number, handler)
 
 
 def fill_array(key: str, shape: tuple[int, ...]) -> NDArray[np.float32] | None:

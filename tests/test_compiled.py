@@ -1,13 +1,13 @@
+import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
+from numba.core.caching import FunctionCache
 
 from compressor.compiled import compiled
 
@@ -23,28 +23,38 @@ def test_a_division_by_zero_is_infinite_as_numpys() -> None:
     assert compiled(total)(np.array([1.0, 0.0])) == np.inf
 
 
+COUNT = """
+import sys, numpy, compressor.modifiers.selection as s
+print(s._count(numpy.ones(3, "f4"), numpy.float32(0), numpy.float32(1)), sum(s._count.stats.cache_hits.values()))
+"""
+
+
+def told(cache: Path | str) -> str:
+    """What a process says of a compiled loop, and how often it was found in the cache."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, "-c", COUNT], env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_what_is_compiled_is_found_by_the_next_process_and_damage_costs_only_time(tmp_path: Path) -> None:
+    assert [told(tmp_path), told(tmp_path)] == ["(0, 3) 0", "(0, 3) 1"]
+    for file in tmp_path.rglob("*.nb?"):
+        file.write_bytes(file.read_bytes()[: 100 if file.suffix == ".nbc" else 0])
+    assert [told(tmp_path), told(tmp_path)] == ["(0, 3) 0", "(0, 3) 1"]
+
+
 def test_without_a_place_to_keep_it_a_loop_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    njit = numba.njit
+    def nowhere(_: Any, *__: Any) -> None:
+        raise RuntimeError("cannot cache function 'total': no locator available for file 'x.py'")
 
-    def no_locator(**options: Any) -> Callable[..., Any]:
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function 'total': no locator available for file 'x.py'")
-        compile_: Callable[..., Any] = njit(**options)
-        return compile_
-
-    monkeypatch.setattr(numba, "njit", no_locator)
+    monkeypatch.setattr(FunctionCache, "__init__", nowhere)
     assert compiled(total)(np.array([2.0, 2.0])) == 1.0
 
 
-def test_what_is_compiled_is_found_by_the_next_process(tmp_path: Path) -> None:
-    code = (
-        "import numpy, compressor.modifiers.selection as s\n"
-        "s._count(numpy.ones(3, 'f4'), numpy.float32(0), numpy.float32(1))\n"
-        "print(sum(s._count.stats.cache_hits.values()))"
-    )
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    told = [
-        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    ]
-    assert told == ["0\n", "1\n"]
+def test_a_full_disk_costs_only_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(FunctionCache, "save_overload", full)
+    assert compiled(total)(np.array([4.0])) == 0.25

@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from compressor import budget, pipeline, run_report
-from compressor.cli import interrupts
+from compressor import budget, pipeline, room, run_report
 from compressor.cli.main import cli, main
 from compressor.errors import OutputError
-from compressor.held import ENDING
+from compressor.job import open_job
 from compressor.kept import Files, Kept, Steps, titles
 from compressor.output import claimed, recover
 from compressor.pipeline import Options, run
@@ -166,16 +165,6 @@ def test_without_resume_nothing_kept_is_taken_and_it_is_told(place: Path) -> Non
     assert not unfinished_place(place / "out").exists()
 
 
-@pytest.fixture
-def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a command sets for its process is put back."""
-    earlier = {number: signal.getsignal(number) for number in ENDING}
-    monkeypatch.setattr(interrupts, "_came", [])
-    yield
-    for number, handler in earlier.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.usefixtures("light", "handlers")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_with_its_exit_code_and_the_way_to_go_on(
@@ -235,6 +224,33 @@ def test_too_little_room_is_told_before_anything_is_judged(place: Path, monkeypa
     with pytest.raises(OutputError, match=r"O605 the run needs about \d\.\d{3} MB of the disk, and 1\.000 MB are free"):
         run(load_recipe(Path("r.yaml")), Options(place / "out"), stop)
     assert not list(place.glob(".*"))
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 1_000])
+def test_room_is_for_every_model_twice_less_what_is_kept(
+    place: Path, monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
+    monkeypatch.chdir(place)
+    job, output, kept = open_job(load_recipe(Path("r.yaml")), Silent()), Path("out"), Path("kept")
+    assert len(job.recipe.exports) == 1
+    (kept / "evaluate before").mkdir(parents=True)
+    (kept / "evaluate before" / "x").write_bytes(bytes(kept_bytes))
+    model_bytes = budget.forecast_file(job, dense=True)
+    assert 2 * model_bytes > kept_bytes
+    needed = 2 * 2 * model_bytes - kept_bytes + 4_000_000  # the model and its export, twice; and the pages
+
+    def check(free: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+        room.check_room(job, output, kept)
+
+    check(needed)
+    with pytest.raises(OutputError, match="O605") as error:
+        check(needed - 1)
+    assert error.value.diagnostics[0].place == str(place)
+    (kept / "search").write_bytes(bytes(4 * model_bytes))  # more than the models take is no room for the pages
+    check(4_000_000)
+    with pytest.raises(OutputError, match="O605"):
+        check(3_999_999)
 
 
 @pytest.mark.parametrize("kind", ["apply", "sweep", "sensitivity"])

@@ -18,6 +18,7 @@ from compressor.artifact.save import FORMAT, METADATA_KEY, STATE_DICT_KEY, Dtype
 from compressor.data.fetch import find_weights
 from compressor.data.sources import is_there
 from compressor.errors import CheckpointError, Diagnostic
+from compressor.input_file import regular_size
 from compressor.progress import Progress
 from compressor.yolov5.architecture import (
     Anchors,
@@ -100,8 +101,11 @@ def load_model(path: Path) -> LoadedModel:
         help_text = f"name the file in it: {(path / found[0]).as_posix()}" if found else "name a weights file"
         raise CheckpointError(Diagnostic("W301", "this is a folder", str(path), help=help_text))
     if path.suffix.lower() == ".safetensors":
-        if is_there(path) and not path.is_file():
-            raise _damaged(path, "it is not a regular file")  # and reading a pipe might never end
+        if is_there(path):
+            try:
+                regular_size(path)
+            except OSError as fault:
+                raise _damaged(path, fault.strerror or str(fault)) from fault
         return _load_safetensors(path)
     checkpoint = read_checkpoint(path)
     facts = {

@@ -67,8 +67,9 @@ def apply(
     with told_as(lambda: _left(folder, command, begun)):
         try:
             record = run(recipe_file, options, console)
-        except CompressorError:
-            if titles(steps_folder(folder), since=begun):
+        except CompressorError as error:
+            refused = any(diagnostic.code == "O604" for diagnostic in error.diagnostics)  # the steps are another's
+            if not refused and titles(steps_folder(folder), since=begun):
                 console.warn(_kept(folder, command))
             raise
     _print(record, folder, console)

@@ -2,7 +2,9 @@
 
 import os
 
+OPENCV_MOST_PIXELS = 178_956_970  # twice Pillow's own bound, from which on upstream leaves an image out as well
+
 # OpenCV reads these once, when it is imported. It then refuses images of any kind that are larger; its own bound would
-# let one small file become 3 GB. See `image_file.MOST_PIXELS`.
+# let one small file become 3 GB.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what is wrong with an image is told by name, and once
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "178956970")
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(OPENCV_MOST_PIXELS))

@@ -7,12 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from compressor.data import OPENCV_MOST_PIXELS
 from compressor.data.letterbox import Image
 from compressor.errors import DatasetError, Diagnostic
 from compressor.input_file import file_bytes
 
 MOST_BYTES = 2**30  # of an image file
-MOST_PIXELS = 178_956_970  # twice Pillow's own bound, from which on upstream leaves an image out as well
+MOST_PIXELS = OPENCV_MOST_PIXELS  # of an image, whatever it is read with
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from compressor.errors import Diagnostic
+from compressor.input_file import regular_size
 from compressor.recipe.nodes import UNKNOWN, Lines, Node, Place, parse, shortened, show
 from compressor.recipe.scalars import NO_LETTER
 
@@ -118,13 +119,9 @@ def read_text(path: Path, faults: list[Diagnostic]) -> str | None:
         faults.append(place.diagnostic("R108", "the name of the recipe file is not text", "rename the file"))
         return None
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-            message = "cannot read the recipe: it is not a regular file"  # and reading a pipe might never end
-            faults.append(place.diagnostic("R108", message, "name a recipe file, such as recipes/demo.yaml"))
-            return None
-        if found.st_size > _LARGEST:
-            message = f"the file holds {found.st_size:,} bytes; a recipe is at most {_LARGEST:,}"
+        size_bytes = regular_size(path)
+        if size_bytes > _LARGEST:
+            message = f"the file holds {size_bytes:,} bytes; a recipe is at most {_LARGEST:,}"
             faults.append(place.diagnostic("R108", message, "name a recipe, not a data file"))
             return None
         data = path.read_bytes()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import mmap
-import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from compressor.input_file import regular_size
 from compressor.yolov5.pickles import Interpreter, damaged
 from compressor.yolov5.references import StoredArray, StoredTensor
 
@@ -79,15 +79,13 @@ def open_container(path: Path) -> Iterator[Container]:
     """Open a checkpoint of either layout and interpret its pickle; tensors are read on demand until it closes.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened, or is no regular one; see `regular_size`.
         CheckpointError: W302 damaged; W303 refused; W304 not supported. Other faults of a malformed file come as they
             are: ValueError, KeyError, zipfile.BadZipFile and the like.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise damaged(str(path), "it is not a regular file")  # and reading a pipe might never end
-    if status.st_size > _MAX_FILE_BYTES:
-        raise damaged(str(path), f"the file has {status.st_size:,} bytes, far more than any checkpoint")
+    size_bytes = regular_size(path)
+    if size_bytes > _MAX_FILE_BYTES:
+        raise damaged(str(path), f"the file has {size_bytes:,} bytes, far more than any checkpoint")
     with path.open("rb") as stream:
         start = stream.read(len(_LEGACY_START))
         stream.seek(0)

@@ -16,10 +16,15 @@ from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.detect import Detect
 
 
-def has_fused_kernels() -> bool:
-    """Whether this build of torch has them; those for Apple's processors do not."""
+def has_fused_kernels(dtype: torch.dtype) -> bool:
+    """Whether this build of torch has them, and the processor their instructions for the number type.
+
+    Builds for Apple's processors have none, and bfloat16 asks for AVX512.
+    """
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(available) and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    if not available or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return False
+    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def prepare_for_cpu(model: YOLOv5) -> None:
@@ -29,7 +34,7 @@ def prepare_for_cpu(model: YOLOv5) -> None:
         model: fused, in evaluation mode, on the CPU; float32 or bfloat16.
     """
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know it for tensors only
-    if has_fused_kernels():
+    if has_fused_kernels(next(model.parameters()).dtype):
         _fuse_kernels(model)
     model.detect.__class__ = _InferenceHead  # as for the convolutions: other methods, the same parameters and names
 

@@ -121,7 +121,7 @@ def test_every_message_that_a_bad_recipe_gets_reads_well() -> None:
 
 @lru_cache(maxsize=1)
 def met_by_tests() -> frozenset[str]:
-    """Codes that a test expects: golden texts of faults, and tests that name them in an assertion or a table."""
+    """Codes that stand anywhere in a golden text of faults or in a test file, those aside that name codes only."""
     tests = [file for file in (ROOT / "tests").rglob("*.py") if file.name not in NO_EVIDENCE]
     return frozenset(code for file in (*GOLDEN, *tests) for code in CODE.findall(file.read_text("utf-8")))
 

@@ -1,4 +1,8 @@
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +16,7 @@ from compressor.yolov5.onednn import FusedConv2d, has_fused_kernels, prepare_for
 from tests.conftest import fill
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 
 
 def plain(generation: Generation) -> YOLOv5:
@@ -33,18 +38,20 @@ def test_numbers_are_those_of_the_plain_modules(generation: Generation) -> None:
     model = plain(generation)
     expected = model.predict(images())
     found = prepared(model).predict(images())
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    scale = torch.ones(8)
+    scale[:4] = 96  # boxes in parts of the image's side
+    assert float(((found - expected) / scale).abs().max()) < 1e-5
 
 
 def test_without_fused_kernels_the_modules_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compressor.yolov5.onednn.has_fused_kernels", lambda: False)
+    monkeypatch.setattr("compressor.yolov5.onednn.has_fused_kernels", lambda _: False)
     model = plain("v6")
     ready = prepared(model)
     assert not any(isinstance(module, FusedConv2d) for module in ready.modules())
     torch.testing.assert_close(ready.predict(images()), model.predict(images()), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.skipif(not has_fused_kernels(), reason="this build of torch has no oneDNN")
+@pytest.mark.skipif(not has_fused_kernels(torch.float32), reason="this build of torch has no oneDNN")
 def test_convolutions_and_activations_are_one_kernel() -> None:
     ready = prepared(plain("v6"))
     assert not any(isinstance(module, nn.SiLU) for module in ready.modules())
@@ -70,3 +77,9 @@ def test_bfloat16_is_close_and_keeps_the_anchors_exact() -> None:
     assert not torch.equal(found, expected)
     assert network.model is not None
     assert torch.equal(network.model.detect.anchors, model.detect.anchors)
+
+
+def test_a_processor_without_instructions_for_bfloat16_computes_it_all_the_same() -> None:
+    code = "from tests.yolov5.test_onednn import *; test_bfloat16_is_close_and_keeps_the_anchors_exact()"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
