@@ -319,8 +319,7 @@ EXIT_CODES = (
 def commands_page(group: click.Group) -> str:
     """Every command: what it does, an example, its arguments and options."""
     blocks = [
-        "Results go to stdout, progress and errors to stderr.",
-        "## Exit codes",
+        "Results go to stdout, progress and errors to stderr. Exit codes:",
         _table(("code", "meaning"), EXIT_CODES),
         *_command(group, click.Context(group, info_name="compressor", **group.context_settings)),
     ]

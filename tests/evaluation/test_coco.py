@@ -20,6 +20,7 @@ from compressor.evaluation.coco import (
     COCO_CATEGORY_IDS,
     COCO_NAMES,
     GroundTruth,
+    ImageId,
     Predictions,
     ground_truth_from_annotations,
     ground_truth_from_labels,
@@ -82,6 +83,30 @@ def plain_pycocotools(truth: dict[str, Any], entries: list[dict[str, Any]]) -> l
         evaluation.accumulate()
         evaluation.summarize()
     return [float(figure) for figure in evaluation.stats]
+
+
+def plain_dataset(truth: GroundTruth) -> dict[str, Any]:
+    """What pycocotools reads of an annotation file, with images numbered by the order of their names."""
+    numbers = numbered(truth.image_ids)
+    return {
+        "images": [{"id": number} for number in numbers.values()],
+        "annotations": [{**each, "image_id": numbers[each["image_id"]]} for each in truth.annotations],
+        "categories": list(truth.categories),
+    }
+
+
+def plain_entries(predictions: Predictions) -> list[dict[str, Any]]:
+    """What pycocotools reads of a results file; the class is the category."""
+    numbers = numbered(predictions.image_ids)
+    columns = (predictions.image_index, predictions.classes, predictions.boxes, predictions.scores)
+    return [
+        {"image_id": numbers[predictions.image_ids[i]], "category_id": int(c), "bbox": b.tolist(), "score": float(s)}
+        for i, c, b, s in zip(*columns, strict=True)
+    ]
+
+
+def numbered(image_ids: tuple[ImageId, ...]) -> dict[ImageId, int]:
+    return {image_id: rank for rank, image_id in enumerate(sorted(image_ids, key=str))}
 
 
 def test_cocos_own_classes() -> None:
@@ -198,20 +223,67 @@ def test_figures_are_those_of_pycocotools_used_plainly(seed: int, as_text: bool)
         rows = np.concatenate((corners, scores, rs.randint(0, 2, (len(boxes), 1))), axis=1)
         detections.append(torch.from_numpy(rows.astype(np.float32)))
     predictions = to_predictions(detections, truth.image_ids)
-    numbers = {image_id: rank for rank, image_id in enumerate(sorted(truth.image_ids, key=str))}
-    entries = [
-        {"image_id": numbers[predictions.image_ids[i]], "category_id": int(c), "bbox": b.tolist(), "score": float(s)}
-        for i, c, b, s in zip(
-            *(predictions.image_index, predictions.classes, predictions.boxes, predictions.scores), strict=True
-        )
-    ]
-    dataset = {
-        "images": [{"id": number} for number in numbers.values()],
-        "annotations": [{**a, "image_id": numbers[a["image_id"]]} for a in truth.annotations],
-        "categories": list(truth.categories),
-    }
     ours = [-1 if figure is None else figure for figure in astuple(coco_metrics(judge_coco(truth, predictions)))]
-    assert ours == plain_pycocotools(dataset, entries)
+    assert ours == plain_pycocotools(plain_dataset(truth), plain_entries(predictions))
+
+
+def crowded_scene(seed: int) -> tuple[GroundTruth, Predictions]:
+    """Objects and detections on a coarse grid, so that areas stand on the bounds, and overlaps and scores are equal.
+
+    Of four images one has objects and no detections, and one the reverse; the first gets more than 100 of one class.
+    """
+    rs = np.random.RandomState(seed)
+    sides = (31, 32, 33, 95, 96, 97)
+    annotations: list[dict[str, Any]] = []
+    rows = []
+    for image, (objects, detections) in enumerate(((12, 260), (8, 0), (0, 8), (10, 40))):
+        for _ in range(objects):
+            side = int(rs.choice(sides))
+            box = [*(rs.randint(0, 3, 2) * 8).tolist(), side, side]
+            area = int(rs.choice([side * side, 1023, 1024, 1025, 9215, 9216, 9217]))
+            object_ = {
+                "image_id": image,
+                "category_id": int(rs.randint(2)),
+                "bbox": box,
+                "iscrowd": int(rs.rand() < 0.2),
+            }
+            annotations += [{**object_, "area": area}] * rs.randint(1, 3)  # equal ones at the same place
+        for _ in range(detections):
+            side = rs.choice(sides)
+            score = rs.randint(1, 9) / 8  # equal ones, in one image and over several
+            rows.append((image, *(rs.randint(0, 5, 2) * 4), side, side, score, rs.rand() < 0.3))
+    columns = np.array(rows, dtype=np.float64)
+    truth = GroundTruth(
+        images=tuple({"id": image} for image in range(4)),
+        annotations=tuple({"id": number, **each} for number, each in enumerate(annotations, 1)),
+        categories=({"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}),
+        category_ids=(0, 1),
+        image_ids=(0, 1, 2, 3),
+        official=False,
+    )
+    predictions = Predictions(
+        image_ids=truth.image_ids,
+        image_index=columns[:, 0].astype(np.int32),
+        boxes=columns[:, 1:5],
+        scores=columns[:, 5],
+        classes=columns[:, 6].astype(np.int32),
+    )
+    return truth, predictions
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_matches_and_figures_of_a_crowded_scene_are_those_of_pycocotools(seed: int) -> None:
+    """At most 100 detections, sizes at their bounds, crowds, and the last among equal overlaps."""
+    truth, predictions = crowded_scene(seed)
+    ours, theirs = judge_coco(truth, predictions), judge_coco(truth, predictions, "pycocotools")
+    assert astuple(coco_metrics(ours)) == astuple(coco_metrics(theirs))
+    for name in ("precision", "recall", "recall_of_few"):
+        assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
+    assert len(ours.matches) == len(theirs.matches) == 2
+    for mine, other in zip(ours.matches, theirs.matches, strict=True):
+        for name in ("images", "true", "false", "objects"):
+            assert np.array_equal(getattr(mine, name), getattr(other, name)), name
+    assert list(astuple(coco_metrics(ours))) == plain_pycocotools(plain_dataset(truth), plain_entries(predictions))
 
 
 def test_ground_truth_from_annotations(tmp_path: Path) -> None:
