@@ -246,7 +246,7 @@ def test_room_is_for_every_model_twice_less_what_is_kept(
     check(needed)
     with pytest.raises(OutputError, match="O605") as error:
         check(needed - 1)
-    assert error.value.diagnostics[0].place == str(place)
+    assert error.value.diagnostics[0].path == str(place)
     (kept / "search").write_bytes(bytes(4 * model_bytes))  # more than the models take is no room for the pages
     check(4_000_000)
     with pytest.raises(OutputError, match="O605"):

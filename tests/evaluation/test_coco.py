@@ -252,12 +252,14 @@ def crowded_scene(seed: int) -> tuple[GroundTruth, Predictions]:
             side = rs.choice(sides)
             score = rs.randint(1, 9) / 8  # equal ones, in one image and over several
             rows.append((image, *(rs.randint(0, 5, 2) * 4), side, side, score, rs.rand() < 0.3))
+    annotations.append({"image_id": 3, "category_id": 2, "bbox": [9, 9, 50, 50], "area": 2500, "iscrowd": 0})
+    rows.append((3, 9, 9, 50, 50, 0.5, 2))  # all there is to find, found at once: an eps short of 1
     columns = np.array(rows, dtype=np.float64)
     truth = GroundTruth(
         images=tuple({"id": image} for image in range(4)),
         annotations=tuple({"id": number, **each} for number, each in enumerate(annotations, 1)),
-        categories=({"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}),
-        category_ids=(0, 1),
+        categories=({"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}, {"id": 2, "name": "bird"}),
+        category_ids=(0, 1, 2),
         image_ids=(0, 1, 2, 3),
         official=False,
     )
@@ -279,7 +281,7 @@ def test_matches_and_figures_of_a_crowded_scene_are_those_of_pycocotools(seed: i
     assert astuple(coco_metrics(ours)) == astuple(coco_metrics(theirs))
     for name in ("precision", "recall", "recall_of_few"):
         assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
-    assert len(ours.matches) == len(theirs.matches) == 2
+    assert len(ours.matches) == len(theirs.matches) == 3
     for mine, other in zip(ours.matches, theirs.matches, strict=True):
         for name in ("images", "true", "false", "objects"):
             assert np.array_equal(getattr(mine, name), getattr(other, name)), name
