@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from compressor.evaluation import estimate
 from compressor.evaluation.estimate import SECONDS_BESIDE_INFERENCE, inference_seconds, seconds_per_image
+from compressor.evaluation.network import Network
 from compressor.evaluation.predict import Stopwatch
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.yolov5.architecture import stock_architecture
@@ -36,12 +38,15 @@ def fake_passes(monkeypatch: pytest.MonkeyPatch, *laps: float) -> list[tuple[int
     """Let passes of the network take these seconds, over and over; the shapes it is given."""
     shapes = []
 
-    def predict(_: YOLOv5, images: Tensor) -> Tensor:
+    def predict(images: Tensor) -> Tensor:
         shapes.append(tuple(images.shape))
         return images
 
+    def ready(model: YOLOv5, device: torch.device, _: str) -> Network:
+        return Network(model.names, model.strides, predict, device)
+
     seconds = cycle(laps)
-    monkeypatch.setattr(YOLOv5, "predict", predict)
+    monkeypatch.setattr(estimate, "inference_network", ready)
     monkeypatch.setattr(Stopwatch, "lap", lambda _: next(seconds))
     return shapes
 
