@@ -33,7 +33,7 @@ def read_all(folder: Path, place: Path, warmup: Path) -> list[dict[str, Any]]:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[dict[str, Any]], Path]:
     folder = tmp_path_factory.mktemp("hostile")
     (folder / "files").mkdir()
-    files = write_corpus(folder / "files", every=47)
+    files = write_corpus(folder / "files", every=23)
     before = {path: path.stat().st_size for path in files if path.is_file()}
     results = read_all(folder / "files", folder / "cwd", tiny_weights(folder))
     assert {path: path.stat().st_size for path in (folder / "files").iterdir() if path in before} == before
