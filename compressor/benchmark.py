@@ -24,6 +24,7 @@ from compressor.export.open import is_graph, open_network
 from compressor.export.write import Options, write
 from compressor.progress import Progress
 from compressor.recipe.exports import ENDINGS, ExportFormat
+from compressor.recipe.schema import Precision
 from compressor.results.benchmark import Benchmark, Measured
 from compressor.shipping import check_runtimes
 
@@ -44,6 +45,7 @@ class Question:
         batch_sizes: images per pass.
         threads: of the CPU; empty for as many as torch would take.
         device: `auto`, `cpu`, `cuda`, `cuda:1`; graphs run on the CPU.
+        precision: number type in which torch runs a model; graphs have their own.
         runs: passes to time, of each network.
         warm_up: passes before them.
     """
@@ -54,6 +56,7 @@ class Question:
     batch_sizes: tuple[int, ...] = (1,)
     threads: tuple[int, ...] = ()
     device: str = "auto"
+    precision: Precision = "auto"
     runs: int = 30
     warm_up: int = 3
 
@@ -85,7 +88,7 @@ def benchmark(question: Question, progress: Progress) -> Benchmark:
         loaded = {file: _load(file, progress) for file in question.files}
         size = _image_size(question, loaded)
         entries = {
-            file: list(_entries(file, each, question.backends, device, size, Path(folder, str(number)), progress))
+            file: list(_entries(file, each, question, device, size, Path(folder, str(number)), progress))
             for number, (file, each) in enumerate(loaded.items())
         }
         turns = [entry for file in question.files for entry in entries[file]]  # a file may be named twice
@@ -131,7 +134,7 @@ def _image_size(question: Question, loaded: dict[str, LoadedModel | Network]) ->
 def _entries(
     file: str,
     loaded: LoadedModel | Network,
-    backends: Sequence[Backend],
+    question: Question,
     device: torch.device,
     image_size: int,
     place: Path,
@@ -142,7 +145,7 @@ def _entries(
     Args:
         file: as it was named.
         loaded: what it holds.
-        backends: asked for.
+        question: with the backends and the number type asked for.
         device: where torch runs.
         image_size: of the images that exported graphs take.
         place: where graphs of the file go; endings are added.
@@ -151,9 +154,9 @@ def _entries(
     if isinstance(loaded, Network):
         yield _Entry(file, partial(open_network, Path(file), device))
         return
-    for backend in backends:
+    for backend in question.backends:
         if backend == "torch":
-            yield _Entry(file, partial(inference_network, loaded.model, device))
+            yield _Entry(file, partial(inference_network, loaded.model, device, question.precision))
             continue
         form = _FORMATS[backend]
         graph = place.with_name(place.name + ENDINGS[form])

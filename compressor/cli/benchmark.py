@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -13,7 +13,7 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import told_as, unwind
 from compressor.recipe.load import check_part
-from compressor.recipe.schema import Evaluation
+from compressor.recipe.schema import Evaluation, Precision
 from compressor.report.benchmark import document, groups, sentences, table, warnings_of
 from compressor.results.benchmark import BENCHMARK_SCHEMA, Benchmark
 
@@ -74,6 +74,13 @@ def _counts(most: int) -> Callable[[click.Context, click.Parameter, tuple[str, .
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto; graphs run on the CPU.")
 @click.option(
+    "--precision",
+    type=click.Choice(get_args(Precision)),
+    default="auto",
+    show_default=True,
+    help="Number type in which torch runs checkpoints and artifacts.",
+)
+@click.option(
     "--runs", type=click.IntRange(1, 100_000), default=30, show_default=True, help="Passes to time, of each network."
 )
 @click.option(
@@ -91,6 +98,7 @@ def benchmark(
     threads: tuple[int, ...],
     backends: tuple[Backend, ...],
     device: str,
+    precision: Precision,
     runs: int,
     warm_up: int,
     form: str | None,
@@ -112,11 +120,13 @@ def benchmark(
     from compressor import benchmark as work
     from compressor.export.open import is_graph
 
+    if precision != "auto" and all(is_graph(Path(file)) for file in files):
+        raise click.UsageError("--precision is for checkpoints and artifacts: a graph runs in its own number type")
     if backends and all(is_graph(Path(file)) for file in files):
         raise click.UsageError("--backend is for checkpoints and artifacts: a graph is run by its own runtime")
     unwind()
     question = work.Question(
-        files, backends or ("torch",), image_size, batch_sizes, threads, device, runs=runs, warm_up=warm_up
+        files, backends or ("torch",), image_size, batch_sizes, threads, device, precision, runs, warm_up
     )
     with told_as(lambda: "nothing was written"):
         measured = work.benchmark(question, console)

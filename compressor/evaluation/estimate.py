@@ -10,8 +10,8 @@ from compressor.evaluation.predict import Stopwatch
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.yolov5.build import YOLOv5
 
-# What is not done meanwhile: waiting for images, NMS and the figures. 3 ms per image with YOLOv5n on 250 images of COCO at
-# 320 px, 8 ms at 640 px, on a machine with two cores.
+# What is not done meanwhile: waiting for images, NMS and the figures. 3 ms per image with YOLOv5n on 250 images of COCO
+# at 320 px, 8 ms at 640 px, on a machine with two cores.
 SECONDS_BESIDE_INFERENCE = 0.008
 
 _CPU_IMAGE_SIZE = 320

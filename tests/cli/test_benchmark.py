@@ -72,6 +72,15 @@ def test_json_holds_every_pass_and_figures_made_of_them(place: Path) -> None:
     assert interval["low"] <= second["compared"]["ratio"] <= interval["high"]
 
 
+def test_the_number_type_is_told_and_is_not_for_graphs(place: Path) -> None:
+    done = compressor("benchmark", "tiny.safetensors", "--precision", "bfloat16", *SMALL, "--quiet", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "bfloat16 on cpu" in done.stdout
+    refused = compressor("benchmark", "tiny.torchscript", "--precision", "bfloat16", cwd=place)
+    assert refused.returncode == 2
+    assert "U920 --precision is for checkpoints and artifacts" in refused.stderr
+
+
 def test_a_model_is_exported_for_other_backends_and_nothing_stays(place: Path, tmp_path: Path) -> None:
     backends = ("--backend", "torch", "--backend", "onnxruntime")
     env = {"TMPDIR": str(tmp_path)}
