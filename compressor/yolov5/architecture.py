@@ -69,11 +69,17 @@ class Architecture:
     @property
     def name(self) -> str:
         """`YOLOv5x` for a stock size whatever its classes and anchors, else `YOLOv5 (depth 0.5, width 0.3)`."""
+        scales = f" (depth {self.depth_multiple:g}, width {self.width_multiple:g})"
+        return f"YOLOv5{self.stock_size or scales}"
+
+    @property
+    def stock_size(self) -> str | None:
+        """`x` for the layer table of YOLOv5x, whatever its classes and anchors; None for a table of someone's own."""
         for size in stock_sizes(self.generation):
             stock = stock_architecture(self.generation, size, nc=self.nc)
             if replace(stock, anchors=self.anchors) == self:
-                return f"YOLOv5{size}"
-        return f"YOLOv5 (depth {self.depth_multiple:g}, width {self.width_multiple:g})"
+                return size
+        return None
 
     def channels(self, base: int) -> int:
         """Scaled channel count; a value equal to the head's output count is left alone, as upstream does."""

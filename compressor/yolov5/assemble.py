@@ -102,13 +102,19 @@ def fill_network(model: YOLOv5, state: dict[str, Tensor], path: str) -> YOLOv5:
             wanted[name] = pixels.view(len(pixels), 1, -1, 1, 1, 2)
     model.load_state_dict(wanted, assign=True)
     model.requires_grad_(False).eval()
+    if model.architecture.stock_size is None:
+        _try_out(model, path)
+    return model
+
+
+def _try_out(model: YOLOv5, path: str) -> None:
+    """Run the network once: sizes that do not go together only show then."""
     side = 2 * max(model.strides)
     try:
         with torch.inference_mode():
-            model(torch.zeros(1, 3, side, side))  # sizes that do not go together only show here
+            model(torch.zeros(1, 3, side, side))
     except _MAKES_NO_NETWORK as fault:
         raise _no_network(fault, path) from fault
-    return model
 
 
 def _no_network(fault: Exception, path: str) -> CheckpointError:
