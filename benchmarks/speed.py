@@ -50,15 +50,15 @@ STEPS = {
         "Images",
         speed_running.images,
         ("data",),
-        "Decoding is OpenCV's on both sides and takes most of the CPU time; ours runs on all cores, ahead of inference.",
+        "Decoding is OpenCV's on both sides and takes most of the CPU time; ours runs on all cores, ahead of use.",
     ),
     "inference": Step(
         "Inference",
         speed_running.inference,
         ("weights",),
         "Of float32 more than four fifths of our time are spent in oneDNN's convolutions, which are the peer's too, so "
-        "little more can be had without another runtime: frozen TorchScript, TorchScript optimised for inference and weights "
-        "packed ahead were no faster. `compressor benchmark --backend openvino` tells what another runtime gives. The "
+        "little more can be had without another runtime: frozen TorchScript, TorchScript optimised for inference and "
+        "weights packed ahead were no faster. `compressor benchmark --backend openvino` tells what another runtime gives. The "
         "weights of YOLOv5s are random.",
     ),
     "evaluate": Step(
