@@ -58,8 +58,8 @@ STEPS = {
         ("weights",),
         "Of float32 more than four fifths of our time are spent in oneDNN's convolutions, which are the peer's too, so "
         "little more can be had without another runtime: frozen TorchScript, TorchScript optimised for inference and "
-        "weights packed ahead were no faster. `compressor benchmark --backend openvino` tells what another runtime gives. The "
-        "weights of YOLOv5s are random.",
+        "weights packed ahead were no faster. `compressor benchmark --backend openvino` tells what another runtime "
+        "gives. The weights of YOLOv5s are random.",
     ),
     "evaluate": Step(
         "Whole evaluation",
