@@ -130,7 +130,7 @@ def _above(prediction: Float32, conf_thres: np.float32, multi_label: bool) -> Fl
     for row in prediction:
         if not row[4] > conf_thres:
             continue
-        x, y, right, bottom = row[0], row[1], row[2] * half, row[3] * half
+        x, y, half_width, half_height = row[0], row[1], row[2] * half, row[3] * half
         first = filled
         best = np.float32(0)
         for category in range(5, row.size):
@@ -145,7 +145,7 @@ def _above(prediction: Float32, conf_thres: np.float32, multi_label: bool) -> Fl
             elif not score > conf_thres:
                 continue
             each = found[filled]
-            each[0], each[1], each[2], each[3] = x - right, y - bottom, x + right, y + bottom
+            each[0], each[1], each[2], each[3] = x - half_width, y - half_height, x + half_width, y + half_height
             each[4], each[5] = score, category - 5
             filled += 1
     return found[:filled]
