@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from compressor.recipe.load import RecipeFile
 from compressor.recipe.modifiers import Calibration, Prune
 from compressor.recipe.schema import Recipe
 from compressor.results.network import Change
+from compressor.run_folder import sha256
 from compressor.sensitivity_table import load_table
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse
@@ -55,6 +57,11 @@ class Job:
     def recipe(self) -> Recipe:
         """The resolved recipe."""
         return self.recipe_file.recipe
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Of the source weights, in hex."""
+        return sha256(self.path)
 
 
 def open_job(recipe_file: RecipeFile, progress: Progress) -> Job:

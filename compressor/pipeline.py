@@ -107,7 +107,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     budget = _budget(job, judged=options.evaluate)
     with progress.step("describe the model"):
         summary_before = summarise(job.model)
-        weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, sha256(job.path))
+        weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, job.weights_sha256)
     judge = _load_judge(recipe_file, job.model, device, progress) if options.evaluate else None
     images = _images(job, judge, progress)
     images.check()

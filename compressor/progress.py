@@ -104,7 +104,7 @@ class Ledger:
         self._listener.note(text)
 
     def warn(self, text: str) -> None:
-        """Passed on."""
+        """Pass on."""
         self._listener.warn(text)
 
     @contextmanager

@@ -56,11 +56,11 @@ def judge_before(judge: Judge, model: YOLOv5, shared: Path | None, steps: Steps,
         steps: of this run.
         progress: told of the evaluation.
     """
-    network = judge.network(model)
-    key = steps.key(judgement=baseline_key(model, judge))
+    network, judgement = judge.network(model), baseline_key(model, judge)
+    key = steps.key(judgement=judgement)
     own = unpacked(steps.find(BEFORE, key), judge)
     if own is None and shared is not None:
-        found = Baselines(shared).find(baseline_key(model, judge), judge)
+        found = Baselines(shared).find(judgement, judge)
         if found is not None:
             told = (
                 "the model before was judged in an earlier run of the sweep; its times over all images are of that run"
@@ -70,7 +70,7 @@ def judge_before(judge: Judge, model: YOLOv5, shared: Path | None, steps: Steps,
         own = judge.evaluate(network, progress, BEFORE, resampled=True)
         steps.keep(BEFORE, key, packed(*own))
     if shared is not None:
-        Baselines(shared).keep(baseline_key(model, judge), *own)
+        Baselines(shared).keep(judgement, *own)
     return Judged(network, *own)
 
 
@@ -95,17 +95,18 @@ def settle(
     steps: Steps | None = None,
 ) -> tuple[Job, Search]:
     """The job with a sparsity in the budget's place, and how it was found; tries that were kept are not made again."""
-    seeker = Seeker(job, images, device, progress)
-    if steps is not None:
+    if steps is None:
+        seeker = Seeker(job, images, device, progress)
+    else:
         told = job.recipe.model_dump(mode="json", exclude={"report", "exports", "description"})
         key = steps.key(recipe=told, data=judge.split.sha256 if judge else None, **_given(job, images))
         found = steps.find(SEARCH, key)
-        seeker.known = _TRIES.validate_json(found["tries.json"]) if found else ()
+        known = _TRIES.validate_json(found["tries.json"]) if found else ()
 
         def keep(tries: Sequence[Try]) -> None:
             steps.keep(SEARCH, key, {"tries.json": _TRIES.dump_json(tuple(tries))})
 
-        seeker.keep = keep
+        seeker = Seeker(job, images, device, progress, known=known, keep=keep)
     if budget.size is not None:
         return seeker.by_size()
     assert judge is not None  # a budget of AP is refused where nothing is judged
@@ -133,7 +134,7 @@ def compress(
     with progress.step(f"save {MODEL}"):
         stored, warnings = storage(job, changes)
         form = Form(job.recipe.artifact.dtype, job.recipe.artifact.layout, fold_on_load=stored is not job.model)
-        provenance = Provenance(job.recipe.model_dump(mode="json"), job.path.name, sha256(job.path))
+        provenance = Provenance(job.recipe.model_dump(mode="json"), job.path.name, job.weights_sha256)
         path.write_bytes(encode_model(stored, form, provenance))
         loaded = load_model(path)
         _check_same(loaded.model, job.model)
@@ -154,7 +155,7 @@ def _given(job: Job, images: CalibrationImages) -> dict[str, Any]:
     """What the modifiers are given beside the recipe, by digests."""
     wanted = [step.calibration for step in job.recipe.modifiers if step.calibration is not None]
     return {
-        "weights": [job.path.name, sha256(job.path)],
+        "weights": [job.path.name, job.weights_sha256],
         "tables": {name: table_text(table) for name, table in job.tables.items()},
         "calibration": [[[file.name, sha256(file)] for file in images.files(each)] for each in wanted],
     }

@@ -12,7 +12,7 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.gates import end_where_failed, print_verdicts
-from compressor.cli.interrupts import MESSAGE, told_as, unwind
+from compressor.cli.interrupts import LEFT, told_as, unwind
 from compressor.cli.recipe_options import recipe_options
 from compressor.errors import CompressorError
 from compressor.kept import titles
@@ -84,7 +84,7 @@ def _left(folder: Path, command: str, begun: float) -> str:
     record = folder / RECORD
     if record.is_file() and record.stat().st_mtime >= begun:
         return f"the run was done: {folder}"
-    return _kept(folder, command) if titles(steps_folder(folder)) else MESSAGE.partition("; ")[2]
+    return _kept(folder, command) if titles(steps_folder(folder)) else LEFT
 
 
 def _kept(folder: Path, command: str) -> str:

@@ -9,21 +9,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from compressor.held import ENDING
+
 INTERRUPTED = 130  # exit code, as a shell reports a process that SIGINT ended; SIGTERM's is 143
-MESSAGE = "\ninterrupted; the run folder was left as it was"
+LEFT = "the run folder was left as it was"
+MESSAGE = f"\ninterrupted; {LEFT}"
 
 _came: list[int] = []  # the signals since `unwind`
 
 
 def exit_at_once() -> None:
     """Until `unwind`, both end the process: extension modules in the middle of their import swallow an exception."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, _exit)
 
 
 def unwind() -> None:
     """From now on both are a KeyboardInterrupt, so that what was written aside is removed."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, _raise)
 
 
