@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compressor.data.batches import fit_image_size
 from compressor.data.dataset import Dataset, Split
 from compressor.errors import DatasetError, Diagnostic
 from compressor.evaluation.bootstrap import resample
@@ -70,25 +71,31 @@ class Judge:
             detection, classes = own_metrics(found, network.names)
             judged = judge_coco(self.ground_truth, predictions, self.settings.coco_engine)
             draws = resample(judged) if resampled else None
-        settings = EvaluationSettings(
-            image_size=self.settings.image_size,
-            batch_size=self.settings.batch_size,
-            conf_thres=self.settings.conf_thres,
-            iou_thres=self.settings.iou_thres,
-            max_det=self.settings.max_det,
-            resize=self.settings.resize,
-            device=str(network.device),
-            precision=str(network.dtype).removeprefix("torch."),
-            runs_on=network.runs_on,
-            coco_engine=self.settings.coco_engine,
-        )
         metrics = Metrics(coco_metrics(judged), detection, classes)
         curve = precision_by_recall(judged)
-        return Evaluation(metrics, speed, self._summary(), settings, draws, curve), predictions
+        return Evaluation(metrics, speed, self._summary(), self._settings(network), draws, curve), predictions
 
     def network(self, model: YOLOv5) -> Network:
         """A copy of the model, ready to be judged."""
         return inference_network(model, self.device, self.settings.precision)
+
+    def _settings(self, network: Network) -> EvaluationSettings:
+        asked = self.settings
+        return EvaluationSettings(
+            image_size=asked.image_size,
+            batch_size=network.batch_size or asked.batch_size,
+            conf_thres=asked.conf_thres,
+            iou_thres=asked.iou_thres,
+            max_det=asked.max_det,
+            resize=asked.resize,
+            device=str(network.device),
+            precision=str(network.dtype).removeprefix("torch."),
+            runs_on=network.runs_on,
+            coco_engine=asked.coco_engine,
+            shapes="rectangles" if network.image_size is None else "squares",
+            used_size=fit_image_size(asked.image_size, max(32, *network.strides)),
+            most_per_class=network.suppression.max_det if network.suppression else None,
+        )
 
     def _summary(self) -> DataSummary:
         counts = [len(sample.labels) for sample in self.split.samples]

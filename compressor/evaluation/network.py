@@ -43,6 +43,7 @@ class Network:
         dtype: in which number type.
         runs_on: what computes it, in words: `torch`, `onnxruntime`.
         image_size: of the only square images it takes, in pixels; None where any multiple of the stride will do.
+        batch_size: the only number of images that `predict` takes; None where any number will do.
         suppression: the thresholds of the non-maximum suppression that is part of it; None where it is not.
         model: the layers that `predict` runs, to look into; None where it is not torch that runs them.
     """
@@ -54,6 +55,7 @@ class Network:
     dtype: torch.dtype = torch.float32
     runs_on: str = "torch"
     image_size: int | None = None
+    batch_size: int | None = None
     suppression: Suppression | None = None
     model: YOLOv5 | None = None
 

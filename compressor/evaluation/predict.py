@@ -167,13 +167,14 @@ def _planned(network: Network, samples: tuple[Sample, ...], settings: Settings) 
         raise InputError(Diagnostic("U909", message, "--conf-thres", help=help_text))
     stride = max(32, *network.strides)
     image_size = fit_image_size(settings.image_size, stride)
+    batch_size = network.batch_size or settings.batch_size
     if network.image_size is None:
-        return image_size, plan_batches(samples, image_size, settings.batch_size, stride)
+        return image_size, plan_batches(samples, image_size, batch_size, stride)
     if network.image_size != image_size:
         message = f"the file takes images of {network.image_size} px only, not of {image_size}"
         help_text = f"judge it with --image-size {network.image_size}, or export it again with --dynamic-size"
         raise InputError(Diagnostic("U909", message, "--image-size", help=help_text))
-    return image_size, plan_squares(samples, image_size, settings.batch_size)
+    return image_size, plan_squares(samples, image_size, batch_size)
 
 
 def _by_image(rows: Tensor, images: int, max_det: int) -> list[Tensor]:

@@ -103,7 +103,7 @@ def evaluation_speed_line(evaluation: Evaluation) -> str:
     speed, judged = evaluation.speed, evaluation.settings
     steps = f"{speed.preprocess_ms:.1f} ms preprocess, {speed.inference_ms:.1f} ms inference, {speed.nms_ms:.1f} ms NMS"
     where = judged.device if judged.runs_on == "torch" else f"{judged.device} by {judged.runs_on}"
-    how = f"{judged.precision} on {where}, {judged.image_size} px, batch {judged.batch_size}"
+    how = f"{judged.precision} on {where}, {judged.shapes_in_words}, batch {judged.batch_size}"
     return f"Speed: {steps} per image ({how})"
 
 

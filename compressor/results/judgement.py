@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 EVALUATION_SCHEMA = "compressor/evaluation/1"
 
@@ -74,9 +75,22 @@ class Speed:
     nms_ms: float
 
 
+Shapes = Literal["rectangles", "squares"]
+
+
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a model was judged."""
+    """How a model was judged.
+
+    Attributes:
+        image_size: as it was asked for, in pixels.
+        batch_size: images per pass; 1 of a graph that takes one image at a time, whatever was asked for.
+        runs_on: what computed the outputs: `torch`, or a runtime and its version.
+        shapes: `rectangles` where the images of a batch were padded to a common rectangle, as YOLOv5 does; `squares`
+            where each was padded to a square of `used_size`. None in what earlier versions wrote.
+        used_size: the image size rounded up to the network's stride. None in what earlier versions wrote.
+        most_per_class: most detections of one class in an image, where suppression is part of a graph; else None.
+    """
 
     image_size: int
     batch_size: int
@@ -88,6 +102,34 @@ class EvaluationSettings:
     precision: str
     runs_on: str = "torch"
     coco_engine: str = "pycocotools"
+    shapes: Shapes | None = None
+    used_size: int | None = None
+    most_per_class: int | None = None
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """All that decides the figures, by name, apart from the data; equal where two were evaluated alike.
+
+        The batch size is told of rectangles only: what a square shows does not depend on the other images. What
+        earlier versions evaluated by torch, they evaluated on rectangles.
+        """
+        shapes = self.shapes or ("rectangles" if self.runs_on == "torch" else None)
+        return {
+            "shapes": shapes,
+            "image size": self.used_size or self.image_size,
+            "batch size": None if shapes == "squares" else self.batch_size,
+            "conf_thres": self.conf_thres,
+            "iou_thres": self.iou_thres,
+            "max_det": self.max_det,
+            "most detections of a class": self.most_per_class,
+            "resize": self.resize,
+            "precision": self.precision,
+        }
+
+    @property
+    def shapes_in_words(self) -> str:
+        """`squares of 640 px` or `rectangles of 640 px`; of what earlier versions wrote `640 px`."""
+        return f"{self.shapes} of {self.used_size} px" if self.shapes else f"{self.image_size} px"
 
 
 @dataclass(frozen=True)
