@@ -102,7 +102,7 @@ def _smooth(curve: Float64) -> Float64:
 def summarise(
     figures: PerClass, names: Sequence[str], images: Mapping[int, int]
 ) -> tuple[DetectionMetrics, tuple[ClassMetrics, ...]]:
-    """Class means, and one record per class that has labels; the means are 0 when no class has.
+    """Class means, and one record per class that has labels; where no class has, there are no means.
 
     Args:
         figures: what `per_class` returned.
@@ -123,6 +123,6 @@ def summarise(
         for row, category in enumerate(figures.classes)
     )
     if not classes:
-        return DetectionMetrics(0.0, 0.0, 0.0, 0.0), ()
+        return DetectionMetrics(None, None, None, None), ()
     means = (figures.P.mean(), figures.R.mean(), figures.AP[:, 0].mean(), figures.AP.mean(axis=1).mean())
     return DetectionMetrics(*map(float, means)), classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,12 +29,15 @@ class CocoMetrics:
 
 @dataclass(frozen=True)
 class DetectionMetrics:
-    """YOLOv5's own figures: class means at the confidence of best F1 (P, R), and its own mAP."""
+    """YOLOv5's own figures: class means at the confidence of best F1 (P, R), and its own mAP.
 
-    P: float
-    R: float
-    mAP50: float
-    mAP50_95: float
+    None where the images hold no object, so that there was nothing to measure.
+    """
+
+    P: float | None
+    R: float | None
+    mAP50: float | None
+    mAP50_95: float | None
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,70 @@ class EvaluationSettings:
         return f"{self.shapes} of {self.used_size} px" if self.shapes else f"{self.image_size} px"
 
 
+Reason = Literal[
+    "image unknown",
+    "image not in split",
+    "image left out",
+    "image missing",
+    "category unknown",
+    "category not a class",
+    "no box",
+    "repeated",
+]
+_BECAUSE: dict[Reason, str] = {
+    "image unknown": "image_id is that of no image in the annotations",
+    "image not in split": "the image is not in the split",
+    "image left out": "the image was left out",
+    "image missing": "the label file has no image",
+    "category unknown": "category_id is that of no category in the annotations",
+    "category not a class": "the category is none of the data set's classes",
+    "no box": "the annotation has no box",
+    "repeated": "the label file holds the same line again",
+}
+_NAMED = 5  # categories, and places, in a sentence
+
+
+@dataclass(frozen=True)
+class ObjectCount:
+    """How many objects there are of one category.
+
+    Attributes:
+        name: of the category; its number where it has no name.
+        objects: how many.
+    """
+
+    name: str
+    objects: int
+
+
+@dataclass(frozen=True)
+class NotEvaluated:
+    """Objects of the ground truth that are in no figure, all for one reason.
+
+    Attributes:
+        reason: why.
+        objects: how many.
+        categories: how many of which category, most first; at most 100 categories.
+        places: the first few image files, label files or ids that they belong to.
+    """
+
+    reason: Reason
+    objects: int
+    categories: tuple[ObjectCount, ...]
+    places: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """A sentence."""
+        objects = f"{self.objects:,} object{'s' * (self.objects != 1)}"
+        named = [f"{each.name} {each.objects:,}" for each in self.categories]
+        told = "; ".join(_first(words) for words in (named, self.places) if words)
+        return f"{objects} not evaluated, for {_BECAUSE[self.reason]}{f' ({told})' if told else ''}"
+
+
+def _first(words: Sequence[str]) -> str:
+    return ", ".join(words[:_NAMED]) + (f" and {len(words) - _NAMED} more" if len(words) > _NAMED else "")
+
+
 @dataclass(frozen=True)
 class DataSummary:
     """What was judged on.
@@ -140,11 +208,15 @@ class DataSummary:
         source: the dataset YAML as the user named it.
         split: train, val or test.
         images: images used.
-        instances: labelled objects in them.
-        backgrounds: images without objects.
+        instances: objects in them by YOLOv5's own metric: those of the label files, and of the annotations where an
+            image has no label file.
+        backgrounds: images without such objects.
         skipped: one sentence per image or label file that was left out or amended, and why.
         ground_truth: `labels`, or the COCO annotation file.
         sha256: digest over the names and bytes of images, labels and annotations used.
+        objects: that the COCO figures go by, without crowd regions; None in what earlier versions wrote.
+        crowds: regions of the COCO annotations that hold many objects in one.
+        not_evaluated: every other object of the ground truth, by reason.
     """
 
     source: str
@@ -155,6 +227,9 @@ class DataSummary:
     skipped: tuple[str, ...]
     ground_truth: str
     sha256: str
+    objects: int | None = None
+    crowds: int = 0
+    not_evaluated: tuple[NotEvaluated, ...] = ()
 
 
 @dataclass(frozen=True)

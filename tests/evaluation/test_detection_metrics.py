@@ -64,8 +64,8 @@ def test_nothing_right_is_zero_everywhere() -> None:
         assert len(classes) == 1
 
 
-def test_no_labels_at_all() -> None:
+def test_without_labels_nothing_was_measured() -> None:
     figures = per_class(np.zeros((3, 10), bool), np.ones(3), np.zeros(3), np.zeros(0))
     means, classes = summarise(figures, ["a"], {})
-    assert (means.P, means.R, means.mAP50, means.mAP50_95) == (0, 0, 0, 0)
+    assert (means.P, means.R, means.mAP50, means.mAP50_95) == (None, None, None, None)
     assert classes == ()
