@@ -29,6 +29,7 @@ from compressor.evaluation.predict import ImageDetections, detect
 from compressor.progress import Progress
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.results.judgement import (
+    METHOD,
     ClassMetrics,
     DataSummary,
     DetectionMetrics,
@@ -95,6 +96,7 @@ class Judge:
             shapes="rectangles" if network.image_size is None else "squares",
             used_size=fit_image_size(asked.image_size, max(32, *network.strides)),
             most_per_class=network.suppression.max_det if network.suppression else None,
+            method=METHOD,
         )
 
     def _summary(self) -> DataSummary:
@@ -109,6 +111,7 @@ class Judge:
             skipped=self.split.skipped,
             ground_truth=annotations.name if annotations else "labels",
             sha256=self.split.sha256,
+            names=self.split.dataset.names,
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from compressor.results.alike import alike
 from compressor.results.judgement import Evaluation, Resampled
 from compressor.results.run import Timing
 
@@ -35,9 +36,9 @@ def paired(a: Evaluation | None, b: Evaluation | None, name: str) -> Interval | 
         name: `AP` or `AP50`.
 
     Returns:
-        None where they were not judged on the same images, or not drawn alike.
+        None where they were not measured alike, or not drawn alike.
     """
-    if a is None or b is None or a.resampled is None or b.resampled is None or a.data.sha256 != b.data.sha256:
+    if a is None or b is None or a.resampled is None or b.resampled is None or not alike(a, b):
         return None
     old, new = _drawn(a.resampled, name), _drawn(b.resampled, name)
     if (a.resampled.images, a.resampled.seed, len(old)) != (b.resampled.images, b.resampled.seed, len(new)):

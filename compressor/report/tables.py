@@ -251,7 +251,7 @@ def verdict_text(verdict: Verdict) -> str:
     """One gate and what was found, in words."""
     gate = parse_gate(verdict.gate)
     if verdict.value is None:
-        return f"{verdict.gate.strip()}: undecided, for {gate.quantity} is undefined"
+        return f"{verdict.gate.strip()}: undecided, for {verdict.reason or f'{gate.quantity} is undefined'}"
     form, _, name = gate.quantity.rpartition(".")
     value = f"{verdict.value:.2f}"
     if name == "size":

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from compressor.recipe.gates import METRICS, parse_gate
+from compressor.recipe.gates import Gate, parse_gate
+from compressor.results.alike import OWN_METRICS, absence, unlike
 from compressor.results.judgement import Evaluation
 
 
@@ -18,11 +19,13 @@ class Verdict:
         gate: as it was written: what should not hold.
         value: of its quantity, in its unit; None where that is undefined.
         failed: it holds, or cannot be decided.
+        reason: why it cannot be decided, as a clause; empty where it can, and in what earlier versions wrote.
     """
 
     gate: str
     value: float | None
     failed: bool
+    reason: str = ""
 
 
 def verdicts(
@@ -30,19 +33,74 @@ def verdicts(
 ) -> tuple[Verdict, ...]:
     """Every gate decided; one whose figure is undefined has failed, since nothing was proved.
 
+    A gate that compares has also failed where the two were not measured alike, and where neither model finds anything.
+
     Args:
         gates: as they were written.
         before: the model before, or the first of two.
         after: the model after, or the second.
         size: of the file, as a fraction.
     """
-    figures = _figures(before, after, size)
-    decided = []
-    for text in gates:
-        gate = parse_gate(text)
-        value = figures.get(gate.quantity)
-        decided.append(Verdict(text, value, value is None or gate.holds(value)))
-    return tuple(decided)
+    return tuple(_decided(text, parse_gate(text), before, after, size) for text in gates)
+
+
+def _decided(text: str, gate: Gate, before: Evaluation | None, after: Evaluation | None, size: float | None) -> Verdict:
+    if gate.quantity == "size":
+        found = "the size is not known" if size is None else 100 * size
+    elif gate.compares:
+        found = _compared(gate.quantity, before, after)
+    else:
+        found = _after(gate.quantity.removeprefix("after."), after)
+    if isinstance(found, str):
+        return Verdict(text, None, failed=True, reason=found)
+    return Verdict(text, found, gate.holds(found))
+
+
+def _compared(quantity: str, before: Evaluation | None, after: Evaluation | None) -> float | str:
+    """What a gate compares, in its unit, or why it cannot be told."""
+    if before is None or after is None:
+        return f"the {'first' if before is None else 'second'} of the two was not evaluated"
+    if different := unlike((before, after)):
+        return f"the two were not measured alike: {'; '.join(map(str, different))}"
+    if quantity == "worst_class":
+        return _worst_class(before, after)
+    form, _, name = quantity.rpartition(".")
+    old, new = (_figure(each, name, which) for each, which in ((before, "the first"), (after, "the second")))
+    if isinstance(old, str) or isinstance(new, str):
+        return old if isinstance(old, str) else str(new)
+    if old <= 0 and new <= 0:
+        return f"{name} is 0 before and after: neither model finds anything"
+    if not form:
+        return round(100 * (new - old), 9)  # so that 0.275 less 0.3 is -2.5
+    return 100 * new / old if old > 0 else f"the share of {name} kept is undefined: it is 0 before"
+
+
+def _after(name: str, after: Evaluation | None) -> float | str:
+    """A figure of the model after in points, or why it proves nothing."""
+    found = _figure(after, name, "the second")
+    if isinstance(found, str):
+        return found
+    return 100 * found if found > 0 else f"{name} is 0: the model finds nothing"
+
+
+def _figure(evaluation: Evaluation | None, name: str, which: str) -> float | str:
+    """A figure as a fraction, or why there is none."""
+    if evaluation is None:
+        return f"{which} of the two was not evaluated"
+    value = metric(evaluation, name)
+    return f"{name} {absence(evaluation, name)}" if value is None else value
+
+
+def _worst_class(before: Evaluation, after: Evaluation) -> float | str:
+    """The change of the class that lost most, in points, or why it cannot be told; classes are known by their index."""
+    old, new = ({entry.index: entry.AP50_95 for entry in each.metrics.classes} for each in (before, after))
+    if not old and not new:
+        return f"mAP50-95 by class {absence(after, 'mAP50-95')}"
+    if old.keys() != new.keys():
+        return "the two do not have figures of the same classes"
+    if not any(old.values()) and not any(new.values()):
+        return "mAP50-95 of every class is 0 before and after: neither model finds anything"
+    return round(100 * min(value - old[index] for index, value in new.items()), 9)
 
 
 def metric(evaluation: Evaluation | None, name: str) -> float | None:
@@ -50,7 +108,7 @@ def metric(evaluation: Evaluation | None, name: str) -> float | None:
     if evaluation is None:
         return None
     figures = evaluation.metrics
-    part = figures.detection if name in ("P", "R", "mAP50", "mAP50-95") else figures.coco
+    part = figures.detection if name in OWN_METRICS else figures.coco
     value: float | None = getattr(part, name.replace("-", "_"))
     return value
 
@@ -62,22 +120,4 @@ def class_figures(evaluation: Evaluation) -> dict[str, float]:
     for entry in evaluation.metrics.classes:
         seen[entry.name] += 1
         figures[entry.name if seen[entry.name] == 1 else f"{entry.name} ({seen[entry.name]})"] = entry.AP50_95
-    return figures
-
-
-def _figures(before: Evaluation | None, after: Evaluation | None, size: float | None) -> dict[str, float]:
-    figures = {} if size is None else {"size": 100 * size}
-    for name in METRICS:
-        old, new = metric(before, name), metric(after, name)
-        if new is not None:
-            figures[f"after.{name}"] = 100 * new
-        if old is not None and new is not None:
-            figures[name] = round(100 * (new - old), 9)  # so that 0.275 less 0.3 is -2.5
-            if old > 0:
-                figures[f"kept.{name}"] = 100 * new / old
-    if before and after:
-        earlier = class_figures(before)
-        changes = [new - earlier[name] for name, new in class_figures(after).items() if name in earlier]
-        if changes:
-            figures["worst_class"] = round(100 * min(changes), 9)
     return figures

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 EVALUATION_SCHEMA = "compressor/evaluation/1"
+METHOD = 2  # how figures are counted: to be raised by each change that moves a figure; 1 is all before it was recorded
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class EvaluationSettings:
             where each was padded to a square of `used_size`. None in what earlier versions wrote.
         used_size: the image size rounded up to the network's stride. None in what earlier versions wrote.
         most_per_class: most detections of one class in an image, where suppression is part of a graph; else None.
+        method: how figures are counted, see `METHOD`.
     """
 
     image_size: int
@@ -109,6 +111,7 @@ class EvaluationSettings:
     shapes: Shapes | None = None
     used_size: int | None = None
     most_per_class: int | None = None
+    method: int = 1
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -217,6 +220,7 @@ class DataSummary:
         objects: that the COCO figures go by, without crowd regions; None in what earlier versions wrote.
         crowds: regions of the COCO annotations that hold many objects in one.
         not_evaluated: every other object of the ground truth, by reason.
+        names: class names of the data set, in order; empty in what earlier versions wrote.
     """
 
     source: str
@@ -230,6 +234,7 @@ class DataSummary:
     objects: int | None = None
     crowds: int = 0
     not_evaluated: tuple[NotEvaluated, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

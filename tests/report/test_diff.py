@@ -59,6 +59,9 @@ def test_a_metric_that_one_does_not_have(update_golden: bool) -> None:
 
 def test_three_runs_with_intervals_and_exports(update_golden: bool) -> None:
     a = full_record()
+    assert a.compressed is not None and a.compressed.resampled is not None and a.exports[0].evaluation is not None
+    graph = replace(a.exports[0].evaluation.settings, shapes="squares", used_size=640)
+    a = replace(a, exports=(replace(a.exports[0], evaluation=replace(a.exports[0].evaluation, settings=graph)),))
     assert a.compressed is not None and a.compressed.resampled is not None
     low = tuple(None if ap is None else ap - 0.05 for ap in a.compressed.resampled.AP)
     worse = replace(
@@ -66,7 +69,12 @@ def test_three_runs_with_intervals_and_exports(update_golden: bool) -> None:
         metrics=replace(a.compressed.metrics, coco=replace(a.compressed.metrics.coco, AP=0.2, AP50=0.45)),
         resampled=replace(a.compressed.resampled, AP=low, AP50=low),
     )
-    b = replace(a, name="b", compressed=worse, exports=(replace(a.exports[0], size_bytes=9, evaluation=worse),))
+    b = replace(
+        a,
+        name="b",
+        compressed=worse,
+        exports=(replace(a.exports[0], size_bytes=9, evaluation=replace(worse, settings=graph)),),
+    )
     c = replace(b, name="c", compressed=replace(worse, resampled=None))  # predictions were not kept
     assert_golden(text_of(side(a, "a"), side(b, "b"), side(c, "c")), "diff_of_three.md", update_golden)
 

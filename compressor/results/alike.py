@@ -1,0 +1,124 @@
+"""Whether two evaluations were measured alike, and why a figure is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compressor.results.judgement import DataSummary, Evaluation, EvaluationSettings
+
+_SIZES = {"s": "small ", "m": "medium ", "l": "large "}  # by the last letter of a COCO figure
+OWN_METRICS = ("P", "R", "mAP50", "mAP50-95")  # of YOLOv5, counted on label files
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """One thing in which evaluations were not measured alike.
+
+    Attributes:
+        what: it is, such as `image size`.
+        values: one for each evaluation, in words; `unknown` where one does not tell.
+    """
+
+    what: str
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.what} {' against '.join(self.values)}"
+
+
+def unlike(evaluations: Sequence[Evaluation]) -> tuple[Unlike, ...]:
+    """All in which some evaluations were not measured alike; empty where their figures may be compared.
+
+    What one of them does not tell is not alike, even where no other tells it either. The version of PyTorch and the
+    processor are left out, for they move figures by rounding only; so is the engine of the COCO figures, whose
+    figures are the same to the last bit.
+    """
+    return unlike_ways(
+        [(each.data, each.settings) for each in evaluations], [_table_names(each) for each in evaluations]
+    )
+
+
+def unlike_ways(
+    ways: Sequence[tuple[DataSummary, EvaluationSettings]], classes: Sequence[tuple[str, ...]]
+) -> tuple[Unlike, ...]:
+    """The same of data and settings alone.
+
+    Args:
+        ways: of measuring.
+        classes: names of the classes that have figures, for data that do not tell their names.
+    """
+    told = [_told(data, settings) for data, settings in ways]
+    names = [data.names for data, _ in ways]
+    for each, known in zip(told, names if all(names) else classes, strict=True):
+        each["class names"] = tuple("".join(name.casefold().split()) for name in known) if known else None
+    return tuple(
+        Unlike(what, _in_words(what, [each[what] for each in told]))
+        for what in told[0]
+        if any(each[what] is None or each[what] != told[0][what] for each in told)
+    )
+
+
+def alike(a: Evaluation, b: Evaluation) -> bool:
+    """Whether the figures of two evaluations may be compared."""
+    return not unlike((a, b))
+
+
+def absence(evaluation: Evaluation, name: str) -> str:
+    """Why an evaluation has no figure of a name, as the end of a sentence that begins with the name.
+
+    Args:
+        evaluation: in which the figure is None.
+        name: as gates know it, such as `APs` or `mAP50`.
+    """
+    if evaluation.metrics.coco.AP is None:
+        crowds = " but crowd regions" if evaluation.data.crowds else ""
+        return f"is undefined: there are no objects{crowds} in the split"
+    if name in OWN_METRICS:
+        return "was not measured: there are no objects in the label files"
+    return f"is undefined: there are no {_SIZES.get(name[-1], '')}objects in the split"
+
+
+def _told(data: DataSummary, settings: EvaluationSettings) -> dict[str, Any]:
+    """Everything on which figures depend beside the network, in the order in which it is shown."""
+    protocol = settings.protocol
+    if protocol["shapes"] == "squares":
+        protocol["batch size"] = "any"  # it moves no figure there
+    protocol["most detections of a class"] = settings.most_per_class or "any"
+    return {
+        "images or labels, sha256": data.sha256 or None,
+        "images": data.images,
+        "ground truth": data.ground_truth,
+        "labelled objects": data.instances,
+        **protocol,
+        "runtime": settings.runs_on,
+        "device": settings.device.partition(":")[0],
+        "method": settings.method,
+    }
+
+
+def _table_names(evaluation: Evaluation) -> tuple[str, ...]:
+    return tuple(f"{entry.index} {entry.name}" for entry in evaluation.metrics.classes)
+
+
+def _in_words(what: str, values: Sequence[Any]) -> tuple[str, ...]:
+    if what == "class names":
+        return _names_in_words(values)
+    return tuple("unknown" if value is None else _word(what, value) for value in values)
+
+
+def _word(what: str, value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text[:12] if what.endswith("sha256") else text
+
+
+def _names_in_words(values: Sequence[tuple[str, ...] | None]) -> tuple[str, ...]:
+    """How many names there are, and the first that differs."""
+    known = [value for value in values if value is not None]
+    longest = max(map(len, known), default=0)
+    place = next((i for i in range(longest) if len({value[i : i + 1] for value in known}) > 1), longest)
+    return tuple(
+        "unknown" if value is None else f"{len(value)} ({', '.join(value[place : place + 1]) or 'no more'} at {place})"
+        for value in values
+    )
