@@ -38,13 +38,14 @@ def compare(
     *, runs: tuple[Path, ...], sort: str, plot: Path | None, form: str | None, force: bool, console: Console
 ) -> None:
     """Put runs side by side: AP before and after, sparsity, file size and latency, the best first. A star marks the
-    runs that no other beats in AP against that cost. What is no run among the places is named and left out.
+    runs that no other beats in AP against that cost. Runs that were not measured alike are parted into groups, each
+    with stars of its own. What is no run among the places is named and left out.
 
     \b
     Example:
       compressor compare reports/* --sort AP50 --plot pareto.png
     """  # noqa: D205  # click shows the first sentence whole
-    from compressor.report.compare import COSTS, is_plot, overview, pareto_png, warnings_of
+    from compressor.report.compare import COSTS, is_plot, letter, overview, pareto_png, warnings_of
 
     if plot is not None:
         check_place(plot, "plot", "file", is_plot, force=force, option="--plot")
@@ -52,7 +53,10 @@ def compare(
     drawn = pareto_png(lines) if plot is not None or form == "html" else b""
     if form == "json":
         rows = [
-            {"name": line.name, **_figures(line.run), "best": dict(zip(COSTS, line.best, strict=True))}
+            {
+                **{"name": line.name, **_figures(line.run), "best": dict(zip(COSTS, line.best, strict=True))},
+                "measured_as": letter(line) if line.run.compressed else None,
+            }
             for line in lines
         ]
         document = {"schema": COMPARISON_SCHEMA, "warnings": warnings_of(lines), "runs": rows}

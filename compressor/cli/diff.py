@@ -33,7 +33,8 @@ def diff(
     *, a: Path, b: tuple[Path, ...], only: tuple[Part, ...], gates: tuple[str, ...], form: str | None, console: Console
 ) -> None:
     """Compare runs with the first of them: recipe, metrics, classes, sizes, layers, speed and machine. Prints nothing
-    when they are equal; speed and machine, which differ in every run, do not count.
+    when they are equal; speed and machine, which differ in every run, do not count. What was not measured alike comes
+    first; such figures have no interval, and a gate that compares them fails.
 
     A and B are run folders, run.json files or artifacts. A gate is a metric's change in points from A to B, as in
     'AP < -0.5'; `kept.AP < 95` in per cent of A; `after.AP < 45` of B alone; `worst_class < -10`; or `size > 60` of
@@ -74,9 +75,14 @@ def _print(
     if form == "json":
         head = {"schema": DIFF_SCHEMA, "equal": comparison.equal}
         gates = [{"name": name, **asdict(verdict)} for name, each in decided for verdict in each]
+        not_alike = [{"name": each.name, "values": each.values} for each in comparison.not_alike]
         parts = {part: [asdict(each) for each in found] for part, found in comparison.parts.items()}
         console.result(
-            json.dumps({**head, "names": comparison.names, **parts, "gates": gates}, indent=2, allow_nan=False)
+            json.dumps(
+                {**head, "names": comparison.names, "not_alike": not_alike, **parts, "gates": gates},
+                indent=2,
+                allow_nan=False,
+            )
         )
         return
     if not comparison.equal:

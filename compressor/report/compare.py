@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compressor.report.canvas import canvas, is_made_by, png
 from compressor.report.tables import Table, fraction, megabytes, milliseconds, percent
+from compressor.results.alike import alike, unlike
 from compressor.results.gates import metric
+from compressor.results.judgement import Evaluation
 from compressor.results.run import RunRecord
 
 COSTS = ("size", "sparsity", "latency")
 PLOT = "pareto.png"
 STAR = "* no other run has a higher AP at as low a cost, or as high an AP at a lower one"
 _SOFTWARE = "compressor compare"
+_MEASURED_ALIKE_ANYWAY = ("size", "sparsity", "name")  # by which runs are sorted over all groups
+_LETTERS = 26
 _MOST_NAMES = 30  # beside points of a plot; more would cover one another
 
 
@@ -25,25 +30,61 @@ class Line:
     Attributes:
         name: that tells it from the others.
         run: its record.
-        best: for each of `COSTS`, whether no other run has a higher AP at as low a cost.
+        best: for each of `COSTS`, whether no other run of its group has a higher AP at as low a cost.
+        group: of runs that were measured alike, counted from 0 in the order of the lines; None of a run that was not
+            evaluated. Of several groups a line stands in no order but within its own, see `overview`.
     """
 
     name: str
     run: RunRecord
     best: tuple[bool, ...]
+    group: int | None = None
 
 
 def overview(named: Sequence[tuple[str, RunRecord]], sort: str = "AP") -> tuple[Line, ...]:
     """A line per run, the best first; runs without the figure come last.
 
+    Runs that were not measured alike are parted into groups: no run beats one of another group, and by a figure that
+    depends on how it was measured they are sorted within their groups, the largest group first.
+
     Args:
         named: runs with names.
         sort: a metric, of which the highest is best; one of `COSTS`, the lowest, of sparsity the highest; or `name`.
     """
-    fronts = [_front([(_ap(run), _cost(run, cost)) for _, run in named]) for cost in COSTS]
+    groups = _groups([run.compressed for _, run in named])
+    machines = [(group, _machine(run)) for group, (_, run) in zip(groups, named, strict=True)]
+    fronts = [
+        _front([(_ap(run), _cost(run, cost)) for _, run in named], machines if cost == "latency" else groups)
+        for cost in COSTS
+    ]
     best = list(zip(*fronts, strict=True))
-    lines = [Line(name, run, flags) for (name, run), flags in zip(named, best, strict=True)]
-    return tuple(sorted(lines, key=lambda line: _rank(line, sort)))
+    lines = [Line(name, run, flags, group) for (name, run), flags, group in zip(named, best, groups, strict=True)]
+    sizes = Counter(groups)
+    lines.sort(key=lambda line: _rank(line, sort))
+    if sort not in _MEASURED_ALIKE_ANYWAY:
+        lines.sort(key=lambda line: (line.group is None, -sizes[line.group], line.group or 0))
+    order = {group: i for i, group in enumerate(dict.fromkeys(line.group for line in lines if line.group is not None))}
+    return tuple(replace(line, group=None if line.group is None else order[line.group]) for line in lines)
+
+
+def _groups(evaluations: Sequence[Evaluation | None]) -> list[int | None]:
+    """Which evaluations were measured alike: a number for each group; an evaluation joins the first that it is like."""
+    firsts: list[Evaluation] = []
+    found: list[int | None] = []
+    for each in evaluations:
+        if each is None:
+            found.append(None)
+            continue
+        group = next((i for i, first in enumerate(firsts) if alike(first, each)), len(firsts))
+        if group == len(firsts):
+            firsts.append(each)
+        found.append(group)
+    return found
+
+
+def _machine(run: RunRecord) -> tuple[object, ...]:
+    """What times depend on beside the network and how it was measured."""
+    return run.environment.processor, run.environment.cores, run.environment.device
 
 
 def _rank(line: Line, sort: str) -> tuple[bool, float, str]:
@@ -68,8 +109,8 @@ def _cost(run: RunRecord, cost: str) -> float | None:
     return run.compressed.speed.inference_ms if run.compressed else None
 
 
-def _front(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
-    """Which points no other beats: with a value as high at a cost as low, and one of the two better."""
+def _front(points: Sequence[tuple[float | None, float | None]], groups: Sequence[object]) -> list[bool]:
+    """Which points no other of their group beats: with a value as high at a cost as low, and one of the two better."""
 
     def beats(a: tuple[float | None, float | None], b: tuple[float, float]) -> bool:
         if a[0] is None or a[1] is None:
@@ -77,21 +118,26 @@ def _front(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
         return a[0] >= b[0] and a[1] <= b[1] and (a[0], a[1]) != b
 
     return [
-        value is not None and cost is not None and not any(beats(other, (value, cost)) for other in points)
-        for value, cost in points
+        value is not None
+        and cost is not None
+        and not any(
+            beats(other, (value, cost)) for other, theirs in zip(points, groups, strict=True) if theirs == group
+        )
+        for (value, cost), group in zip(points, groups, strict=True)
     ]
 
 
 def overview_table(lines: Sequence[Line]) -> Table:
     """The runs with their figures; a star marks those that no other beats in AP against the cost."""
     rows = []
+    several = _several(lines)
     for line in lines:
         run, star = line.run, dict(zip(COSTS, line.best, strict=True))
         before, after = metric(run.baseline, "AP"), _ap(run)
-        kept = None if before is None or after is None or before <= 0 else after / before
+        kept = None if before is None or after is None or before <= 0 or _changed_way(run) else after / before
         rows.append(
             (
-                *(line.name, run.model.name),
+                *(line.name, run.model.name, *((letter(line),) if several else ())),
                 *(fraction(before), fraction(after), "-" if kept is None else f"{100 * kept:.1f} %"),
                 fraction(metric(run.compressed, "AP50")),
                 _starred(percent(run.sparsity.conv_weights), star["sparsity"]),
@@ -99,8 +145,25 @@ def overview_table(lines: Sequence[Line]) -> Table:
                 _starred(milliseconds(run.compressed.speed.inference_ms if run.compressed else None), star["latency"]),
             )
         )
-    headers = ("run", "model", "AP before", "AP", "kept", "AP50", "sparsity", "MB", "ms inference")
-    return Table(headers, tuple(rows), text_columns=2)
+    headers = ("AP before", "AP", "kept", "AP50", "sparsity", "MB", "ms inference")
+    words = ("run", "model", *(("measured as",) if several else ()))
+    return Table((*words, *headers), tuple(rows), text_columns=len(words))
+
+
+def letter(line: Line) -> str:
+    """A, B and so on for the groups; after Z numbers."""
+    if line.group is None:
+        return "-"
+    return chr(ord("A") + line.group) if line.group < _LETTERS else str(line.group + 1)
+
+
+def _several(lines: Sequence[Line]) -> bool:
+    return any(line.group for line in lines)
+
+
+def _changed_way(run: RunRecord) -> bool:
+    """Whether the two models of a run were not measured alike."""
+    return run.baseline is not None and run.compressed is not None and not alike(run.baseline, run.compressed)
 
 
 def _starred(text: str, best: bool) -> str:
@@ -109,19 +172,26 @@ def _starred(text: str, best: bool) -> str:
 
 def warnings_of(lines: Sequence[Line]) -> list[str]:
     """Why figures of these runs may not be compared with one another."""
-    told: list[tuple[str, Callable[[RunRecord], object]]] = [
-        ("were judged on different images or labels", lambda run: run.compressed and run.compressed.data.sha256),
-        ("were judged at different settings", lambda run: run.compressed and _settings(run)),
-        ("were made on different machines, so do not compare their times", lambda run: run.environment.processor),
+    told = _group_warnings(lines) if _several(lines) else []
+    told += [f"{line.name}: its two models were not measured alike." for line in lines if _changed_way(line.run)]
+    told += [f"{line.name} was not evaluated." for line in lines if line.run.compressed is None]
+    if len({_machine(line.run) for line in lines if line.run.compressed}) > 1:
+        told.append("The runs were made on different machines, so their times cannot be compared.")
+    return told
+
+
+def _group_warnings(lines: Sequence[Line]) -> list[str]:
+    """What the letters mean, and everything in which the groups differ."""
+    firsts = {letter(line): line.run.compressed for line in reversed(lines) if line.run.compressed}
+    letters = sorted(firsts, key=lambda name: (len(name), name))
+    head = "Runs of different letters were not measured alike: do not compare their figures; each has its own stars."
+    return [
+        head,
+        *(
+            f"Not the same: {each.what} ({', '.join(map(': '.join, zip(letters, each.values, strict=True)))})."
+            for each in unlike([firsts[name] for name in letters])
+        ),
     ]
-    judged = [line.run for line in lines if line.run.compressed]
-    return [f"The runs {what}." for what, key in told if len({key(run) for run in judged}) > 1]
-
-
-def _settings(run: RunRecord) -> object:
-    assert run.compressed is not None  # only such are asked
-    settings = run.compressed.settings
-    return settings.image_size, settings.conf_thres, settings.iou_thres, settings.max_det, settings.resize
 
 
 def pareto_png(lines: Sequence[Line]) -> bytes:
@@ -129,7 +199,7 @@ def pareto_png(lines: Sequence[Line]) -> bytes:
     figure = canvas(12, 4.2)
     shown = [line for line in lines if _ap(line.run) is not None]
     if not shown:
-        figure.text(0.5, 0.5, "none of these runs was judged", ha="center")
+        figure.text(0.5, 0.5, nothing_to_draw(lines), ha="center")
         return png(figure, _SOFTWARE)
     panels: tuple[tuple[str, str, Callable[[RunRecord], float]], ...] = (
         ("size", "MB", lambda run: run.sizes.artifact.size_bytes / 1e6),
@@ -139,8 +209,8 @@ def pareto_png(lines: Sequence[Line]) -> bytes:
     for i, (cost, label, value) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), i + 1)
         points = [(value(line.run), _ap(line.run) or 0.0, line) for line in shown]
-        front = sorted((x, y) for x, y, line in points if line.best[i])
-        axes.plot(*zip(*front, strict=True), color="#0b6fa4", linewidth=1.5, zorder=1) if front else None
+        for front in fronts(points, i):
+            axes.plot(*zip(*front, strict=True), color="#0b6fa4", linewidth=1.5, zorder=1)
         middle = (min(x for x, _, _ in points) + max(x for x, _, _ in points)) / 2
         for x, y, line in points:
             best = line.best[i]
@@ -148,7 +218,7 @@ def pareto_png(lines: Sequence[Line]) -> bytes:
             if len(shown) <= _MOST_NAMES:
                 right = x > middle
                 axes.annotate(
-                    line.name,
+                    f"{line.name} ({letter(line)})" if _several(shown) else line.name,
                     (x, y),
                     xytext=(-4 if right else 4, 4),
                     textcoords="offset points",
@@ -162,6 +232,23 @@ def pareto_png(lines: Sequence[Line]) -> bytes:
         axes.set_axisbelow(True)
         axes.margins(0.12)
     return png(figure, _SOFTWARE)
+
+
+def nothing_to_draw(lines: Sequence[Line]) -> str:
+    """Why a plot has no points."""
+    if any(line.run.compressed for line in lines):
+        return "none of these runs has an AP: there are no objects in their splits"
+    return "none of these runs was evaluated"
+
+
+def fronts(points: Sequence[tuple[float, float, Line]], cost: int) -> list[list[tuple[float, float]]]:
+    """The points that no other beats, from left to right: a line for each group, of times also for each machine."""
+    fronts: dict[object, list[tuple[float, float]]] = {}
+    for x, y, line in points:
+        if line.best[cost]:
+            key = (line.group, _machine(line.run)) if COSTS[cost] == "latency" else line.group
+            fronts.setdefault(key, []).append((x, y))
+    return [sorted(front) for front in fronts.values()]
 
 
 def is_plot(path: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from compressor.recipe.gates import METRICS
@@ -18,6 +18,7 @@ from compressor.report.tables import (
     percent,
     signed,
 )
+from compressor.results.alike import unlike
 from compressor.results.gates import class_figures, metric
 from compressor.results.judgement import Evaluation
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 Part = Literal["recipe", "inputs", "metrics", "classes", "sizes", "layers", "speed", "environment"]
 COUNTED: tuple[Part, ...] = ("recipe", "inputs", "metrics", "classes", "sizes", "layers")  # the rest always differs
 KNOWN_OF_ARTIFACTS: tuple[Part, ...] = ("recipe", "inputs", "sizes", "layers")
+OF_FIGURES: tuple[Part, ...] = (
+    "metrics",
+    "classes",
+)  # which say nothing of the models where they were measured otherwise
 MOST_CLASSES = 20  # in a table; the JSON document has all
 
 
@@ -49,16 +54,25 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that differs, by part; parts that were not asked for are left out."""
+    """All that differs, by part; parts that were not asked for are left out.
+
+    Attributes:
+        names: of the sides.
+        parts: what differs.
+        counted: the parts in which a difference makes sides unequal.
+        not_alike: in what figures of the sides were not measured alike, in words; of parts without figures empty.
+    """
 
     names: tuple[str, ...]
     parts: dict[Part, tuple[Difference, ...]]
     counted: tuple[Part, ...] = COUNTED
+    not_alike: tuple[Difference, ...] = ()
 
     @property
     def equal(self) -> bool:
         """Whether nothing differs that counts: times and machines, which differ in every run, only where asked for."""
-        return not any(self.parts.get(part) for part in self.counted)
+        otherwise = any(value != each.values[0] for each in self.not_alike for value in each.values)
+        return not otherwise and not any(self.parts.get(part) for part in self.counted)
 
 
 def compare(sides: Sequence[Side], only: Sequence[Part] = ()) -> Comparison:
@@ -82,7 +96,10 @@ def compare(sides: Sequence[Side], only: Sequence[Part] = ()) -> Comparison:
     told = found if whole else KNOWN_OF_ARTIFACTS
     wanted = [part for part in found if part in told and (not only or part in only)]
     names = tuple(side.name for side in sides)
-    return Comparison(names, {part: tuple(found[part]()) for part in wanted}, tuple(only) or COUNTED)
+    parts = {part: tuple(found[part]()) for part in wanted}
+    not_alike = tuple(_not_alike(sides)) if any(part in OF_FIGURES for part in wanted) else ()
+    comparison = Comparison(names, parts, tuple(only) or COUNTED, not_alike)
+    return replace(comparison, not_alike=()) if comparison.equal else comparison
 
 
 def _known(sides: Sequence[dict[str, Any]], whole: bool) -> list[dict[str, Any]]:
@@ -134,6 +151,29 @@ def _judged(side: Side) -> dict[str, Evaluation | None]:
     return {"": side.after, "before ": side.before, **exported}
 
 
+def _not_alike(sides: Sequence[Side]) -> Iterator[Difference]:
+    """In what the sides were not measured alike: the models after, those before, then exports that several have."""
+    judged = [_judged(side) for side in sides]
+    told = set()
+    for prefix in dict.fromkeys(key for each in judged for key in each):
+        evaluations = [each.get(prefix) for each in judged]
+        for what, values in _ways(evaluations, needed=prefix in ("", "before ")):
+            if (what, values) not in told:  # mostly the model before was measured as that after
+                told.add((what, values))
+                yield Difference(f"{prefix}{what}", values)
+
+
+def _ways(evaluations: Sequence[Evaluation | None], *, needed: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What differs between some evaluations, in words; `needed` also tells that one is missing."""
+    known = [each for each in evaluations if each is not None]
+    if needed and known and len(known) < len(evaluations):
+        yield "evaluated", tuple("no" if each is None else "yes" for each in evaluations)
+    if len(known) > 1:
+        for each in unlike(known):
+            values = iter(each.values)
+            yield each.what, tuple("-" if evaluation is None else next(values) for evaluation in evaluations)
+
+
 def figures(evaluation: Evaluation | None, prefix: str = "") -> dict[str, float | None]:
     """The 12 figures of COCO and YOLOv5's own, by name; empty where nothing was judged."""
     if evaluation is None:
@@ -179,7 +219,7 @@ def _speed(side: Side) -> dict[str, float]:
 
 
 def comparison_tables(comparison: Comparison) -> list[tuple[str, Table]]:
-    """Titled tables of what differs; parts that are equal are left out."""
+    """Titled tables of what differs, first of all in how it was measured; parts that are equal are left out."""
     titles: dict[Part, tuple[str, str, Callable[[Any], str]]] = {
         "recipe": ("Recipe", "key", _text),
         "inputs": ("Inputs", "input", _text),
@@ -191,6 +231,10 @@ def comparison_tables(comparison: Comparison) -> list[tuple[str, Table]]:
         "environment": ("Environment", "", _text),
     }
     tables = []
+    if comparison.not_alike:
+        rows = tuple((each.name, *each.values) for each in comparison.not_alike)
+        words = Table(("", *comparison.names), rows, text_columns=len(comparison.names) + 1)
+        tables.append(("Not measured alike, so figures cannot be compared", words))
     for part, differences in comparison.parts.items():
         title, header, shown = titles[part]
         if differences:

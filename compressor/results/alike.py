@@ -35,26 +35,14 @@ def unlike(evaluations: Sequence[Evaluation]) -> tuple[Unlike, ...]:
     processor are left out, for they move figures by rounding only; so is the engine of the COCO figures, whose
     figures are the same to the last bit.
     """
-    return unlike_ways(
-        [(each.data, each.settings) for each in evaluations], [_table_names(each) for each in evaluations]
-    )
+    return (*unlike_ways([(each.data, each.settings) for each in evaluations]), *_unlike_names(evaluations))
 
 
-def unlike_ways(
-    ways: Sequence[tuple[DataSummary, EvaluationSettings]], classes: Sequence[tuple[str, ...]]
-) -> tuple[Unlike, ...]:
-    """The same of data and settings alone.
-
-    Args:
-        ways: of measuring.
-        classes: names of the classes that have figures, for data that do not tell their names.
-    """
+def unlike_ways(ways: Sequence[tuple[DataSummary, EvaluationSettings]]) -> tuple[Unlike, ...]:
+    """The same of what data and settings alone tell, which is all but the names of classes."""
     told = [_told(data, settings) for data, settings in ways]
-    names = [data.names for data, _ in ways]
-    for each, known in zip(told, names if all(names) else classes, strict=True):
-        each["class names"] = tuple("".join(name.casefold().split()) for name in known) if known else None
     return tuple(
-        Unlike(what, _in_words(what, [each[what] for each in told]))
+        Unlike(what, tuple(_in_words(what, each[what]) for each in told))
         for what in told[0]
         if any(each[what] is None or each[what] != told[0][what] for each in told)
     )
@@ -98,27 +86,28 @@ def _told(data: DataSummary, settings: EvaluationSettings) -> dict[str, Any]:
     }
 
 
-def _table_names(evaluation: Evaluation) -> tuple[str, ...]:
-    return tuple(f"{entry.index} {entry.name}" for entry in evaluation.metrics.classes)
-
-
-def _in_words(what: str, values: Sequence[Any]) -> tuple[str, ...]:
-    if what == "class names":
-        return _names_in_words(values)
-    return tuple("unknown" if value is None else _word(what, value) for value in values)
-
-
-def _word(what: str, value: Any) -> str:
+def _in_words(what: str, value: Any) -> str:
+    if value is None:
+        return "unknown"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text[:12] if what.endswith("sha256") else text
 
 
-def _names_in_words(values: Sequence[tuple[str, ...] | None]) -> tuple[str, ...]:
+def _unlike_names(evaluations: Sequence[Evaluation]) -> tuple[Unlike, ...]:
+    """Whether class names differ, but for case and blanks: those of the data, else of the classes with figures."""
+    named = [each.data.names for each in evaluations]
+    if not all(named):
+        named = [tuple(f"{entry.index}: {entry.name}" for entry in each.metrics.classes) for each in evaluations]
+    plain = [tuple("".join(name.casefold().split()) for name in names) for names in named]
+    if all(plain) and all(names == plain[0] for names in plain):
+        return ()
+    longest = max(map(len, plain))
+    place = next((i for i in range(longest) if len({names[i : i + 1] for names in plain if names}) > 1), 0)
+    return (Unlike("class names", tuple(_names_in_words(names, place) for names in named)),)
+
+
+def _names_in_words(names: tuple[str, ...], place: int) -> str:
     """How many names there are, and the first that differs."""
-    known = [value for value in values if value is not None]
-    longest = max(map(len, known), default=0)
-    place = next((i for i in range(longest) if len({value[i : i + 1] for value in known}) > 1), longest)
-    return tuple(
-        "unknown" if value is None else f"{len(value)} ({', '.join(value[place : place + 1]) or 'no more'} at {place})"
-        for value in values
-    )
+    if not names:
+        return "unknown"
+    return f"{len(names)} ({names[place] if place < len(names) else f'none at {place}'})"

@@ -109,6 +109,28 @@ def test_diff_fails_by_gates(place: Path) -> None:
     assert (wrong.returncode, "did you mean 'AP'?" in wrong.stderr) == (2, True)
 
 
+def test_a_gate_on_figures_that_were_measured_otherwise_fails(place: Path) -> None:
+    (place / "other").mkdir(exist_ok=True)
+    document = json.loads((place / "reports" / "half" / "run.json").read_text())
+    document["compressed"]["settings"]["conf_thres"] = 0.25
+    (place / "other" / "run.json").write_text(json.dumps(document))
+    gates = ("--fail-if", "AP < -99", "--fail-if", "after.AP > 101", "--fail-if", "size > 101")
+    failed = compressor("diff", "reports/half", "other", *gates, "--only", "metrics", cwd=place)
+    assert failed.returncode == 1
+    why = "the two were not measured alike: conf_thres 0.001 against 0.25"
+    assert f"gate failed: AP < -99: undecided, for {why}\n" in failed.stderr
+    assert "other: U921 gates failed: 1 of 3\n" in failed.stderr
+    assert failed.stdout.startswith("Not measured alike, so figures cannot be compared\n")
+    told = json.loads(compressor("diff", "reports/half", "other", "--json", cwd=place).stdout)
+    assert told["not_alike"] == [{"name": "conf_thres", "values": ["0.001", "0.25"]}]
+    assert told["equal"] is False
+    table = compressor("compare", "reports/half", "other", cwd=place)
+    assert "measured as" in table.stdout
+    assert "Not the same: conf_thres (A: 0.001, B: 0.25)." in table.stdout
+    rows = json.loads(compressor("compare", "reports/half", "other", "--json", cwd=place).stdout)["runs"]
+    assert {row["measured_as"] for row in rows} == {"A", "B"}
+
+
 def test_report_is_rendered_again_without_computing_anything(place: Path) -> None:
     run = place / "reports" / "half"
     again = compressor("report", "reports/half", cwd=place)

@@ -1,10 +1,11 @@
 """Which runs no other beats, and in which order they stand."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from compressor.report.compare import overview, overview_table, warnings_of
+from compressor.report.compare import fronts, nothing_to_draw, overview, overview_table, warnings_of
 from compressor.results.files import FileSize
 from compressor.results.run import RunRecord
 from tests.report.made_up import evaluation, record
@@ -57,13 +58,58 @@ def test_the_best_stand_first_and_the_undefined_last(sort: str, names: list[str]
 
 def test_what_may_not_be_compared_is_told() -> None:
     assert warnings_of(overview(RUNS)) == []
-    other = run(0.4, 200, 0.7, 20.0)
-    assert other.compressed is not None
-    data = replace(other.compressed, data=replace(other.compressed.data, sha256="0" * 64))
-    fast = replace(other.environment, processor="another")
-    told = warnings_of(overview([*RUNS, ("other", replace(other, compressed=data, environment=fast))]))
-    assert len(told) == 2
-    assert "different images or labels" in told[0]
-    larger = replace(other.compressed, settings=replace(other.compressed.settings, image_size=1280))
-    (settings,) = warnings_of(overview([*RUNS, ("larger", replace(other, compressed=larger))]))
-    assert "different settings" in settings
+    other = otherwise(run(0.4, 200, 0.7, 20.0), image_size=1280, conf_thres=0.25)
+    fast = replace(other, environment=replace(other.environment, processor="another"))
+    unjudged = replace(record(), compressed=None)
+    assert warnings_of(overview([*RUNS, ("other", fast), ("unjudged", unjudged)])) == [
+        "Runs of different letters were not measured alike: do not compare their figures; each has its own stars.",
+        "Not the same: image size (A: 640, B: 1280).",
+        "Not the same: conf_thres (A: 0.001, B: 0.25).",
+        "other: its two models were not measured alike.",
+        "unjudged was not evaluated.",
+        "The runs were made on different machines, so their times cannot be compared.",
+    ]
+
+
+def otherwise(known: RunRecord, **settings: Any) -> RunRecord:
+    assert known.compressed is not None
+    changed = replace(known.compressed, settings=replace(known.compressed.settings, **settings))
+    return replace(known, compressed=changed)
+
+
+def test_runs_that_were_not_measured_alike_do_not_beat_each_other() -> None:
+    high = otherwise(run(0.9, 50, 0.9, 1.0), image_size=1280)  # beats every other in everything, but for that
+    unjudged = replace(record(), compressed=None)
+    lines = overview([("high", high), *RUNS, ("unjudged", unjudged)])
+    assert [(line.name, line.group) for line in lines] == [
+        *((name, 0) for name in ("good", "equal", "small", "beaten", "undefined")),
+        ("high", 1),
+        ("unjudged", None),
+    ]
+    alone = {line.name: line.best for line in overview(RUNS)}
+    best = {line.name: line.best for line in lines}
+    assert {name: best[name] for name in alone} == alone
+    assert best["high"] == (True, True, True)
+    table = overview_table(lines)
+    assert table.headers[2] == "measured as"
+    assert [row[2] for row in table.rows] == ["A", "A", "A", "A", "A", "B", "-"]
+    assert {row[0]: row[5] for row in table.rows}["high"] == "-"  # kept: its model before was measured otherwise
+    assert {row[0]: row[5] for row in table.rows}["good"] == "125.0 %"
+    assert [line.name for line in overview([("high", high), *RUNS], "size")][:3] == ["high", "undefined", "equal"]
+
+
+def test_times_of_other_machines_do_not_beat() -> None:
+    fast = run(0.6, 900, 0.1, 0.1)
+    fast = replace(fast, environment=replace(fast.environment, processor="another"))
+    lines = {line.name: line for line in overview([("fast", fast), *RUNS])}
+    assert {line.group for line in lines.values()} == {0}
+    assert lines["fast"].best == (True, True, True)
+    assert lines["good"].best == (True, True, True)  # slower, but on a machine of its own
+
+
+def test_a_plot_joins_only_runs_that_were_measured_alike() -> None:
+    lines = overview([*RUNS, ("high", otherwise(run(0.9, 50, 0.9, 1.0), image_size=1280))])
+    points = [(float(line.run.sizes.artifact.size_bytes), 0.0, line) for line in lines]
+    assert fronts(points, 0) == [[(200.0, 0.0), (200.0, 0.0), (400.0, 0.0)], [(50.0, 0.0)]]
+    assert nothing_to_draw(overview([("a", run(None, 1, 0.1, 1.0))])).endswith("there are no objects in their splits")
+    assert nothing_to_draw(overview([("a", replace(record(), compressed=None))])).endswith("was evaluated")

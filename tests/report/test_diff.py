@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +89,44 @@ def test_other_classes_and_other_layers(update_golden: bool) -> None:
     layers = (LayerSparsity("model.1.conv", "backbone", (8, 8, 3, 3), 576, 288),)
     b = replace(a, compressed=other, layers=layers)
     assert_golden(text_of(side(a, "a"), side(b, "b")), "diff_of_other_networks.md", update_golden)
+
+
+def otherwise(run: RunRecord, **settings: Any) -> RunRecord:
+    assert run.compressed is not None
+    return replace(run, compressed=replace(run.compressed, settings=replace(run.compressed.settings, **settings)))
+
+
+def test_what_was_not_measured_alike_comes_first_and_has_no_interval() -> None:
+    a = full_record()
+    assert a.compressed is not None and a.compressed.resampled is not None
+    worse = replace(a.compressed, metrics=evaluation(0.2, -0.2).metrics, resampled=a.compressed.resampled)
+    b = otherwise(
+        replace(a, compressed=replace(worse, metrics=replace(worse.metrics, classes=a.compressed.metrics.classes)))
+    )
+    alike = compare([side(a, "a"), side(b, "b")])
+    assert [each for each in alike.not_alike if "unknown" not in each.values] == []
+    assert alike.parts["metrics"][0].intervals != (None,)
+    c = replace(otherwise(b, image_size=320, device="cuda:0"), baseline=None)
+    three = compare([side(a, "a"), side(b, "b"), side(c, "c")])
+    told = {each.name: each.values for each in three.not_alike}
+    assert told["image size"] == ("640", "640", "320")
+    assert told["device"] == ("cpu", "cpu", "cuda")
+    assert told["before evaluated"] == ("yes", "yes", "no")
+    assert three.parts["metrics"][0].intervals[0] is not None
+    assert three.parts["metrics"][0].intervals[1] is None
+    (title, table), *_ = comparison_tables(three)
+    assert title == "Not measured alike, so figures cannot be compared"
+    assert table.rows[0] == ("image size", "640", "640", "320")
+    assert compare([side(a, "a"), side(c, "c")], ("layers",)).not_alike == ()
+
+
+def test_equal_figures_of_what_was_measured_otherwise_are_not_equal() -> None:
+    a, b = side(record(), "a"), side(otherwise(record(), batch_size=1), "b")
+    comparison = compare([a, b])
+    assert not comparison.equal
+    assert [title for title, _ in comparison_tables(comparison)] == [
+        "Not measured alike, so figures cannot be compared"
+    ]
 
 
 def test_only_what_was_asked_for() -> None:

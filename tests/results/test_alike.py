@@ -100,12 +100,12 @@ def test_class_names_are_those_of_the_data_else_those_that_have_figures() -> Non
     assert alike(a, changed(a, "data", "names", ("A|B", "Two lines", "No object has it")))  # but for case and blanks
     turned = changed(a, "data", "names", names[::-1])
     (told,) = unlike((a, turned))
-    assert str(told) == "class names 3 (a|b at 0) against 3 (noobjecthasit at 0)"
+    assert str(told) == "class names 3 (a|b) against 3 (no object has it)"
     (fewer,) = unlike((a, changed(a, "data", "names", names[:2])))
-    assert str(fewer) == "class names 3 (noobjecthasit at 2) against 2 (no more at 2)"
+    assert str(fewer) == "class names 3 (no object has it) against 2 (none at 2)"
     other = old.metrics.classes[0], replace(old.metrics.classes[1], name="other")
     (told,) = unlike((a, changed(old, "metrics", "classes", other)))
-    assert told.what == "class names"
+    assert str(told) == "class names 2 (1: two\nlines) against 2 (1: other)"
     nameless = changed(old, "metrics", "classes", ())
     assert [str(each) for each in unlike((nameless, nameless))] == ["class names unknown against unknown"]
 
