@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from compressor.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -32,8 +34,8 @@ class Diagnostic:
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
-        text = f"{place}: {self.code} {self.message}" if place else f"{self.code} {self.message}"
-        return f"{text}\n  help: {self.help}" if self.help else text
+        text = printable(f"{place}: {self.code} {self.message}" if place else f"{self.code} {self.message}")
+        return f"{text}\n  help: {printable(self.help)}" if self.help else text
 
 
 class CompressorError(Exception):

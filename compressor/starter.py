@@ -19,8 +19,9 @@ from compressor.modifiers.order import steps_of
 from compressor.modifiers.prune import keep_masks
 from compressor.plan.layers import Layer, convolutions
 from compressor.plan.targets import misfits
+from compressor.printable import printable
 from compressor.progress import Progress
-from compressor.recipe.commented import YOUR_DATA, comment, commented, printable
+from compressor.recipe.commented import YOUR_DATA, comment, commented
 from compressor.recipe.load import check_part
 from compressor.recipe.modifiers import Calibration, Prune, Repair
 from compressor.recipe.nodes import Place

@@ -135,7 +135,7 @@ def benchmark(
 
 def _print(measured: Benchmark, form: str | None, console: Console) -> None:
     if form == "json":
-        console.result(json.dumps({"schema": BENCHMARK_SCHEMA, **document(measured)}, indent=2, allow_nan=False))
+        console.document(json.dumps({"schema": BENCHMARK_SCHEMA, **document(measured)}, indent=2, allow_nan=False))
         return
     warnings = list(warnings_of(measured))
     if form == "md":

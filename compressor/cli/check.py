@@ -15,6 +15,7 @@ from compressor.cli.completion import complete_file, complete_recipe, complete_s
 from compressor.cli.console import Console, console_options
 from compressor.errors import Diagnostic, RecipeError
 from compressor.plan.stock import Checked, check_recipe
+from compressor.printable import printable
 from compressor.recipe.overrides import Override, parse_set
 from compressor.recipe.write import resolved_text, resolved_values
 
@@ -77,7 +78,7 @@ def check(
     found = [check_recipe(path, overrides) for path in recipes]
     match form:
         case "json":
-            console.result(_json(found, resolved=resolved))
+            console.document(_json(found, resolved=resolved))
         case "github":
             flags = frozenset(override.flag for override in overrides)
             for line in _workflow_commands(found, flags):
@@ -92,19 +93,14 @@ def _print(found: Sequence[Checked], console: Console, *, resolved: bool) -> Non
     parted = False
     for checked in found:
         if checked.recipe is None:
-            console.note(f"{_shown(checked.path)}: {len(checked.faults)} at fault")
+            console.note(f"{printable(checked.path)}: {len(checked.faults)} at fault")
             console.error(RecipeError(*checked.faults))
         elif resolved:
-            title = f"# {_shown(checked.path)}\n" if len(found) > 1 else ""
+            title = f"# {printable(checked.path)}\n" if len(found) > 1 else ""
             console.result(("---\n" if parted else "") + title + resolved_text(checked.recipe).rstrip("\n"))
             parted = True
         elif not console.quiet:
-            console.result(f"{_shown(checked.path)}: ok")
-
-
-def _shown(path: str) -> str:
-    """The path on one line, whatever its name holds."""
-    return path if path.isprintable() else ascii(path)
+            console.result(f"{printable(checked.path)}: ok")
 
 
 def _json(found: Sequence[Checked], *, resolved: bool) -> str:

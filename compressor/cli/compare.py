@@ -60,7 +60,7 @@ def compare(
             for line in lines
         ]
         document = {"schema": COMPARISON_SCHEMA, "warnings": warnings_of(lines), "runs": rows}
-        console.result(json.dumps(document, indent=2, allow_nan=False))
+        console.document(json.dumps(document, indent=2, allow_nan=False))
     elif form is not None:
         console.result(_page(lines, form, plot, drawn))
     else:

@@ -17,6 +17,7 @@ import click
 
 from compressor.cli.interrupts import was_interrupted
 from compressor.errors import CompressorError, Diagnostic, OutputError, UnforeseenError
+from compressor.printable import printable, printable_json, printable_lines
 from compressor.progress import Update
 
 BROKEN_PIPE = 141  # exit code, as a shell reports a process that SIGPIPE ended
@@ -47,6 +48,17 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print to stdout; end the command where nobody reads it any more, as `head` does."""
+        self._result(printable_lines(text))
+
+    def document(self, text: str) -> None:
+        """Print a JSON document to stdout; it stays the same document, whatever letters are in it."""
+        self._result(printable_json(text))
+
+    def heading(self, text: str) -> None:
+        """Print a title to stdout, bold in colour."""
+        self._result(click.style(printable_lines(text), bold=True))
+
+    def _result(self, text: str) -> None:
         try:
             click.echo(text, color=self._colored(sys.stdout))
         except BrokenPipeError:
@@ -59,34 +71,30 @@ class Console:
                 Diagnostic("O602", message, "standard output", help="make room, or send it elsewhere")
             ) from fault
 
-    def heading(self, text: str) -> None:
-        """Print a title to stdout, bold in colour."""
-        self.result(click.style(text, bold=True))
-
     def note(self, text: str) -> None:
         """Print a line to stderr, with --verbose only."""
         if self.verbose and not self.quiet:
-            self._log(f"  {text}")
+            self._log(printable_lines(f"  {text}"))
 
     def section(self, title: str) -> None:
         """Print a line to stderr that names what follows."""
         if not self.quiet:
-            self._log(click.style(title, bold=True))
+            self._log(click.style(printable(title), bold=True))
 
     def aside(self, text: str) -> None:
         """Print to stderr what is no result."""
         if not self.quiet:
-            self._log(text)
+            self._log(printable_lines(text))
 
     def warn(self, text: str) -> None:
         """Print a line to stderr, whatever was asked for."""
-        click.echo(click.style(text, fg="red"), err=True, color=self._colored(sys.stderr))
+        click.echo(click.style(printable_lines(text), fg="red"), err=True, color=self._colored(sys.stderr))
 
     def error(self, error: CompressorError) -> None:
         """Print every fault to stderr, the code in red; before them where it was raised, if that was asked for."""
         self.raised(error)
         for diagnostic in error.diagnostics:
-            text = _readable(str(diagnostic)).replace(
+            text = _shortened(str(diagnostic)).replace(
                 diagnostic.code, click.style(diagnostic.code, fg="red", bold=True), 1
             )
             click.echo(text, err=True, color=self._colored(sys.stderr))
@@ -94,12 +102,12 @@ class Console:
     def raised(self, fault: Exception) -> None:
         """Print where an exception was raised to stderr, with --traceback only."""
         if self.traceback and fault.__traceback__ is not None:
-            click.echo("".join(traceback.format_exception(fault)).rstrip(), err=True)
+            click.echo(printable_lines("".join(traceback.format_exception(fault)).rstrip()), err=True)
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
         """A line when the step is done, with its time; on a terminal also while it runs."""
-        start = time.perf_counter()
+        start, title = time.perf_counter(), printable(title)
         if self.live:
             click.echo(f"{title} ...", err=True, nl=False)
         try:
@@ -115,7 +123,7 @@ class Console:
         """A bar with rate and time left on a terminal, gone when done; then a line with count and time."""
         from tqdm import tqdm  # 30 ms that --help does not need
 
-        start = time.perf_counter()
+        start, title = time.perf_counter(), printable(title)
         done = 0
         hidden = not self.live
         with tqdm(desc=title, unit=unit, unit_scale=unit == "B", leave=False, disable=hidden, delay=0.2) as bar:
@@ -192,10 +200,8 @@ def _unforeseen(fault: Exception) -> UnforeseenError:
     return UnforeseenError(Diagnostic("E899", message, path, frames[-1].lineno if frames else None, help=help_text))
 
 
-def _readable(text: str) -> str:
-    """What a file said of itself can neither flood a terminal nor command it."""
-    if len(text) > _LONGEST_FAULT:
-        text = f"{text[: _LONGEST_FAULT // 2]} ... {text[-_LONGEST_FAULT // 2 :]}"
-    if text.isprintable():
+def _shortened(text: str) -> str:
+    """What a file said of itself cannot flood a terminal."""
+    if len(text) <= _LONGEST_FAULT:
         return text
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
+    return f"{text[: _LONGEST_FAULT // 2]} ... {text[-_LONGEST_FAULT // 2 :]}"

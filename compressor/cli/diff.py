@@ -77,7 +77,7 @@ def _print(
         gates = [{"name": name, **asdict(verdict)} for name, each in decided for verdict in each]
         not_alike = [{"name": each.name, "values": each.values} for each in comparison.not_alike]
         parts = {part: [asdict(each) for each in found] for part, found in comparison.parts.items()}
-        console.result(
+        console.document(
             json.dumps(
                 {**head, "names": comparison.names, "not_alike": not_alike, **parts, "gates": gates},
                 indent=2,

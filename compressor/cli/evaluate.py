@@ -68,7 +68,7 @@ def evaluate(
     summary, evaluation = pipeline.evaluate(weights, data, judged, device, console, seen=seen)
     if as_json:
         model = asdict(summary) if summary else None
-        console.result(to_json(evaluation, schema=EVALUATION_SCHEMA, weights=weights, model=model).rstrip())
+        console.document(to_json(evaluation, schema=EVALUATION_SCHEMA, weights=weights, model=model).rstrip())
         return
     console.heading("COCO metrics")
     console.result(evaluation_coco_table(evaluation.metrics.coco).text())

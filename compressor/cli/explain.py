@@ -34,7 +34,7 @@ def explain(*, codes: tuple[str, ...], as_json: bool, console: Console) -> None:
     chosen = _find_all(codes) if codes else rules()
     if as_json:
         document = {"schema": RULES_SCHEMA, "rules": [asdict(rule) for rule in chosen]}
-        console.result(json.dumps(document, indent=2, ensure_ascii=False))
+        console.document(json.dumps(document, indent=2, ensure_ascii=False))
     elif codes:
         for number, rule in enumerate(chosen):
             console.heading(("\n" if number else "") + f"{rule.code} {rule.title}")

@@ -11,6 +11,7 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
+from compressor.printable import printable
 from compressor.report.tables import megabytes, percent, stored_layer_table, stored_size_table
 
 
@@ -33,7 +34,7 @@ def inspect(*, file: str, layers: bool, sizes: bool, as_json: bool, console: Con
     seen = pipeline.inspect(file, console, weigh=sizes)
     if as_json:
         document = {"schema": "compressor/inspection/1", "file": file, **asdict(seen)}
-        console.result(json.dumps(document, indent=2, ensure_ascii=False))
+        console.document(json.dumps(document, indent=2, ensure_ascii=False))
         return
     model = seen.model
     rows = [
@@ -47,7 +48,7 @@ def inspect(*, file: str, layers: bool, sizes: bool, as_json: bool, console: Con
         *seen.facts.items(),
     ]
     for label, text in rows:
-        console.result(f"{label:<22}  {text}")
+        console.result(f"{label:<22}  {printable(text)}")
     if seen.sizes is not None:
         console.result("\n" + stored_size_table(seen.sizes, seen.dtype).text())
     if layers:

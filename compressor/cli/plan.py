@@ -33,7 +33,9 @@ def plan(*, recipe_file: RecipeFile, device: str, as_json: bool, console: Consol
     unwind()
     planned = pipeline.plan(recipe_file, device, console)
     if as_json:
-        console.result(to_json(planned, schema=PLAN_SCHEMA, recipe=recipe_file.recipe.model_dump(mode="json")).rstrip())
+        console.document(
+            to_json(planned, schema=PLAN_SCHEMA, recipe=recipe_file.recipe.model_dump(mode="json")).rstrip()
+        )
         return
     _print(planned, console)
     names = [export.file_name for export in recipe_file.recipe.exports]

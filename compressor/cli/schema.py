@@ -34,4 +34,4 @@ def schema(*, document: str, console: Console) -> None:
       # yaml-language-server: $schema=recipe.schema.json
     """
     found = recipe_schema() if document == "recipe" else TypeAdapter(RunRecord).json_schema(mode="serialization")
-    console.result(json.dumps(found, indent=2, ensure_ascii=False))
+    console.document(json.dumps(found, indent=2, ensure_ascii=False))

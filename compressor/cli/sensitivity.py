@@ -14,7 +14,8 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import told_as, unwind
 from compressor.output import check_place, claimed, recover, staged
-from compressor.recipe.commented import YOUR_DATA, comment, commented, printable
+from compressor.printable import printable
+from compressor.recipe.commented import YOUR_DATA, comment, commented
 from compressor.recipe.schema import Recipe
 from compressor.recipe.write import check_recipe_place, write_recipe
 from compressor.report.sensitivity_plot import is_sensitivity_plot, measured, sensitivity_png
@@ -191,7 +192,7 @@ def sensitivity(
             write_recipe(text, emit, force=force or (cut_off and _holds(emit, text)), option="--emit")
         notebook.unlink()
     if as_json:
-        console.result(table_text(table).rstrip())
+        console.document(table_text(table).rstrip())
         return
     console.heading(measured(table))
     console.result(_losses(table).text())

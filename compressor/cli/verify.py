@@ -12,6 +12,7 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.errors import AnswerError, Diagnostic
+from compressor.printable import printable
 
 _MOST_SHOWN = 20
 
@@ -45,12 +46,12 @@ def verify(
     good = not any(check.differences for check in checks)
     if as_json:
         document = {"schema": "compressor/verification/1", "place": str(place), "good": good}
-        console.result(json.dumps({**document, "checks": [asdict(check) for check in checks]}, indent=2))
+        console.document(json.dumps({**document, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
         for check in checks:
-            console.result(f"{'differs' if check.differences else 'holds':<8}{check.claim}")
+            console.result(f"{'differs' if check.differences else 'holds':<8}{printable(check.claim)}")
             for difference in check.differences[:_MOST_SHOWN]:
-                console.result(f"          {difference}")
+                console.result(f"          {printable(difference)}")
             if len(check.differences) > _MOST_SHOWN:
                 console.result(f"          and {len(check.differences) - _MOST_SHOWN} more")
     if not good:

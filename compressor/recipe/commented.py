@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
+from compressor.printable import printable
 from compressor.recipe.load import load_recipe
 from compressor.recipe.part import Part, words_of
 from compressor.recipe.schema import Recipe
@@ -42,11 +43,6 @@ def commented(recipe: Recipe, header: Sequence[str], notes: Mapping[str, str]) -
 def comment(text: str, indent: str = "") -> list[str]:
     """Text of any length and with any letters as lines of comment."""
     return [f"{indent}# {line}" for line in textwrap.wrap(printable(text), _WIDTH, break_on_hyphens=False)]
-
-
-def printable(text: str) -> str:
-    """Text that neither ends a comment nor moves the cursor."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _lines(part: Part, notes: dict[str, str], indent: str = "") -> Iterator[str]:

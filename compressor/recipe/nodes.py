@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from compressor.errors import Diagnostic
+from compressor.printable import printable
 from compressor.recipe.scalars import NO_LETTER, Scalar, scalar, tag_of
 from compressor.recipe.syntax import complaint
 
@@ -145,8 +146,7 @@ def show(value: Any) -> str:
 
 
 def _in_a_line(text: str) -> str:
-    letters = shortened(text, _LONGEST_MESSAGE)
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in letters)
+    return printable(shortened(text, _LONGEST_MESSAGE))
 
 
 def parse(text: str, path: str, faults: list[Diagnostic], location: Location = ()) -> Node:

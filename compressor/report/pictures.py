@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from compressor.printable import printable
 from compressor.report.canvas import canvas, png
 from compressor.results.judgement import Evaluation
 from compressor.results.network import LayerSparsity
@@ -106,5 +107,5 @@ def _grid(axes: Axes) -> None:
 
 def _plain(name: str) -> str:
     """A class name as one short line."""
-    text = "".join(letter if letter.isprintable() else " " for letter in name)
+    text = printable(name)
     return text if len(text) <= 24 else f"{text[:22]}..."

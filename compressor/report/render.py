@@ -12,6 +12,7 @@ from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from compressor.errors import Diagnostic, InputError
+from compressor.printable import printable_lines
 from compressor.report import tables
 from compressor.report.intervals import judged, slowdown
 from compressor.results.run import RunRecord
@@ -59,7 +60,7 @@ def read_template(file: Path) -> str:
 
 
 def render_report(run: RunRecord, template: str | None = None, place: str = "") -> str:
-    """The Markdown report of a run.
+    """The Markdown report of a run, without control characters.
 
     Args:
         run: everything it tells.
@@ -70,11 +71,11 @@ def render_report(run: RunRecord, template: str | None = None, place: str = "") 
         InputError: U915 the template asks for what there is not.
     """
     if template is None:
-        return parsed(SHIPPED.read_text(encoding="utf-8"), "").render(context(run))
+        return printable_lines(parsed(SHIPPED.read_text(encoding="utf-8"), "").render(context(run)))
     try:
         text = parsed(template, place).render(context(run))
         text.encode()  # which half of a character fails at
-        return text
+        return printable_lines(text)
     except InputError:
         raise
     except Exception as fault:  # a template may do anything that Python can refuse

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from tabulate import tabulate
 
 from compressor.outlook import Plan, StageTime
+from compressor.printable import printable
 from compressor.recipe.gates import parse_gate
 from compressor.report.intervals import Interval, paired, quantile
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
@@ -40,8 +41,14 @@ class Table:
     def _render(self, style: str, rows: Sequence[Sequence[str]]) -> str:
         sides = ["left" if i < self.text_columns else "right" for i in range(len(self.headers))]
         colalign = sides if rows else None
-        rows = [["".join(letter if letter.isprintable() else " " for letter in cell) for cell in row] for row in rows]
-        return tabulate(rows, self.headers, tablefmt=style, colalign=colalign, disable_numparse=True)
+        cells = [[printable(cell) for cell in row] for row in rows]
+        return tabulate(
+            cells,
+            [printable(header) for header in self.headers],
+            tablefmt=style,
+            colalign=colalign,
+            disable_numparse=True,
+        )
 
 
 # name of the field, what pycocotools calls it
