@@ -114,7 +114,7 @@ def load_batches(plans: Sequence[BatchPlan], image_size: int, rounding: Rounding
         rounding: how a resized side becomes whole; see `resize_to_fit`.
 
     Raises:
-        DatasetError: D405 an image cannot be decoded.
+        DatasetError: D405 an image cannot be decoded; D430 it is not the one that was checked.
     """
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="compressor-images")
@@ -151,7 +151,9 @@ class _Pending:
 def _load_into(out: NDArray[np.uint8], sample: Sample, image_size: int, rounding: Rounding) -> tuple[Pair, Pair]:
     """Fill (H, W, 3) with the image in RGB; returns its ratios (height, width) and padding (dw, dh)."""
     with _TURN if sample.width * sample.height > _LARGE else nullcontext():
-        image = resize_to_fit(read_image(sample.image, (sample.width, sample.height)), image_size, rounding)
+        image = resize_to_fit(
+            read_image(sample.image, (sample.width, sample.height), sample.sha256), image_size, rounding
+        )
     ratio = image.shape[0] / sample.height, image.shape[1] / sample.width
     padded, _, pad = letterbox(image, (out.shape[0], out.shape[1]))
     cv2.cvtColor(padded, cv2.COLOR_BGR2RGB, dst=out)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -15,10 +16,13 @@ from numpy.typing import NDArray
 
 from compressor.data.description import Description, parse_description
 from compressor.data.image_file import MOST_BYTES, ends_early
+from compressor.data.image_kind import kind_left_out
 from compressor.data.image_size import displayed_size
 from compressor.data.labels import label_path, parse_labels
+from compressor.data.mistaken import what_else
+from compressor.data.places import Found, find
 from compressor.data.shapes import shapes_dataset
-from compressor.data.sources import find_images, is_there, shown
+from compressor.data.sources import find_images, is_there, is_utf8, shown
 from compressor.errors import DatasetError, Diagnostic, did_you_mean
 from compressor.input_file import MEGABYTE, file_bytes
 
@@ -48,6 +52,7 @@ class Dataset:
         names: class names by index.
         annotations: COCO instances JSON of the val split.
         tried: for each source that is not there, where it was looked for.
+        choices: for each split that is there in several places, a sentence on which was taken.
     """
 
     source: str
@@ -55,6 +60,7 @@ class Dataset:
     names: tuple[str, ...]
     annotations: Path | None
     tried: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +72,14 @@ class Sample:
         width: in pixels, as shown: turned by its EXIF orientation.
         height: likewise.
         labels: (n, 5): class, x centre, y centre, width, height; fractions of width and height.
+        sha256: of the file as it was when it was checked; None where nobody looked.
     """
 
     image: Path
     width: int
     height: int
     labels: NDArray[np.float32]
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class Split:
         sha256: digest over names and contents of the images and labels used. It is that of a listing as `sha256sum`
             prints it, each image followed by its label file, with names from the folder on that holds them all, and at
             the end the file of COCO annotations where it is judged by one.
+        annotations_sha256: of the COCO annotations when the split was read; None where it is not judged by any.
     """
 
     dataset: Dataset
@@ -93,13 +102,27 @@ class Split:
     samples: tuple[Sample, ...]
     skipped: tuple[str, ...]
     sha256: str
+    annotations_sha256: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Digest over all of the data that figures depend on: the files' names and bytes, which of them, the classes.
+
+        Unlike `sha256` it is another one for each part of a split, and where classes change their names or order.
+        """
+        told = {
+            "files": self.sha256,
+            "images": [sample.sha256 for sample in self.samples],
+            "names": list(self.dataset.names),
+        }
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def load_dataset(source: str) -> Dataset:
     """Read a dataset YAML.
 
     Relative paths count from the `path` key's folder; that key, or where it is missing each path itself, counts from
-    the YAML's folder, or else from the working directory.
+    the YAML's folder or from the working directory, wherever the split then is; see `places`.
 
     Args:
         source: the YAML's path; where there is no such file, `coco.yaml`, `coco128.yaml` and `shapes.yaml` (drawn on
@@ -113,7 +136,13 @@ def load_dataset(source: str) -> Dataset:
         file = shapes_dataset()
     if not file.is_file() and source in _KNOWN:
         content = resources.files("compressor.data").joinpath("catalogue", source).read_bytes()
-        return _resolve(source, parse_description(content, source), (Path.cwd(),))
+        return _resolve(source, parse_description(content, source), Path.cwd())
+    other = what_else(file)
+    if other is not None:
+        message = (
+            f"cannot read the data set: this is {other.what}, and a data set is named by the YAML that describes it"
+        )
+        raise DatasetError(Diagnostic("D402", message, source, help=other.way_on))
     try:
         content = file_bytes(file, _MOST_BYTES_OF_YAML)
     except OSError as fault:
@@ -122,7 +151,7 @@ def load_dataset(source: str) -> Dataset:
         help_text = near or f"name a dataset YAML, or one that is built in: {', '.join(built_in)}"
         message = f"cannot read the data set: {fault.strerror or fault}"
         raise DatasetError(Diagnostic("D402", message, source, help=help_text)) from fault
-    return _resolve(source, parse_description(content, source), (file.parent.absolute(), Path.cwd()))
+    return _resolve(source, parse_description(content, source), file.parent.absolute())
 
 
 def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None] | None = None) -> Split:
@@ -138,12 +167,14 @@ def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None
             holds no image that can be used.
     """
     dataset = dataset if split == "val" else replace(dataset, annotations=None)
-    images, notes = find_images(_existing_sources(dataset, split))
+    images, found_notes = find_images(_existing_sources(dataset, split))
+    notes = [*(sentence for name, sentence in dataset.choices.items() if name == split), *found_notes]
     samples: list[Sample] = []
     digests: list[tuple[Path, str]] = []
     labelled = 0
     for done, image in enumerate(images, start=1):
         try:
+            _check_name(image, dataset)
             checked = _check(image, len(dataset.names))
         except ValueError as fault:
             notes.append(f"{shown(image)}: left out, {fault}")
@@ -158,7 +189,10 @@ def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None
         raise _no_images(dataset, split, notes)
     if not labelled:
         notes.append(f"none of the {len(samples)} images has a label file, such as {shown(label_path(images[0]))}")
-    return Split(dataset, split, tuple(samples), tuple(notes), _digest(digests, dataset.annotations))
+    annotations = None if dataset.annotations is None else file_sha256(dataset.annotations)
+    return Split(
+        dataset, split, tuple(samples), tuple(notes), _digest(digests, dataset.annotations, annotations), annotations
+    )
 
 
 def split_images(dataset: Dataset, split: str) -> list[Path]:
@@ -181,10 +215,19 @@ class _Checked:
     notes: tuple[str, ...]
 
 
+def _check_name(image: Path, dataset: Dataset) -> None:
+    """Raises ValueError for an image that COCO annotations, being UTF-8, cannot name."""
+    if dataset.annotations is not None and not is_utf8(image.name):
+        raise ValueError("its name is not UTF-8 text, so that no record of the annotations can be its own: rename it")
+
+
 def _check(image: Path, classes: int) -> _Checked:
     """Raises ValueError, saying what is wrong, for an image to be left out."""
     content = _content(image, MOST_BYTES)
     assert content is not None
+    kind = kind_left_out(content)
+    if kind is not None:
+        raise ValueError(f"its content is {kind}, which YOLOv5 leaves out whatever the file's ending is")
     width, height = displayed_size(content)
     if min(width, height) < LEAST_SIDE:
         raise ValueError(f"it is {width} x {height} px, and a side below {LEAST_SIDE} px is too small")
@@ -199,10 +242,13 @@ def _check(image: Path, classes: int) -> _Checked:
         raise ValueError(f"its label file {shown(label_file)} is at fault: {fault}") from fault
     if repeated:
         notes.append(f"{shown(label_file)}: {repeated} repeated line{'s' * (repeated > 1)} left out")
-    digests = [(image, hashlib.sha256(content).hexdigest())]
+    digest = hashlib.sha256(content).hexdigest()
+    digests = [(image, digest)]
     if label_content is not None:
         digests.append((label_file, hashlib.sha256(label_content).hexdigest()))
-    return _Checked(Sample(image, width, height, labels), label_content is not None, tuple(digests), tuple(notes))
+    return _Checked(
+        Sample(image, width, height, labels, digest), label_content is not None, tuple(digests), tuple(notes)
+    )
 
 
 def _content(path: Path, most_bytes: int, *, optional: bool = False) -> bytes | None:
@@ -217,7 +263,22 @@ def _content(path: Path, most_bytes: int, *, optional: bool = False) -> bytes | 
         raise ValueError(f"{shown(path)} cannot be read: {fault.strerror or fault}") from fault
 
 
-def _digest(files: list[tuple[Path, str]], annotations: Path | None) -> str:
+def file_sha256(path: Path) -> str:
+    """Of a file's bytes, in hex.
+
+    Raises:
+        DatasetError: D402 it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as fault:
+        message = f"cannot read this file: {fault.strerror or fault}"
+        help_text = "give yourself the right to read it"
+        raise DatasetError(Diagnostic("D402", message, str(path), help=help_text)) from fault
+
+
+def _digest(files: list[tuple[Path, str]], annotations: Path | None, annotations_sha256: str | None) -> str:
     try:
         common = Path(os.path.commonpath([path.parent for path, _ in files]))
     except ValueError:  # on several Windows drives
@@ -225,43 +286,40 @@ def _digest(files: list[tuple[Path, str]], annotations: Path | None) -> str:
     listing = hashlib.sha256()
     for path, digest in files:
         name = path.name if common is None else path.relative_to(common).as_posix()
-        listing.update(f"{digest}  {name}\n".encode())
+        listing.update(f"{digest}  ".encode() + os.fsencode(name) + b"\n")
     if annotations is not None:
-        listing.update(f"{hashlib.sha256(annotations.read_bytes()).hexdigest()}  {annotations.name}\n".encode())
+        listing.update(f"{annotations_sha256}  ".encode() + os.fsencode(annotations.name) + b"\n")
     return listing.hexdigest()
 
 
-def _resolve(source: str, description: Description, places: tuple[Path, ...]) -> Dataset:
-    """Paths made absolute: each the first of its candidates that exists, or the first where none does."""
-    roots = places
-    if description.root is not None:
-        candidates = tuple(_candidates(description.root, places))
-        existing = [root for root in candidates if is_there(root)]
-        roots = (existing[0],) if existing else candidates
+def _resolve(source: str, description: Description, file_folder: Path) -> Dataset:
+    """Paths made absolute; the annotations lie with the val images where they can."""
+    splits: dict[str, tuple[Path, ...]] = {}
+    annotations: Path | None = None
     tried: dict[Path, tuple[Path, ...]] = {}
-
-    def resolve(text: str) -> Path:
-        candidates = tuple(dict.fromkeys(_candidates(text, roots)))
-        found = next((path for path in candidates if is_there(path)), None)
-        if found is None:
-            tried[candidates[0]] = candidates
-        return found or candidates[0]
-
-    splits = {split: tuple(map(resolve, texts)) for split, texts in description.sources.items()}
-    if description.annotations is not None:
-        annotations: Path | None = resolve(description.annotations)
-    else:
-        annotations = _coco_annotations(splits.get("val", ()), description.names, roots)
-    return Dataset(source, splits, description.names, annotations, tried)
+    choices: dict[str, str] = {}
+    for split, texts in description.sources.items():
+        found = find(texts, description.root, file_folder, Path.cwd())
+        if split == "val":
+            found, annotations = _with_annotations(found, description, file_folder)
+        splits[split] = found.paths
+        tried |= found.tried
+        choice = found.choice(split)
+        if choice is not None:
+            choices[split] = choice
+    return Dataset(source, splits, description.names, annotations, tried, choices)
 
 
-def _candidates(text: str, places: tuple[Path, ...]) -> Iterator[Path]:
-    """Where a path may lie; upstream retries a path without its leading `../`."""
-    for spelling in (text, text.removeprefix("../")):
-        for place in places:
-            path = place / os.path.expanduser(spelling)  # noqa: PTH111 - Path's raises for an unknown user
-            # Links stay as they are elsewhere: what one points to need not have an `images` folder above it.
-            yield path.resolve() if ".." in path.parts else path
+def _with_annotations(val: Found, description: Description, file_folder: Path) -> tuple[Found, Path | None]:
+    """The val images and their annotations: those of one root where they have one in common."""
+    if description.annotations is None:
+        return val, _coco_annotations(val.paths, description.names, val.roots)
+    texts = (*description.sources["val"], description.annotations)
+    both = find(texts, description.root, file_folder, Path.cwd())
+    if not both.together:
+        alone = find(texts[-1:], description.root, file_folder, Path.cwd())
+        return replace(val, tried={**val.tried, **alone.tried}), alone.paths[0]
+    return replace(both, paths=both.paths[:-1], others=tuple(paths[:-1] for paths in both.others)), both.paths[-1]
 
 
 def _coco_annotations(sources: tuple[Path, ...], names: tuple[str, ...], roots: tuple[Path, ...]) -> Path | None:

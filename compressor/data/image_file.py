@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -39,25 +40,29 @@ def ends_early(content: bytes) -> bool:
     return content.startswith(JPEG_START) and not content.endswith(JPEG_END)
 
 
-def read_image(path: Path, size: tuple[int, int]) -> Image:
+def read_image(path: Path, size: tuple[int, int], sha256: str | None = None) -> Image:
     """Decode an image that was found to be `size` before.
 
     Args:
         path: the file.
         size: width and height in pixels.
+        sha256: of the file as it was then; None takes any content of that size.
 
     Returns:
         (H, W, 3) uint8, BGR.
 
     Raises:
-        DatasetError: D405 the file is gone, cannot be decoded, or has another size.
+        DatasetError: D405 the file is gone, cannot be decoded, or has another size; D430 it is another file by now.
     """
     help_text = "replace the image, or delete it, or take its line out of the list file"
     try:
-        image = decode(file_bytes(path, MOST_BYTES))
+        content = file_bytes(path, MOST_BYTES)
     except OSError as fault:
         message = f"cannot read this image: {fault.strerror or fault}"
         raise DatasetError(Diagnostic("D405", message, str(path), help=help_text)) from fault
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise changed(path, "image")
+    image = decode(content)
     if image is None:
         message = "this image cannot be decoded: the file is damaged after its header"
         raise DatasetError(Diagnostic("D405", message, str(path), help=help_text))
@@ -66,3 +71,9 @@ def read_image(path: Path, size: tuple[int, int]) -> Image:
         message = f"this image is {width} x {height} px, but its header says {size[0]} x {size[1]}"
         raise DatasetError(Diagnostic("D405", message, str(path), help=help_text))
     return image
+
+
+def changed(path: Path, what: str) -> DatasetError:
+    """D430: a file of the data that is no longer the one that was read first."""
+    message = f"this {what} was replaced or changed while the command ran: what is evaluated twice must be the same"
+    return DatasetError(Diagnostic("D430", message, str(path), help="start again, and leave the data alone until then"))

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from compressor.data.image_file import JPEG_START, MOST_PIXELS, decode
+from compressor.data.image_kind import is_taken
 
 Size = tuple[int, int]  # width, height in pixels
 
@@ -33,7 +34,7 @@ def displayed_size(content: bytes) -> Size:
     except (struct.error, IndexError) as fault:
         raise ValueError("the file is cut short") from fault
     if size is None:
-        image = decode(content)
+        image = decode(content) if is_taken(content) else None
         if image is None:
             raise ValueError("the file is damaged, or no image of a kind that can be read")
         size = image.shape[1], image.shape[0]

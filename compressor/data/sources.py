@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.errors import DatasetError, Diagnostic
@@ -13,6 +16,7 @@ from compressor.input_file import MEGABYTE, file_bytes
 IMAGE_ENDINGS = frozenset(
     (".bmp", ".dng", ".jpeg", ".jpg", ".mpo", ".pfm", ".png", ".tif", ".tiff", ".webp")
 )  # upstream's, release v7.0
+_LIST_HELP = "a split names a folder, or a text file with one image path per line"
 
 
 def find_images(sources: tuple[Path, ...]) -> tuple[list[Path], list[str]]:
@@ -24,18 +28,25 @@ def find_images(sources: tuple[Path, ...]) -> tuple[list[Path], list[str]]:
             from the list's folder.
 
     Returns:
-        The images, and a sentence per listed file that is not there or is named again.
+        The images, and a sentence per listed file that is not there or is named again, and per list whose lines can
+        be read in two ways.
 
     Raises:
         DatasetError: D401 a list file that is not text; D402 a folder or list file that may not be read.
     """
-    counts = Counter(
-        path for source in sources for path in (_in_folder(source) if source.is_dir() else _in_list(source))
-    )
+    counts: Counter[Path] = Counter()
+    notes: list[str] = []
+    for source in sources:
+        if source.is_dir():
+            counts.update(_in_folder(source))
+        else:
+            listed = _in_list(source)
+            counts.update(listed.images)
+            notes += listed.notes
     images = sorted(counts, key=str)
     missing = [path for path in images if not is_there(path)]
     absent = frozenset(missing)
-    notes = [f"{shown(path)}: left out, it is listed and not there" for path in missing]
+    notes += [f"{shown(path)}: left out, it is listed and not there" for path in missing]
     notes += [f"{shown(path)}: named {count} times, used once" for path, count in counts.items() if count > 1]
     return [path for path in images if path not in absent], notes
 
@@ -48,10 +59,34 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def holds_images(source: Path) -> bool:
+    """Whether a source is a file, or a folder with an image somewhere in it."""
+    try:
+        return not source.is_dir() or any(True for _ in _in_folder(source))
+    except DatasetError:  # it may not be read, which is told when it is
+        return True
+
+
 def shown(path: Path) -> str:
-    """A path as messages name it: from the working directory where it lies below."""
+    """A path as messages name it: from the working directory where it lies below, and always printable text."""
     here = Path.cwd()
-    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
+    return readable((path.relative_to(here) if path.is_relative_to(here) else path).as_posix())
+
+
+def readable(name: str) -> str:
+    """A name as printable text: bytes that are no UTF-8, and control characters, stand as escapes."""
+    if name.isprintable():
+        return name
+    try:
+        text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # no name that the system could have given
+        text = name
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name that the system gave is text at all: to many systems names are any bytes."""
+    return name.isprintable() or _is_utf8(os.fsencode(name))
 
 
 def _in_folder(folder: Path) -> Iterator[Path]:
@@ -79,23 +114,54 @@ def _is_new(folder: Path, seen: set[Path]) -> bool:
     return True
 
 
-def _in_list(file: Path) -> Iterator[Path]:
-    help_text = "a split names a folder, or a text file with one image path per line"
+@dataclass(frozen=True)
+class _Listed:
+    """The images of a list file, and what is to be said of them."""
+
+    images: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def _in_list(file: Path) -> _Listed:
+    images, twice = [], 0
+    for line in filter(_names_image, _lines(file)):
+        candidates = _listed(line, file.parent)
+        there = [path for path in candidates if is_there(path)]
+        images.append((there or candidates)[0])
+        twice += len(there) > 1 and there[0].resolve() != there[1].resolve()
+    here, lines = shown(Path.cwd()), f"{twice} line{'s' * (twice != 1)}"
+    note = (
+        f"{shown(file)}: {lines} could mean images below the list's folder too; those below the working folder {here} "
+        "were taken"
+    )
+    return _Listed(tuple(images), (note,) if twice else ())
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a list file. Names of images are bytes to the system, and need not be UTF-8."""
     try:
-        lines = file_bytes(file, 256 * MEGABYTE).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as fault:
-        message = "this is not a text file with image paths"
-        raise DatasetError(Diagnostic("D401", message, str(file), help=help_text)) from fault
+        content = file_bytes(file, 256 * MEGABYTE).removeprefix(codecs.BOM_UTF8)
     except OSError as fault:
         message = f"cannot read this list of images: {fault.strerror or fault}"
-        raise DatasetError(Diagnostic("D402", message, str(file), help=help_text)) from fault
-    for line in (line.strip() for line in lines):
-        if _names_image(line):
-            yield _listed(line, file.parent)
+        raise DatasetError(Diagnostic("D402", message, str(file), help=_LIST_HELP)) from fault
+    encoding = sys.getfilesystemencoding()
+    lines = [line.strip().decode(encoding, "surrogateescape") for line in content.splitlines()]
+    if not _is_utf8(content) and not any(map(_names_image, lines)):
+        message = "this is not a text file with image paths"
+        raise DatasetError(Diagnostic("D401", message, str(file), help=_LIST_HELP))
+    return lines
 
 
-def _listed(line: str, folder: Path) -> Path:
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _listed(line: str, folder: Path) -> tuple[Path, ...]:
+    """Where a listed image may lie, the likeliest first."""
     if line.startswith(("./", ".\\")):
-        return folder / line[2:]
-    here = Path.cwd() / line
-    return here if is_there(here) or not is_there(folder / line) else folder / line
+        return (folder / line[2:],)
+    return tuple(dict.fromkeys((Path.cwd() / line, folder / line)))

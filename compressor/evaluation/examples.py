@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.data.dataset import Sample
-from compressor.data.image_file import decode
+from compressor.data.image_file import read_image
 from compressor.evaluation.coco import Predictions
 
 SHOWN_SCORE = 0.25  # as YOLOv5 detects
@@ -103,8 +103,7 @@ def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _row(sample: Sample, pair: tuple[Found, Found], names: Sequence[str]) -> Picture:
-    image = decode(sample.image.read_bytes())
-    assert image is not None  # it was judged
+    image = read_image(sample.image, (sample.width, sample.height), sample.sha256)
     scale = min(_WIDTH / image.shape[1], _TALLEST / image.shape[0])
     height, width = (max(1, round(scale * side)) for side in image.shape[:2])
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from compressor.data.batches import fit_image_size
-from compressor.data.dataset import Dataset, Split
+from compressor.data.dataset import Dataset, Split, file_sha256
+from compressor.data.image_file import changed
 from compressor.errors import DatasetError, Diagnostic
 from compressor.evaluation.bootstrap import resample
 from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
@@ -119,7 +120,10 @@ def make_judge(split: Split, settings: Settings, device: torch.device) -> Judge:
     """Ground truth from the data set's COCO annotations where it names them, else from its labels."""
     annotations, names = split.dataset.annotations, split.dataset.names
     if annotations is not None:
-        return Judge(split, ground_truth_from_annotations(annotations, split.samples, names), settings, device)
+        judge = Judge(split, ground_truth_from_annotations(annotations, split.samples, names), settings, device)
+        if split.annotations_sha256 not in (None, file_sha256(annotations)):
+            raise changed(annotations, "file of annotations")
+        return judge
     return Judge(split, ground_truth_from_labels(split.samples, names), settings, device)
 
 

@@ -38,9 +38,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The names of the images as they are decoded."""
     seen: list[str] = []
 
-    def counted(path: Path, size: tuple[int, int]) -> Any:
+    def counted(path: Path, size: tuple[int, int], sha256: str | None) -> Any:
         seen.append(path.name)
-        return read_image(path, size)
+        return read_image(path, size, sha256)
 
     monkeypatch.setattr("compressor.data.batches.read_image", counted)
     yield seen
@@ -140,7 +140,7 @@ def test_closing_early_stops_the_threads(many: tuple[Sample, ...], loads: list[s
 
 
 def test_an_interrupt_stops_the_threads(many: tuple[Sample, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(path: Path, size: tuple[int, int]) -> None:
+    def interrupted(path: Path, size: tuple[int, int], sha256: str | None) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("compressor.data.batches.read_image", interrupted)
@@ -156,3 +156,14 @@ def test_an_image_that_cannot_be_decoded_is_named(many: tuple[Sample, ...]) -> N
     (fault,) = caught.value.diagnostics
     assert (fault.code, fault.path) == ("D405", str(many[5].image))
     assert not threads()
+
+
+def test_an_image_that_was_replaced_since_it_was_checked_ends_the_run_by_its_name(tmp_path: Path) -> None:
+    write_image(tmp_path / "images/1.png", seed=1)
+    (tmp_path / "data.yaml").write_text("path: .\nval: images\nnc: 1\n")
+    samples = read_split(load_dataset(str(tmp_path / "data.yaml")), "val").samples
+    plans = plan_batches(samples, 64, 1, 32)
+    assert len(list(load_batches(plans, 64, "ceil"))) == 1
+    write_image(tmp_path / "images/1.png", seed=2)  # of the same size
+    with pytest.raises(DatasetError, match=r"1\.png: D430 this image was replaced"):
+        list(load_batches(plans, 64, "ceil"))

@@ -1,6 +1,9 @@
 import hashlib
 import json
+import os
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +126,34 @@ class TestDescription:
                 load_dataset(source)
             assert (fault(caught).code, fault(caught).help) == ("D402", help_text)
 
-    def test_a_folder_is_no_dataset(self, home: Path) -> None:
-        with pytest.raises(DatasetError, match="D402 cannot read the data set"):
-            load_dataset(str(home))
+    @pytest.mark.parametrize(
+        ("name", "content", "what", "way_on"),
+        [
+            ("mine", None, "a folder", "name the YAML in it: mine/data.yaml"),
+            ("mine.zip", b"PK\x03\x04", "a zip archive", "unpack it, and name the YAML in it"),
+            ("mine.tar", bytes(257) + b"ustar", "a tar archive", "unpack it"),
+            ("val.json", b"{}", "a JSON file", "name COCO annotations under its key annotations:"),
+            ("1.png", b"", "an image", "a folder of images is what val: names"),
+        ],
+    )
+    def test_what_is_named_in_the_place_of_a_yaml_leads_on(
+        self, home: Path, name: str, content: bytes | None, what: str, way_on: str
+    ) -> None:
+        if content is None:
+            write(home / name / "data.yaml", "names: [a]")
+        else:
+            (home / name).write_bytes(content)
+        with pytest.raises(DatasetError) as caught:
+            load_dataset(name)
+        found = fault(caught)
+        assert (found.code, found.path) == ("D402", name)
+        assert found.message.startswith(f"cannot read the data set: this is {what}, and a data set is named by")
+        assert way_on in str(found.help)
+
+    def test_a_folder_without_a_yaml_says_to_write_one(self, home: Path) -> None:
+        write_image(home / "mine/images/1.png")
+        with pytest.raises(DatasetError, match=r"D402 cannot read .*\n.*it holds no YAML: write one with path:"):
+            load_dataset("mine")
 
 
 class TestPlaces:
@@ -371,6 +399,58 @@ class TestDigest:
             change()
             seen.add(read(home / "a").sha256)
         assert len(seen) == 5
+
+    def test_the_identity_depends_on_all_that_figures_depend_on(self, home: Path) -> None:
+        for name in ("1", "2"):
+            write_image(home / f"images/{name}.png")
+        write(home / "labels/1.txt", LABEL)
+        text = "val: images\nnames: [cat, dog]\n"
+        first = read(home, text)
+        assert read(home, text).identity == first.identity
+        seen = {first.identity, replace(first, samples=first.samples[:1]).identity}
+        seen.add(read(home, text.replace("cat, dog", "dog, cat")).identity)
+        write(home / "labels/1.txt", LABEL + LABEL)
+        seen.add(read(home, text).identity)
+        write(home / "a.json", "{}")
+        seen.add(read(home, text + "annotations: a.json\n").identity)
+        assert len(seen) == 5
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there names of files are text")
+class TestNamesThatAreNoText:
+    NAME = os.fsdecode(b"caf\xe9.png")  # as old archives have them
+
+    def test_the_image_is_read_and_shown_readably(self, home: Path) -> None:
+        write_image(home / "images/1.png")
+        (home / "images" / self.NAME).write_bytes(encoded(".png"))
+        (home / "labels").mkdir()
+        (home / "labels" / os.fsdecode(b"caf\xe9.txt")).write_text("5 .5 .5 .1 .1")
+        split = read(home)
+        assert names(split) == ["1.png"] and "images/caf\\xe9.png: left out, its label file" in split.skipped[0]
+        (home / "labels" / os.fsdecode(b"caf\xe9.txt")).write_text(LABEL)
+        split = read(home)
+        assert names(split) == ["1.png", self.NAME] and len(split.samples[1].labels) == 1 and not split.skipped
+        files = (b"images/1.png", b"images/caf\xe9.png", b"labels/caf\xe9.txt")
+        listing = b"".join(
+            hashlib.sha256(Path(os.fsdecode(name)).read_bytes()).hexdigest().encode() + b"  " + name + b"\n"
+            for name in files
+        )
+        assert split.sha256 == hashlib.sha256(listing).hexdigest()
+
+    def test_a_list_may_name_it(self, home: Path) -> None:
+        (home / self.NAME).write_bytes(encoded(".png"))
+        (home / "val.txt").write_bytes(b"\xef\xbb\xbfcaf\xe9.png\ncaf\xe8.png\n")
+        split = read(home, "val: val.txt\nnc: 1\n")
+        assert names(split) == [self.NAME]
+        assert split.skipped[0] == "caf\\xe8.png: left out, it is listed and not there"
+
+    def test_annotations_cannot_name_it(self, home: Path) -> None:
+        write_image(home / "images/1.png")
+        (home / "images" / self.NAME).write_bytes(encoded(".png"))
+        write(home / "a.json", "{}")
+        split = read(home, "val: images\nnc: 1\nannotations: a.json\n")
+        assert names(split) == ["1.png"]
+        assert "images/caf\\xe9.png: left out, its name is not UTF-8 text" in split.skipped[0]
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_large_images_are_decoded_one_after_another(monkeypatch: pytest.MonkeyPa
     here, most = [0], [0]
     gate = threading.Lock()
 
-    def read(_path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    def read(_path: Path, size: tuple[int, int], _sha256: str | None) -> NDArray[np.uint8]:
         with gate:
             here[0] += 1
             most[0] = max(most[0], here[0])

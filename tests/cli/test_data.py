@@ -1,0 +1,81 @@
+"""Data sets as people have them, from the command line: which images are evaluated, and what is said of the others."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from compressor.cli.console import Console
+from compressor.data.batches import load_batches
+from compressor.errors import DatasetError
+from compressor.pipeline import Options, run
+from compressor.recipe.load import load_recipe
+from tests.cli.commands import compressor
+from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+
+
+def evaluated(place: Path, data: str | Path, *options: str) -> dict[str, Any]:
+    words = ("evaluate", place / "tiny.safetensors", "--data", data, "--image-size", "64", "--device", "cpu", "--json")
+    done = compressor(*words, *options, cwd=place)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    tiny_weights(tmp_path)
+    tiny_data(tmp_path)
+    return tmp_path
+
+
+def test_of_two_roots_the_one_of_yolov5_is_taken_and_the_other_named(tiny: Path) -> None:
+    (tiny / "work").mkdir()
+    shutil.move(tiny / "tiny.safetensors", tiny / "work")
+    shutil.copytree(tiny / "images", tiny / "work/images")
+    (tiny / "work/images/000.png").unlink()
+    text = (tiny / "tiny.yaml").read_text()
+    (tiny / "work/data").mkdir()
+    (tiny / "work/data/mine.yaml").write_text(text.replace("path: .", f"path: ../../{tiny.name}"))
+    assert evaluated(tiny / "work", "data/mine.yaml")["data"]["images"] == 6
+    (tiny / "work/data/mine.yaml").write_text(text.replace("path: .", "path: ../"))
+    document = evaluated(tiny / "work", "data/mine.yaml")
+    assert document["data"]["images"] == 6
+    assert document["data"]["skipped"][0].startswith(f"the val images are those of {tiny}/images; the YAML could also ")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there names of files are text")
+def test_a_name_that_is_no_text_costs_no_data_set(tiny: Path) -> None:
+    plain = evaluated(tiny, "tiny.yaml")
+    for folder, ending in (("images", "png"), ("labels", "txt")):
+        (tiny / folder / f"001.{ending}").rename(tiny / folder / f"{os.fsdecode(b'caf%c' % 0xE9)}.{ending}")
+    odd = evaluated(tiny, "tiny.yaml", "--batch-size", "1")
+    assert (odd["data"]["images"], odd["data"]["instances"]) == (6, plain["data"]["instances"])
+
+
+def test_an_image_that_is_replaced_between_the_two_evaluations_ends_the_run_by_its_name(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_recipe(tiny)
+    monkeypatch.chdir(tiny)
+    times = 0
+
+    def replacing(*arguments: Any) -> Any:
+        nonlocal times
+        times += 1
+        if times == 2:
+            picture = cv2.imread("images/001.png")
+            assert picture is not None
+            cv2.imwrite("images/001.png", np.flip(picture, 1))  # of the same size
+        return load_batches(*arguments)
+
+    monkeypatch.setattr("compressor.evaluation.predict.load_batches", replacing)
+    with pytest.raises(DatasetError, match=r"001\.png: D430"):
+        run(load_recipe(tiny / "tiny_half.yaml"), Options(tiny / "run", device="cpu"), Console(quiet=True))
+    assert times == 2 and not (tiny / "run").exists()
