@@ -85,12 +85,15 @@ class Seeker:
             baseline: AP of the model before the modifiers on the whole split, None where it was not judged.
 
         Raises:
-            InputError: U910 AP is undefined, or no sparsity is low enough.
+            InputError: U910 AP is undefined or 0 before, or no sparsity is low enough.
         """
         _, budget = self.asked
         assert budget.ap_drop is not None and budget.images is not None
         part = _part(judge, budget.images)
         dense = self._ap(judge, None) if baseline is None else baseline
+        if dense <= 0:
+            message = "AP of the model before is 0: it finds nothing on these images, so nothing can be lost"
+            raise self._refused(message, "name the data that the model was trained on")
         within = self._within(part, budget.ap_drop, dense if part is judge else self._ap(part, None))
         steps = range(1, int(MOST * AP_STEPS) + 1)
         best = bisect_left(steps, True, key=lambda step: not within(step / AP_STEPS))  # so many steps are within

@@ -44,7 +44,7 @@ from compressor.results.files import FileDigest, Inspection, StoredLayer
 from compressor.results.gates import verdicts
 from compressor.results.judgement import Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
-from compressor.results.run import Exported, Reference, RunRecord, Timing
+from compressor.results.run import Exported, RunRecord, Timing
 from compressor.room import check_room
 from compressor.run_folder import (
     MODEL,
@@ -111,6 +111,9 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     judge = _load_judge(recipe_file, job.model, device, progress) if options.evaluate else None
     images = _images(job, judge, progress)
     images.check()
+    reference = None
+    if judge and reference_file:
+        reference = load_reference(reference_file, judge.way(judge.network(job.model)))
 
     environment = describe_environment(device)
     aside = written_aside(options.output, force=options.force, resume=options.resume, progress=progress)
@@ -128,13 +131,13 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
         model = saved.model
         with progress.step("measure sizes"):
             sizes = measure(job.path.read_bytes(), saved.stored, (staging / MODEL).read_bytes(), recipe.artifact.dtype)
-        compressed, reference, timing = None, None, None
+        compressed, timing = None, None
         if judge:
             network = judge.network(model)
             after = judge_after(judge, network, model, steps, progress)
             compressed = after.evaluation
             write_predictions(after.predictions, judge.ground_truth.category_ids, staging / PREDICTIONS_AFTER)
-            reference = _reference(reference_file, summary_before, compressed)
+            reference = reference or published_reference(summary_before, compressed.data, compressed.settings)
             timing = _compared(judge, before, after, recipe.report.examples, staging, progress) if before else None
         exports = export_run(
             recipe.exports,
@@ -330,10 +333,6 @@ def _compared(judge: Judge, before: Judged, after: Judged, examples: int, folder
         if page is not None:
             (folder / EXAMPLES).write_bytes(page)
     return timing
-
-
-def _reference(file: Path | None, model: ModelSummary, judged: Evaluation) -> Reference | None:
-    return load_reference(file, judged.data) if file else published_reference(model, judged.data)
 
 
 def _named_files(recipe_file: RecipeFile, options: Options) -> tuple[str | None, Path | None]:

@@ -199,7 +199,7 @@ class _ApLost:
     """The AP lost.
 
     Raises:
-        InputError: U911 AP is undefined on these images.
+        InputError: U911 AP is undefined on these images, or 0.
         RunError: see `Judge.evaluate`.
     """
 
@@ -210,6 +210,9 @@ class _ApLost:
         annotations = judge.split.dataset.annotations
         self.digest = judge.split.sha256 + (sha256(annotations) if annotations else "")
         self.dense = self._ap(progress)
+        if self.dense <= 0:
+            message = "AP of the dense network is 0: it finds nothing on these images, so no layer can lose any"
+            raise InputError(Diagnostic("U911", message, help="name the data that the network was trained on"))
 
     def loss(self, first: int) -> float:
         """See `Meter`."""

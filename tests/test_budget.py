@@ -176,6 +176,13 @@ def test_images_without_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         seeker.by_ap(judge, None)
 
 
+def test_a_model_that_finds_nothing_settles_no_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.01}), lambda _zeros, _images: 0.0, monkeypatch)
+    for baseline in (None, 0.0):  # else 99 % of sparsity would lose little enough
+        with pytest.raises(InputError, match="U910 AP of the model before is 0: it finds nothing"):
+            seeker.by_ap(judge, baseline)
+
+
 def test_a_whole_run_with_a_budget_of_ap(tmp_path: Path) -> None:
     recipe_file = asking(tmp_path, {"ap_drop": 0.5, "images": 3}, REPAIR)
     record = pipeline.run(recipe_file, Options(tmp_path / "run", "cpu"), Silent())

@@ -214,6 +214,15 @@ def test_by_ap_with_the_real_judge(question: Question, tmp_path: Path) -> None:
     assert all(-1 < loss < 1 for _, loss in json.loads(line)["points"])
 
 
+def test_by_ap_a_network_that_finds_nothing_is_refused(
+    question: Question, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = SimpleNamespace(metrics=SimpleNamespace(coco=SimpleNamespace(AP=0.0))), None
+    monkeypatch.setattr(Judge, "evaluate", lambda *_: nothing)
+    with pytest.raises(InputError, match="U911 AP of the dense network is 0: it finds nothing"):
+        measured(replace(question, by="ap", split="val"), tmp_path / "notes")
+
+
 def test_by_ap_without_objects_is_refused(question: Question, tmp_path: Path) -> None:
     for file in (tmp_path / "labels").glob("*.txt"):
         file.write_text("")

@@ -14,6 +14,7 @@ from compressor.cli.interrupts import unwind
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.tables import evaluation_coco_table, evaluation_detection_table, evaluation_speed_line
+from compressor.results.alike import absences
 from compressor.results.document import to_json
 from compressor.results.judgement import EVALUATION_SCHEMA
 
@@ -74,6 +75,8 @@ def evaluate(
     console.result(evaluation_coco_table(evaluation.metrics.coco).text())
     console.heading("\nYOLOv5's own metric")
     console.result(evaluation_detection_table(evaluation).text())
+    for sentence in absences(evaluation):
+        console.result(sentence)
     console.result(f"\n{evaluation_speed_line(evaluation)}")
     for sentence in evaluation.data.skipped:
         console.note(sentence)

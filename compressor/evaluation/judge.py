@@ -75,7 +75,11 @@ class Judge:
             draws = resample(judged) if resampled else None
         metrics = Metrics(coco_metrics(judged), detection, classes)
         curve = precision_by_recall(judged)
-        return Evaluation(metrics, speed, self._summary(), self._settings(network), draws, curve), predictions
+        return Evaluation(metrics, speed, *self.way(network), draws, curve), predictions
+
+    def way(self, network: Network) -> tuple[DataSummary, EvaluationSettings]:
+        """On what and how a network is judged."""
+        return self._summary(), self._settings(network)
 
     def network(self, model: YOLOv5) -> Network:
         """A copy of the model, ready to be judged."""

@@ -9,12 +9,14 @@ from pydantic.dataclasses import dataclass
 
 from compressor.errors import Diagnostic, InputError
 from compressor.input_file import MEGABYTE, file_bytes
-from compressor.results.judgement import EVALUATION_SCHEMA, CocoMetrics, DataSummary, Metrics
+from compressor.results.alike import unlike_ways
+from compressor.results.judgement import EVALUATION_SCHEMA, CocoMetrics, DataSummary, EvaluationSettings, Metrics
 from compressor.results.network import ModelSummary
 from compressor.results.run import Reference
 
 _COCO_VAL = ("coco.yaml", "val", 5000)  # source, split and images of the set that the published figures are of
 _ORDER = "nsmlx"
+_PUBLISHED_WAY = {"shapes": "rectangles", "image size": 640, "conf_thres": 0.001, "iou_thres": 0.65, "max_det": 300}
 _PUBLISHED = {
     ("v5", "s"): (36.7, 55.4),
     ("v5", "m"): (44.5, 63.3),
@@ -34,21 +36,23 @@ class _Judged:
     weights: str
     metrics: Metrics
     data: DataSummary
+    settings: EvaluationSettings
     model: ModelSummary | None = None
 
 
 _JUDGED = TypeAdapter(_Judged)
 
 
-def load_reference(file: Path, data: DataSummary | None) -> Reference:
-    """A model that was judged before.
+def load_reference(file: Path, way: tuple[DataSummary, EvaluationSettings] | None) -> Reference:
+    """A model that was evaluated before.
 
     Args:
         file: what `compressor evaluate --json` printed.
-        data: what this run is judged on; None leaves the check for later.
+        way: how this run evaluates; None leaves the check for later.
 
     Raises:
-        InputError: U901 there is no such file; U902 it is something else; U914 it is of other images or labels.
+        InputError: U901 there is no such file; U902 it is something else; U914 it is of other images or labels; U930 it
+            was measured otherwise.
     """
     help_text = "make it: compressor evaluate WEIGHTS --data YAML --json > FILE"
     try:
@@ -61,17 +65,34 @@ def load_reference(file: Path, data: DataSummary | None) -> Reference:
     except (ValidationError, ValueError) as fault:
         message = f"not what `compressor evaluate --json` prints: {str(fault).splitlines()[0]}"
         raise InputError(Diagnostic("U902", message, str(file), help=help_text)) from fault
-    if data is not None and judged.data.sha256 != data.sha256:
-        message = f"the reference was judged on other images or labels ({judged.data.source})"
-        raise InputError(Diagnostic("U914", message, str(file), help="judge it again on the data of this run"))
+    if way is not None:
+        _check_alike(file, way, (judged.data, judged.settings))
     name = judged.model.name if judged.model else Path(judged.weights).name
     return Reference(name, judged.weights, judged.metrics.coco)
 
 
-def published_reference(model: ModelSummary, data: DataSummary) -> Reference | None:
-    """The next smaller released size, where the figures published of it are of the same data."""
+def _check_alike(
+    file: Path, way: tuple[DataSummary, EvaluationSettings], theirs: tuple[DataSummary, EvaluationSettings]
+) -> None:
+    if theirs[0].sha256 != way[0].sha256:
+        message = f"the reference was judged on other images or labels ({theirs[0].source})"
+        raise InputError(Diagnostic("U914", message, str(file), help="judge it again on the data of this run"))
+    if different := unlike_ways((way, theirs)):
+        message = f"the reference was not measured as this run is: {'; '.join(map(str, different))}"
+        help_text = "evaluate it again as the recipe's `evaluation` says, with this version and on this device"
+        raise InputError(Diagnostic("U930", message, str(file), help=help_text))
+
+
+def published_reference(model: ModelSummary, data: DataSummary, settings: EvaluationSettings) -> Reference | None:
+    """The next smaller released size, where the figures published of it were measured on the same data and likewise.
+
+    Published are figures in tenths of a point, which the batch size and the number type do not move.
+    """
     size = model.name.removeprefix("YOLOv5")
     if (data.source, data.split, data.images) != _COCO_VAL or size not in _ORDER or len(size) != 1:
+        return None
+    protocol = settings.protocol
+    if data.ground_truth == "labels" or any(protocol[what] != value for what, value in _PUBLISHED_WAY.items()):
         return None
     smaller = _ORDER[_ORDER.index(size) - 1] if _ORDER.index(size) else ""
     figures = _PUBLISHED.get((model.generation, smaller))

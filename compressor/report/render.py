@@ -15,6 +15,7 @@ from compressor.errors import Diagnostic, InputError
 from compressor.printable import printable_lines
 from compressor.report import tables
 from compressor.report.intervals import judged, slowdown
+from compressor.results.alike import absence, absences
 from compressor.results.run import RunRecord
 
 SHIPPED = resources.files("compressor.report").joinpath("templates", "report.md.j2")
@@ -96,6 +97,7 @@ def context(run: RunRecord) -> dict[str, Any]:
         "pictures": [file.path for file in run.files if file.path.endswith(".png")],
         "summary": summary(run),
         "verdicts": [("FAILED" if each.failed else "passed", tables.verdict_text(each)) for each in run.gates],
+        "absences": absences(run.compressed) if run.compressed else [],
         "size_of_object_sentence": size_of_object_sentence(run),
         "size_sentence": size_sentence(run),
         "speed_sentence": speed_sentence(run),
@@ -141,8 +143,10 @@ def summary(run: RunRecord) -> str:
     name = f"{run.model.name} ({run.weights.path})"
     after = run.compressed.metrics.coco.AP if run.compressed else None
     before = run.baseline.metrics.coco.AP if run.baseline else None
-    if after is None:
+    if run.compressed is None:
         return f"{name}: {zero}, {size}; its accuracy was not measured."
+    if after is None:
+        return f"{name}: {zero}, {size}; its AP {absence(run.compressed, 'AP')}."
     if before is None:
         return f"{name}: {zero}, {size}; AP is {after:.3f}."
     kept = f" ({100 * after / before:.1f} % kept)" if before > 0 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compressor.results.judgement import DataSummary, Evaluation, EvaluationSettings
@@ -35,17 +35,24 @@ def unlike(evaluations: Sequence[Evaluation]) -> tuple[Unlike, ...]:
     processor are left out, for they move figures by rounding only; so is the engine of the COCO figures, whose
     figures are the same to the last bit.
     """
-    return (*unlike_ways([(each.data, each.settings) for each in evaluations]), *_unlike_names(evaluations))
+    ways = [(each.data, each.settings) for each in evaluations]
+    if not all(data.names for data, _ in ways):  # earlier versions told the names of classes with figures only
+        ways = [
+            (replace(data, names=tuple(f"{entry.index}: {entry.name}" for entry in each.metrics.classes)), settings)
+            for each, (data, settings) in zip(evaluations, ways, strict=True)
+        ]
+    return unlike_ways(ways)
 
 
 def unlike_ways(ways: Sequence[tuple[DataSummary, EvaluationSettings]]) -> tuple[Unlike, ...]:
-    """The same of what data and settings alone tell, which is all but the names of classes."""
+    """The same of data and settings, which is all that decides how figures are measured."""
     told = [_told(data, settings) for data, settings in ways]
-    return tuple(
+    different = (
         Unlike(what, tuple(_in_words(what, each[what]) for each in told))
         for what in told[0]
         if any(each[what] is None or each[what] != told[0][what] for each in told)
     )
+    return (*different, *_unlike_names([data.names for data, _ in ways]))
 
 
 def alike(a: Evaluation, b: Evaluation) -> bool:
@@ -66,6 +73,16 @@ def absence(evaluation: Evaluation, name: str) -> str:
     if name in OWN_METRICS:
         return "was not measured: there are no objects in the label files"
     return f"is undefined: there are no {_SIZES.get(name[-1], '')}objects in the split"
+
+
+def absences(evaluation: Evaluation) -> list[str]:
+    """A sentence for each reason for which figures are absent."""
+    found: dict[str, list[str]] = {}
+    for name in (*vars(evaluation.metrics.coco), *OWN_METRICS):
+        part = evaluation.metrics.detection if name in OWN_METRICS else evaluation.metrics.coco
+        if getattr(part, name.replace("-", "_")) is None:
+            found.setdefault(absence(evaluation, name), []).append(name)
+    return [f"{', '.join(names)}: {why.removeprefix('is ')}." for why, names in found.items()]
 
 
 def _told(data: DataSummary, settings: EvaluationSettings) -> dict[str, Any]:
@@ -93,11 +110,8 @@ def _in_words(what: str, value: Any) -> str:
     return text[:12] if what.endswith("sha256") else text
 
 
-def _unlike_names(evaluations: Sequence[Evaluation]) -> tuple[Unlike, ...]:
-    """Whether class names differ, but for case and blanks: those of the data, else of the classes with figures."""
-    named = [each.data.names for each in evaluations]
-    if not all(named):
-        named = [tuple(f"{entry.index}: {entry.name}" for entry in each.metrics.classes) for each in evaluations]
+def _unlike_names(named: Sequence[tuple[str, ...]]) -> tuple[Unlike, ...]:
+    """Whether class names differ, but for case and blanks."""
     plain = [tuple("".join(name.casefold().split()) for name in names) for names in named]
     if all(plain) and all(names == plain[0] for names in plain):
         return ()

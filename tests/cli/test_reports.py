@@ -179,13 +179,20 @@ def test_a_recipes_own_template_is_kept_and_one_that_fails_costs_nothing(place: 
 
 
 def test_a_reference_stands_beside_the_model(place: Path) -> None:
-    arguments = ("evaluate", "tiny.safetensors", "--data", "tiny.yaml", "--image-size", "64", "--json")
+    as_the_recipe = ("--image-size", "64", "--batch-size", "4")
+    arguments = ("evaluate", "tiny.safetensors", "--data", "tiny.yaml", *as_the_recipe, "--json")
     (place / "small.json").write_text(compressor(*arguments, cwd=place).stdout)
     command = ("apply", "half.yaml", "--output", "beside", "--set", "report.reference=small.json", "--force")
     done = compressor(*command, cwd=place)
     assert done.returncode == 0, done.stderr
     assert "Beside a smaller model" in (place / "beside" / "report.md").read_text()
     document = json.loads((place / "small.json").read_text())
+    document["settings"]["batch_size"] += 1
+    (place / "small.json").write_text(json.dumps(document))
+    otherwise = compressor(*command, cwd=place)
+    assert (otherwise.returncode, "small.json: U930" in otherwise.stderr) == (2, True)
+    assert "not measured as this run is: batch size " in otherwise.stderr
+    assert "evaluate before" not in otherwise.stderr  # before any work
     document["data"]["sha256"] = "0" * 64
     (place / "small.json").write_text(json.dumps(document))
     other = compressor(*command, cwd=place)
