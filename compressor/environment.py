@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import zlib
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 from compressor import __version__
 from compressor.results.run import Environment
 
-_PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "pycocotools", "safetensors")
+_PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "pycocotools", "safetensors", "matplotlib")
+ZLIB = "zlib"  # by which gzip sizes come out alike
 _RUNTIMES = ("onnxruntime", "openvino")  # where they are installed
 
 
@@ -27,7 +29,10 @@ def describe_environment(device: torch.device) -> Environment:
         processor=_processor(),
         cores=os.cpu_count() or 1,
         device=name,
-        packages={package: version(package) for package in (*_PACKAGES, *filter(find_spec, _RUNTIMES))},
+        packages={
+            **{package: version(package) for package in (*_PACKAGES, *filter(find_spec, _RUNTIMES))},
+            ZLIB: zlib.ZLIB_RUNTIME_VERSION,
+        },
     )
 
 

@@ -192,7 +192,7 @@ def check_unseen(made_by: dict[str, Any] | None, judged: Iterable[Path], data: s
         DatasetError: D411.
     """
     try:
-        recipe = Recipe.model_validate(_written(made_by))
+        recipe = Recipe.model_validate(as_written(made_by))
     except ValidationError:
         return
     for step in recipe.modifiers:
@@ -210,11 +210,11 @@ def check_unseen(made_by: dict[str, Any] | None, judged: Iterable[Path], data: s
             raise DatasetError(Diagnostic("D411", message, data, help="name other images; or accept it: --seen"))
 
 
-def _written(value: Any) -> Any:
+def as_written(value: Any) -> Any:
     """A resolved recipe without the keys that stand for nothing, as it could be written."""
     if isinstance(value, dict):
-        return {key: _written(item) for key, item in value.items() if item is not None}
-    return [_written(item) for item in value] if isinstance(value, list) else value
+        return {key: as_written(item) for key, item in value.items() if item is not None}
+    return [as_written(item) for item in value] if isinstance(value, list) else value
 
 
 def modify(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> tuple[Change, ...]:
@@ -253,5 +253,9 @@ def storage(job: Job, changes: tuple[Change, ...]) -> tuple[YOLOv5, list[str]]:
             message = f"{layer.name} holds {layer.zeros} zeros, planned were {planned[layer.name]}"
             raise RunError(Diagnostic("E802", message, help="this is a fault of compressor; please report it"))
         surplus += layer.zeros - planned.get(layer.name, layer.zeros)
-    warnings = [f"{surplus:,} kept weights are too small for {dtype} and became zero"] if surplus else []
-    return stored or model, warnings
+    return stored or model, [underflow(surplus, dtype)] if surplus else []
+
+
+def underflow(weights: int, dtype: str) -> str:
+    """The warning that some weights which no modifier dropped are zero in the file."""
+    return f"{weights:,} kept weights are too small for {dtype} and became zero"

@@ -43,7 +43,7 @@ from compressor.report.render import read_template
 from compressor.results.files import FileDigest, Inspection, StoredLayer
 from compressor.results.gates import verdicts
 from compressor.results.judgement import Evaluation
-from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
+from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary, summed_up
 from compressor.results.run import Exported, RunRecord, Timing
 from compressor.room import check_room
 from compressor.run_folder import (
@@ -163,7 +163,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             model=summary_before,
             compressed_model=summarise(model),
             changes=changes,
-            layers=tuple(_layer_sparsity(layer) for layer in layers),
+            layers=tuple(layer_sparsity(layer) for layer in layers),
             sparsity=_sparsity(model, layers, changes),
             sizes=sizes,
             baseline=baseline,
@@ -174,7 +174,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             gates=verdicts(recipe.report.fail_if, baseline, compressed, size),
             reference=reference,
             timing=timing,
-            warnings=(*warnings, *(before.warnings if before else ()), *_uncompared(exports), *skipped),
+            warnings=(*warnings, *(before.warnings if before else ()), *uncompared(exports), *skipped),
         )
         return write_report(record, staging, template_text, ledger)
 
@@ -238,7 +238,7 @@ def evaluate(
             loaded = fetch_and_load(weights, progress)[1]
             summary, recipe = summarise(loaded.model), loaded.recipe
             network = inference_network(loaded.model, chosen, settings.precision)
-    judge = _judge(data, settings, network.names, chosen, progress)
+    judge = open_judge(data, settings, network.names, chosen, progress)
     if not seen:
         check_unseen(recipe, [sample.image for sample in judge.split.samples], data)
     evaluation, _ = judge.evaluate(network, progress, "evaluate")
@@ -305,10 +305,17 @@ def _load_judge(recipe_file: RecipeFile, model: YOLOv5, device: torch.device, pr
     if recipe.data is None:
         help_text = "name it with --data or `data:` in the recipe, or compress without judging: --no-evaluate"
         raise RecipeError(recipe_file.place().diagnostic("R112", "no data set is named", help_text))
-    return _judge(recipe.data, recipe.evaluation, model.names, device, progress)
+    return open_judge(recipe.data, recipe.evaluation, model.names, device, progress)
 
 
-def _judge(data: str, settings: Settings, names: tuple[str, ...], device: torch.device, progress: Progress) -> Judge:
+def open_judge(
+    data: str, settings: Settings, names: tuple[str, ...], device: torch.device, progress: Progress
+) -> Judge:
+    """A data set, read and checked against the classes of a model.
+
+    Raises:
+        DatasetError: see `load_dataset`, `read_split`, `check_classes` and `make_judge`.
+    """
     with progress.step(f"open {data}"):
         dataset = load_dataset(data)  # draws the embedded data set on first use
     check_classes(names, dataset)
@@ -376,12 +383,14 @@ def _unused(recipe: Recipe) -> tuple[str, ...]:
     return (told,) if recipe.report.reference else ()
 
 
-def _uncompared(exports: tuple[Exported, ...]) -> list[str]:
+def uncompared(exports: tuple[Exported, ...]) -> list[str]:
+    """A warning for every exported file that was compared with nothing."""
     paths = [export.path for export in exports if export.agreement is None]
     return [f"{path} was not compared with the model: neither detects anything on the images" for path in paths]
 
 
-def _layer_sparsity(layer: Layer) -> LayerSparsity:
+def layer_sparsity(layer: Layer) -> LayerSparsity:
+    """Zeros of one convolution."""
     return LayerSparsity(layer.name, layer.role, tuple(layer.weight.shape), layer.weight.numel(), layer.zeros)
 
 
@@ -390,7 +399,7 @@ def _stored_layer(layer: Layer, tensors: list[Tensor], *, gzipped: bool) -> Stor
         return tensor.contiguous().view(torch.uint8).numpy().tobytes()
 
     return StoredLayer(
-        **vars(_layer_sparsity(layer)),
+        **vars(layer_sparsity(layer)),
         dtype=str(tensors[0].dtype).removeprefix("torch."),
         layout="dense" if len(tensors) == 1 else "bitmask",
         size_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
@@ -399,9 +408,7 @@ def _stored_layer(layer: Layer, tensors: list[Tensor], *, gzipped: bool) -> Stor
 
 
 def _sparsity(model: YOLOv5, layers: tuple[Layer, ...], changes: tuple[Change, ...]) -> SparsitySummary:
-    names = {layer.name for change in changes if change.prunes for layer in change.layers}
-    targets = [layer for layer in layers if layer.name in names]
-    return SparsitySummary(_zero_fraction(targets), _zero_fraction(list(layers)), sparsity(model))
+    return summed_up(tuple(map(layer_sparsity, layers)), changes, sparsity(model))
 
 
 def _zero_fraction(layers: list[Layer]) -> float:

@@ -168,15 +168,20 @@ def _options(export: Export, image_size: int) -> Options:
 
 def _judged_export(export: Export, image_size: int, judge: Judge, place: Path, progress: Progress) -> Evaluation:
     """As the recipe judges; a graph that has a size or thresholds of its own at these."""
+    settings = judge.settings.model_copy(update=own_settings(export, image_size))
+    network = open_network(place, judge.device)
+    evaluation, _ = replace(judge, settings=settings).evaluate(network, progress, f"evaluate {place.name}")
+    return evaluation
+
+
+def own_settings(export: Export, image_size: int) -> dict[str, float]:
+    """Settings by which a graph is judged instead of those of the recipe: its own size and thresholds."""
     own: dict[str, float] = {}
     if export.nms:
         own = {"conf_thres": export.nms.conf_thres, "iou_thres": export.nms.iou_thres}
     if export.dynamic_size is False or export.format == "torchscript":
         own["image_size"] = image_size
-    settings = judge.settings.model_copy(update=own)
-    network = open_network(place, judge.device)
-    evaluation, _ = replace(judge, settings=settings).evaluate(network, progress, f"evaluate {place.name}")
-    return evaluation
+    return own
 
 
 def _read(files: Sequence[Path], image_size: int) -> Tensor:

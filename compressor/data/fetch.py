@@ -59,20 +59,49 @@ def find_weights(name: str, progress: Update | None = None) -> Path:
         DownloadError: N701 to N703, see `download`.
     """
     if name.startswith(_SCHEMES):
-        folder = hashlib.sha256(name.encode()).hexdigest()[:16]
-        return _cached(name, cache_folder() / "weights" / "url" / folder / _file_name(name), progress)
+        return _cached(name, _place_of_url(name), progress)
     if is_there(Path(name)):
         return Path(name)
     if name == EMBEDDED:
-        return Path(str(resources.files("compressor.data").joinpath("weights", EMBEDDED)))
+        return _embedded()
     if name not in catalogue():
         raise _not_found(name)
-    tag, _, file_name = name.rpartition("/")
-    tag = tag or _DEFAULT_TAG
+    tag, file_name, place = _release(name)
     base = os.environ.get("COMPRESSOR_WEIGHTS_URL") or _RELEASES_URL
     size_bytes, sha256 = _KNOWN.get((tag, file_name), (None, None))
     url = f"{base.rstrip('/')}/{tag}/{file_name}"
-    return _cached(url, cache_folder() / "weights" / tag / file_name, progress, size_bytes=size_bytes, sha256=sha256)
+    return _cached(url, place, progress, size_bytes=size_bytes, sha256=sha256)
+
+
+def weights_at_hand(name: str) -> Path | None:
+    """The file that `find_weights` would give without a download; None where there is none."""
+    if name.startswith(_SCHEMES):
+        place = _place_of_url(name)
+    elif is_there(Path(name)):
+        place = Path(name)
+    elif name == EMBEDDED:
+        place = _embedded()
+    elif name in catalogue():
+        place = _release(name)[2]
+    else:
+        return None
+    return place if is_there(place) else None
+
+
+def _embedded() -> Path:
+    return Path(str(resources.files("compressor.data").joinpath("weights", EMBEDDED)))
+
+
+def _release(name: str) -> tuple[str, str, Path]:
+    """Tag, file name and place in the cache of a released model."""
+    tag, _, file_name = name.rpartition("/")
+    tag = tag or _DEFAULT_TAG
+    return tag, file_name, cache_folder() / "weights" / tag / file_name
+
+
+def _place_of_url(url: str) -> Path:
+    folder = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return cache_folder() / "weights" / "url" / folder / _file_name(url)
 
 
 def _cached(

@@ -127,6 +127,40 @@ def write_predictions(predictions: Predictions, category_ids: Sequence[int], pat
         file.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
+@dataclass(frozen=True)
+class _Detection:
+    image_id: ImageId
+    category_id: int
+    bbox: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
+    score: FiniteFloat
+
+
+_DETECTIONS = TypeAdapter(list[_Detection])
+
+
+def read_predictions(path: Path, ground_truth: GroundTruth) -> Predictions:
+    """What `write_predictions` wrote, on the images of a ground truth.
+
+    Raises:
+        ValueError: it is something else, or of other images or categories.
+        OSError: it cannot be read.
+    """
+    found = _DETECTIONS.validate_json(file_bytes(path, _LARGEST))
+    images = {image_id: place for place, image_id in enumerate(ground_truth.image_ids)}
+    classes = {number: index for index, number in enumerate(ground_truth.category_ids)}
+    strange = next((each for each in found if each.image_id not in images or each.category_id not in classes), None)
+    if strange is not None:
+        raise ValueError(f"image {strange.image_id}, category {strange.category_id}: not of the data set")
+    found.sort(key=lambda each: images[each.image_id])
+    return Predictions(
+        image_ids=ground_truth.image_ids,
+        image_index=np.array([images[each.image_id] for each in found], dtype=np.int32),
+        boxes=np.array([each.bbox for each in found], dtype=np.float64).reshape(-1, 4),
+        scores=np.array([each.score for each in found], dtype=np.float64),
+        classes=np.array([classes[each.category_id] for each in found], dtype=np.int32),
+    )
+
+
 def ground_truth_from_labels(samples: Sequence[Sample], names: Sequence[str]) -> GroundTruth:
     """Ground truth from YOLO labels: no crowds, and an object is as large as its box.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.data.batches import fit_image_size
@@ -22,7 +24,7 @@ from compressor.evaluation.coco import (
     ground_truth_from_labels,
     to_predictions,
 )
-from compressor.evaluation.coco_figures import coco_metrics, judge_coco, precision_by_recall
+from compressor.evaluation.coco_figures import CocoFigures, coco_metrics, judge_coco, precision_by_recall
 from compressor.evaluation.detection_metrics import per_class, summarise
 from compressor.evaluation.matching import IOU_THRESHOLDS, match
 from compressor.evaluation.network import Network, inference_network
@@ -70,16 +72,28 @@ class Judge:
         with progress.step("COCO metrics"):
             ids = dict(zip((sample.image for sample in self.split.samples), self.ground_truth.image_ids, strict=True))
             predictions = to_predictions([image.detections for image in found], [ids[i.sample.image] for i in found])
-            detection, classes = own_metrics(found, network.names)
-            judged = judge_coco(self.ground_truth, predictions, self.settings.coco_engine)
+            metrics, judged = self.metrics(found, predictions, network.names)
             draws = resample(judged) if resampled else None
-        metrics = Metrics(coco_metrics(judged), detection, classes)
         curve = precision_by_recall(judged)
         return Evaluation(metrics, speed, *self.way(network), draws, curve), predictions
 
     def way(self, network: Network) -> tuple[DataSummary, EvaluationSettings]:
         """On what and how a network is judged."""
-        return self._summary(), self._settings(network)
+        return self.summary(), self._settings(network)
+
+    def metrics(
+        self, found: list[ImageDetections], predictions: Predictions, names: tuple[str, ...]
+    ) -> tuple[Metrics, CocoFigures]:
+        """All figures of what was found, and the matches that COCO's come of.
+
+        Args:
+            found: the detections, for YOLOv5's own metric.
+            predictions: the same as COCO records them.
+            names: class names of the model.
+        """
+        detection, classes = own_metrics(found, names)
+        judged = judge_coco(self.ground_truth, predictions, self.settings.coco_engine)
+        return Metrics(coco_metrics(judged), detection, classes), judged
 
     def network(self, model: YOLOv5) -> Network:
         """A copy of the model, ready to be judged."""
@@ -104,7 +118,8 @@ class Judge:
             method=METHOD,
         )
 
-    def _summary(self) -> DataSummary:
+    def summary(self) -> DataSummary:
+        """What is judged on."""
         counts = [len(sample.labels) for sample in self.split.samples]
         annotations = self.split.dataset.annotations
         return DataSummary(
@@ -146,10 +161,27 @@ def check_classes(names: tuple[str, ...], dataset: Dataset) -> None:
     raise DatasetError(Diagnostic("D409", message, dataset.source, help="name the data the model was trained on"))
 
 
-def own_metrics(
-    found: list[ImageDetections], names: tuple[str, ...]
-) -> tuple[DetectionMetrics, tuple[ClassMetrics, ...]]:
-    """YOLOv5's own P, R and mAP, over all images."""
+@dataclass(frozen=True, eq=False)
+class OwnMatches:
+    """The detections of all images, matched to labels as YOLOv5 does.
+
+    Attributes:
+        true: (n, t) true positives at each IoU threshold.
+        scores: (n,).
+        classes: (n,) of the detections.
+        targets: (m,) classes of the labels.
+        images: by class the images that hold a label of it.
+    """
+
+    true: NDArray[np.bool_]
+    scores: NDArray[Any]
+    classes: NDArray[Any]
+    targets: NDArray[Any]
+    images: Counter[int]
+
+
+def own_matches(found: list[ImageDetections]) -> OwnMatches:
+    """The detections of all images with the labels that they find."""
     true_positives = [torch.zeros(0, len(IOU_THRESHOLDS), dtype=torch.bool)]
     target_classes = [np.zeros(0, np.float32)]
     images_with: Counter[int] = Counter()
@@ -158,13 +190,22 @@ def own_metrics(
         target_classes.append(image.sample.labels[:, 0])
         images_with.update(np.unique(image.sample.labels[:, 0].astype(int)).tolist())
     detections = torch.cat([torch.zeros(0, 6), *(image.detections for image in found)])
-    figures = per_class(
-        torch.cat(true_positives).numpy(),
-        detections[:, 4].numpy(),
-        detections[:, 5].numpy(),
-        np.concatenate(target_classes),
+    return OwnMatches(
+        true=torch.cat(true_positives).numpy(),
+        scores=detections[:, 4].numpy(),
+        classes=detections[:, 5].numpy(),
+        targets=np.concatenate(target_classes),
+        images=images_with,
     )
-    return summarise(figures, names, images_with)
+
+
+def own_metrics(
+    found: list[ImageDetections], names: tuple[str, ...]
+) -> tuple[DetectionMetrics, tuple[ClassMetrics, ...]]:
+    """YOLOv5's own P, R and mAP, over all images."""
+    matches = own_matches(found)
+    figures = per_class(matches.true, matches.scores, matches.classes, matches.targets)
+    return summarise(figures, names, matches.images)
 
 
 def labels_in_original_pixels(image: ImageDetections) -> Tensor:

@@ -45,7 +45,7 @@ def prune(layers: tuple[Layer, ...], modifier: Prune, evidence: Evidence = NO_EV
         RunError: E801 the zeros found afterwards are not those planned.
     """
     done = {layer.name: _drop(layer, scores, at) for layer, scores, at in _chosen(layers, modifier, evidence)}
-    return Change("prune", _described(modifier, layers), tuple(done[layer.name] for layer in layers))
+    return Change("prune", described(modifier, len(layers)), tuple(done[layer.name] for layer in layers))
 
 
 def keep_masks(layers: tuple[Layer, ...], modifier: Prune, evidence: Evidence = NO_EVIDENCE) -> list[NDArray[np.bool_]]:
@@ -118,14 +118,14 @@ def _drop(layer: Layer, scores: Score, at: Cut) -> LayerChange:
     )
 
 
-def _described(modifier: Prune, layers: tuple[Layer, ...]) -> str:
+def described(modifier: Prune, layers: int) -> str:
     """One line for the terminal and the report."""
     if modifier.n_of_m is not None:
         n, m = modifier.n_of_m
-        return f"prune {len(layers)} layers to {n} of every {m} weights along the input channels ({modifier.score})"
+        return f"prune {layers} layers to {n} of every {m} weights along the input channels ({modifier.score})"
     how = f"({modifier.pattern}, {modifier.score}, {modifier.allocation})"
     if isinstance(modifier.sparsity, dict):
         shares = ", ".join(f"{100 * sparsity:g} % of {key}" for key, sparsity in modifier.sparsity.items())
-        return f"prune {shares}: {len(layers)} layers {how}"
+        return f"prune {shares}: {layers} layers {how}"
     assert isinstance(modifier.sparsity, float)  # the schema asks for one, and budgets are settled before
-    return f"prune {100 * modifier.sparsity:g} % of the weights of {len(layers)} layers {how}"
+    return f"prune {100 * modifier.sparsity:g} % of the weights of {layers} layers {how}"

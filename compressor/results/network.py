@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -98,3 +99,20 @@ class SparsitySummary:
     targeted: float
     conv_weights: float
     all_parameters: float
+
+
+def summed_up(layers: Sequence[LayerSparsity], changes: Sequence[Change], all_parameters: float) -> SparsitySummary:
+    """The zeros of every convolution in three fractions.
+
+    Args:
+        layers: every convolution of the finished model.
+        changes: of the modifiers, which tell what was targeted.
+        all_parameters: fraction of all parameters that is zero.
+    """
+    names = {layer.name for change in changes if change.prunes for layer in change.layers}
+    targeted = _zero_fraction([layer for layer in layers if layer.name in names])
+    return SparsitySummary(targeted, _zero_fraction(layers), all_parameters)
+
+
+def _zero_fraction(layers: Sequence[LayerSparsity]) -> float:
+    return sum(layer.zeros for layer in layers) / sum(layer.weights for layer in layers) if layers else 0.0

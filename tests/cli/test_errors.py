@@ -64,7 +64,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         (("explain", "--colr"), "compressor explain", "no such option '--colr'. Did you mean '--color'?"),
         (("explain", "--color"), "compressor", "option '--color' requires an argument"),
         (("plan", "x.yaml", "--color", "red"), "compressor plan", "invalid value for '--color': 'red' is not one of"),
-        (("verify", "run", "--data", "x"), "compressor verify", "--data goes with --evaluate"),
+        (("verify", "run", "--device", "x"), "compressor verify", "--device goes with --evaluate"),
         (("diff", "a", "b", "--fail-if", "AP"), "compressor diff", "--fail-if: 'AP' is not a gate; "),
         (("init", "x.pt", "--force"), "compressor init", "--force replaces a file: name it with --output"),
     ],

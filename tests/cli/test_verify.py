@@ -46,10 +46,48 @@ def change_record(place: Path, change: Any) -> None:
 def test_what_was_made_holds(place: Path) -> None:
     code, checks = verified(place, "run", "--evaluate")
     assert code == 0
-    assert len(checks) == 9
+    assert len(checks) == 23
     assert len(verified(place, "run/model.safetensors")[1]) == 2
     text = compressor("verify", "run", cwd=place).stdout
-    assert all(line.startswith("holds") for line in text.splitlines())
+    assert all(line.startswith(("holds  ", "trust  ")) for line in text.splitlines())
+    assert "trust   name, command, started: nothing in the folder tells of them" in text
+
+
+def test_figures_are_worked_out_from_the_detections_where_the_data_are(place: Path) -> None:
+    moved = place / "elsewhere"
+    moved.mkdir()
+    for name in ("images", "labels", "tiny.yaml"):
+        (place / name).rename(moved / name)
+
+    def tamper(record: dict[str, Any]) -> None:
+        record["compressed"]["resampled"]["AP50"][7] = 0.5
+
+    change_record(place, tamper)
+    done = compressor("verify", "run", "--json", cwd=place)
+    told = json.loads(done.stdout)["on_trust"]
+    assert done.returncode == 0, "nothing here can tell"
+    assert any("compressed.resampled" in each["keys"] and "--data" in each["reason"] for each in told)
+    code, checks = verified(place, "run", "--data", "elsewhere/tiny.yaml")
+    assert (code, sum(map(len, checks.values()))) == (1, 1)
+    claim = "compressed: the data, the figures and the draws are those of predictions_after.json"
+    assert checks[claim] == ["resampled.AP50 is not that of these draws"]
+
+
+def test_pictures_and_gzip_sizes_of_another_record_are_told(place: Path) -> None:
+    def tamper(record: dict[str, Any]) -> None:
+        record["sizes"]["dense"]["gzip_bytes"] += 1
+        record["compressed"]["metrics"]["coco"]["AP50"] = 0.9
+        record["compressed"]["metrics"]["classes"][0]["AP50_95"] += 0.1
+
+    change_record(place, tamper)
+    checks = verified(place, "run")[1]
+    assert checks["the pictures are those that run.json gives"] == [
+        "precision_recall.png is another picture",
+        "classes.png is another picture",
+    ]
+    assert [text.split(" is ")[0] for text in checks["the file sizes are those of the artifact's tensors"]] == [
+        "sizes.dense.gzip_bytes"
+    ]
 
 
 def test_a_flipped_bit_is_told(place: Path) -> None:
@@ -76,8 +114,8 @@ def test_a_record_of_other_zeros_recipe_or_figures_is_told(place: Path) -> None:
     assert "the recipe differs" in done.stdout
     assert "zeros, recorded are" in done.stdout
     assert "recorded is 0.9" in done.stdout
-    assert "run: U922 checks that do not hold: 4 of 9\n  help: make it again from its recipe" in done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")].count("differs") == 4
+    assert "run: U922 checks that do not hold: 6 of 23\n  help: make it again from its recipe" in done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")].count("differs") == 6
 
 
 def test_other_data_are_told(place: Path) -> None:
@@ -116,7 +154,7 @@ def test_a_missing_file_is_told(place: Path) -> None:
         (("run", "--device", "cpu"), "--device goes with --evaluate"),
         (("images",), "U901"),
         (("run/model.safetensors", "--evaluate"), "U913"),
-        (("run", "--data", "tiny.yaml"), "--data goes with --evaluate"),
+        (("run/model.safetensors", "--data", "tiny.yaml"), "U913"),
         (("tiny.yaml",), "W30"),
     ],
 )
