@@ -15,6 +15,7 @@ from compressor.errors import Diagnostic, OutputError
 from compressor.held import held_back
 
 _STAGED, _REPLACED = ".partial", ".old"  # endings of a folder written into, and of what is being replaced
+_RANDOM = "12345678"  # stands for the eight letters that mkdtemp chooses
 _LOCK_S = 0.5  # for which to ask for a lock that another process may be giving up just now
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a write raises says no file
 
@@ -41,6 +42,7 @@ def check_place(
     Raises:
         OutputError: O601 such a thing is there; O603 something else is.
     """
+    _check_length(output)
     if not os.path.lexists(output):
         return
     if output.is_symlink() or not is_ours(output):
@@ -49,6 +51,21 @@ def check_place(
     if not force:
         help_text = f"name another {form} with {option}, or replace the {thing} with --force"
         raise OutputError(Diagnostic("O601", f"there is a {thing} here already", str(output), help=help_text))
+
+
+def _check_length(output: Path) -> None:
+    """Refuse a name to which what is written aside would add too much, before any work.
+
+    Raises:
+        OutputError: O602 the file system does not take it.
+    """
+    place = output.absolute()
+    try:
+        os.lstat(place.parent / f".{place.name}.{_RANDOM}{_STAGED}")
+    except OSError as fault:
+        if fault.errno == errno.ENAMETOOLONG:
+            message = "the name is too long for the file system, with what is added to it while it is written"
+            raise OutputError(Diagnostic("O602", message, str(output), help="choose a shorter name")) from fault
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from compressor.cli.console import Console, console_options
 from compressor.cli.gates import end_where_failed, print_verdicts
 from compressor.cli.interrupts import LEFT, told_as, unwind
 from compressor.cli.recipe_options import recipe_options
+from compressor.cli.streams import utf8
 from compressor.errors import CompressorError
 from compressor.kept import titles
 from compressor.recipe.load import RecipeFile
@@ -59,7 +60,7 @@ def apply(
 
     unwind()
     folder = output or Path("reports") / recipe_file.name
-    command = shlex.join(["compressor", *(word for word in sys.argv[1:] if word != "--resume")])
+    command = shlex.join(["compressor", *(utf8(word) for word in sys.argv[1:] if word != "--resume")])
     options = Options(
         folder, device, evaluate=not no_evaluate, force=force, resume=resume, template=template, command=command
     )
@@ -72,6 +73,7 @@ def apply(
             if not refused and titles(steps_folder(folder), since=begun):
                 console.warn(_kept(folder, command))
             raise
+    console.written = folder
     _print(record, folder, console)
     print_verdicts(record.gates, "", console)
     console.section("\nWhere the time went")

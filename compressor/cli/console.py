@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -16,7 +17,8 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from compressor.cli.interrupts import was_interrupted
-from compressor.errors import CompressorError, Diagnostic, OutputError, UnforeseenError
+from compressor.cli.streams import discard
+from compressor.errors import CompressorError, Diagnostic, InputError, OutputError, UnforeseenError
 from compressor.printable import printable, printable_json, printable_lines
 from compressor.progress import Update
 
@@ -44,6 +46,7 @@ class Console:
         self.verbose = verbose
         self.color = color
         self.traceback = traceback
+        self.written: Path | None = None  # where a command's work stands once it is done, before it is printed
         self.live = sys.stderr.isatty() and not quiet
 
     def result(self, text: str) -> None:
@@ -62,14 +65,15 @@ class Console:
         try:
             click.echo(text, color=self._colored(sys.stdout))
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
+            discard(sys.stdout.fileno())  # or Python complains again at exit
             sys.exit(BROKEN_PIPE)
         except OSError as fault:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard(sys.stdout.fileno())
             message = f"cannot write here: {fault.strerror or fault}"
-            raise OutputError(
-                Diagnostic("O602", message, "standard output", help="make room, or send it elsewhere")
-            ) from fault
+            help_text = "make room, or send it elsewhere"
+            if self.written is not None:
+                help_text = f"nothing is lost, the work is done and stands in {self.written}; {help_text}"
+            raise OutputError(Diagnostic("O602", message, "standard output", help=help_text)) from fault
 
     def note(self, text: str) -> None:
         """Print a line to stderr, with --verbose only."""
@@ -157,17 +161,33 @@ class Console:
         return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
 
 
+def terminal_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What is printed and how, as options; they stand before a command's name or behind it."""
+    for option in (
+        click.option(TRACEBACK, is_flag=True, help="Of an error, print where in the source it was raised, too."),
+        click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour."),
+        click.option("-v", "--verbose", is_flag=True, help="Tell more on the way."),
+        click.option("-q", "--quiet", is_flag=True, help="Print results and errors only."),
+    ):
+        command = option(command)
+    return command
+
+
 def console_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of every command; the command receives a `console`, and its errors end it with their exit code."""
 
-    @click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
-    @click.option("-v", "--verbose", is_flag=True, help="Tell more on the way.")
-    @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour.")
-    @click.option(TRACEBACK, is_flag=True, help="Of an error, print where in the source it was raised, too.")
+    @terminal_options
     @functools.wraps(command)
     def run(*, quiet: bool, verbose: bool, color: str, traceback: bool, **options: Any) -> None:
-        console = Console(quiet=quiet, verbose=verbose, color=color, traceback=traceback)
+        first = click.get_current_context().find_root().params  # what was given before the command's name
+        console = Console(
+            quiet=quiet or first.get("quiet", False),
+            verbose=verbose or first.get("verbose", False),
+            color=color if color != "auto" else first.get("color", "auto"),
+            traceback=traceback or first.get("traceback", False),
+        )
         try:
+            _check_working_folder()
             command(console=console, **options)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
@@ -179,15 +199,37 @@ def console_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _check_working_folder() -> None:
+    """Refuse to start in a folder that is gone: relative paths mean nothing there, and libraries end the process."""
+    try:
+        Path.cwd()
+    except OSError as fault:
+        help_text = "change to a folder that is there, such as with `cd`"
+        message = f"the working folder cannot be used: {fault.strerror or fault}"
+        raise InputError(Diagnostic("U950", message, help=help_text)) from fault
+
+
 def end_with(fault: Exception, console: Console) -> NoReturn:
     """Print an error and end the process with its exit code; what nobody foresaw is told in a sentence as well."""
     if isinstance(fault, CompressorError):
         error: CompressorError = fault
+    elif isinstance(fault, OSError) and fault.errno == errno.ENAMETOOLONG:
+        console.raised(fault)
+        error = _too_long(fault)
     else:
         console.raised(fault)
         error = _unforeseen(fault)
     console.error(error)
     sys.exit(error.exit_code)
+
+
+def _too_long(fault: OSError) -> InputError:
+    """A name that no file can have here, wherever on the way it was found."""
+    name = str(fault.filename or "")
+    shown = f"{name[:40]} ... {name[-40:]}" if len(name) > _LONGEST else name
+    return InputError(
+        Diagnostic("U951", "the file system takes no name as long as this", shown, help="use a shorter one")
+    )
 
 
 def _unforeseen(fault: Exception) -> UnforeseenError:

@@ -118,6 +118,7 @@ def export(
     unwind()
     options = Options(image_size, dynamic_size, Suppression(**dict(thresholds)) if nms else None)
     agreement = export_file(file, form, options, images, place, check, console)
+    console.written = place
     console.result(f"{place}: {megabytes(bytes_of(place))} MB")
     console.result(
         f"On {agreement.images} images boxes differ from the model's by at most {agreement.pixels:.2g} px, "

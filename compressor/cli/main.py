@@ -12,7 +12,7 @@ from compressor.cli.benchmark import benchmark
 from compressor.cli.check import check
 from compressor.cli.compare import compare
 from compressor.cli.completion import completion
-from compressor.cli.console import TRACEBACK, Console, end_with
+from compressor.cli.console import TRACEBACK, Console, end_with, terminal_options
 from compressor.cli.diff import diff
 from compressor.cli.evaluate import evaluate
 from compressor.cli.explain import explain
@@ -44,7 +44,8 @@ class _Suggesting(click.Group):
 
 @click.group(cls=_Suggesting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="compressor")
-def cli() -> None:
+@terminal_options
+def cli(**_options: object) -> None:  # commands read them from the context
     """Compress YOLOv5 detectors from a YAML recipe, and prove with COCO metrics what it cost.
 
     \b

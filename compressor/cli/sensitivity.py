@@ -191,6 +191,7 @@ def sensitivity(
             text = _recipe_text(recipe, table, emit)
             write_recipe(text, emit, force=force or (cut_off and _holds(emit, text)), option="--emit")
         notebook.unlink()
+    console.written = output
     if as_json:
         console.document(table_text(table).rstrip())
         return

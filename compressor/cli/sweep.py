@@ -13,6 +13,7 @@ from compressor.cli.completion import complete_file, complete_recipe, complete_s
 from compressor.cli.console import Console, console_options
 from compressor.cli.gates import end_where_failed, print_verdicts
 from compressor.cli.interrupts import told_as, unwind
+from compressor.cli.streams import utf8
 from compressor.recipe.overrides import parse_set
 
 
@@ -62,9 +63,10 @@ def sweep(
     unwind()
     grid = points(recipe, [parse_axis(axis) for axis in axes], [parse_set(argument) for argument in sets])
     folder = output or Path("reports") / f"{recipe.stem}_sweep"
-    command = shlex.join(["compressor", *sys.argv[1:]])
+    command = shlex.join(["compressor", *map(utf8, sys.argv[1:])])
     with told_as(lambda: f"finished runs are kept in {folder}, and the same command goes on"):
         outcomes = run_all(grid, folder, device, command, sort, console, force=force)
+    console.written = folder
     lines = overview([(each.name, each.record) for each in outcomes if each.record], sort)
     if lines:
         print_lines(lines, console)

@@ -11,6 +11,7 @@ from compressor.input_file import regular_size
 from compressor.recipe.nodes import UNKNOWN, Lines, Node, Place, parse, shortened, show
 from compressor.recipe.scalars import NO_LETTER
 
+_RENAME = "rename the file, or use a UTF-8 locale, such as by LC_ALL=C.UTF-8"
 _LARGEST = 1_000_000  # bytes of a recipe file
 _LONGEST_CHAIN = 20  # files of which each extends the next
 _MOST_FILES = 100  # in all, each as often as it is extended
@@ -116,7 +117,7 @@ def read_text(path: Path, faults: list[Diagnostic]) -> str | None:
     """The file's text without a byte order mark; None with a fault (R100, R108) where it cannot be read."""
     place = Place(path.as_posix())
     if NO_LETTER.search(str(path)):  # it could not be written into a report
-        faults.append(place.diagnostic("R108", "the name of the recipe file is not text", "rename the file"))
+        faults.append(place.diagnostic("R108", "the name of the recipe file is not text", _RENAME))
         return None
     try:
         size_bytes = regular_size(path)

@@ -21,6 +21,7 @@ import compressor.cli.main
 import compressor.pipeline
 import compressor.sensitivity  # what commands import when they run
 from compressor.cli.interrupts import exit_at_once
+from compressor.cli.streams import prepare_streams
 from tests.watched import watch
 
 LONGEST_S = 300
@@ -55,6 +56,7 @@ def command(job: dict[str, Any]) -> NoReturn:
     for name, number in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    prepare_streams()
     watch(Path(job["watched"]))
     sys.argv = ["compressor", *job["arguments"]]
     try:
