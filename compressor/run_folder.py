@@ -17,6 +17,7 @@ from compressor.output import check_place, claimed, publish, recover, staged
 from compressor.progress import Progress
 from compressor.results.files import FileDigest
 from compressor.results.run import load_run
+from compressor.written import digest, is_known, keep_aside
 
 REPORT, RECORD, MODEL = "report.md", "run.json", "model.safetensors"
 TEMPLATE = "report.md.j2"  # where a recipe names one
@@ -78,12 +79,31 @@ def written_aside(output: Path, *, force: bool, resume: bool, progress: Progress
             with staged(output, inside=place) as folder:
                 yield folder, steps
                 check_output(output, force=force)
+                _keep_strange(output, progress)
                 folder.chmod(0o755)  # mkdtemp's folder is the owner's alone
                 publish(folder, output)
             shutil.rmtree(place, ignore_errors=True)
         finally:
             if not steps.titles:
                 shutil.rmtree(place, ignore_errors=True)
+
+
+def _keep_strange(output: Path, progress: Progress) -> None:
+    """Keep what somebody else wrote into an earlier run, or changed in it, before a new run takes its place."""
+    names = strange_names(output) if output.is_dir() and any(output.iterdir()) else []
+    if names:
+        keep_aside(output, [output / name for name in names], progress)
+
+
+def strange_names(folder: Path) -> list[str]:
+    """Files of a run folder that are not, byte by byte, what compressor wrote there; run.json is its own measure."""
+    record = load_run(folder / RECORD)
+    digests_of = {file.path: file.sha256 for file in record.files} | {REPORT: record.report_sha256, RECORD: None}
+    return [
+        name
+        for name in sorted(names_in(folder))
+        if digests_of.get(name, "") not in (None, digest(folder / name)) and not is_known(folder / name)
+    ]
 
 
 def _tell(steps: Steps, progress: Progress) -> None:

@@ -11,7 +11,7 @@ from compressor.report.pictures import pictures
 from compressor.report.render import render_report
 from compressor.results.document import to_json
 from compressor.results.run import RunRecord, StepTime
-from compressor.run_folder import RECORD, REPORT, TEMPLATE, digests
+from compressor.run_folder import RECORD, REPORT, TEMPLATE, digests, sha256
 
 
 def write_report(run: RunRecord, folder: Path, template: str | None, ledger: Ledger) -> RunRecord:
@@ -42,6 +42,7 @@ def write_report(run: RunRecord, folder: Path, template: str | None, ledger: Led
         run = replace(run, files=digests(folder), warnings=(*run.warnings, warning))
         page = render_report(run)
     (folder / REPORT).write_text(page, encoding="utf-8")
+    run = replace(run, report_sha256=sha256(folder / REPORT))
     (folder / RECORD).write_text(to_json(run), encoding="utf-8")
     return run
 
@@ -53,4 +54,5 @@ def rendered(run: RunRecord, folder: Path) -> str:
         InputError: U915 the template cannot be rendered.
     """
     kept = folder / TEMPLATE
+    run = replace(run, report_sha256="")  # which was not known when it was written
     return render_report(run, kept.read_text(encoding="utf-8") if kept.is_file() else None, str(kept))

@@ -21,12 +21,13 @@ from compressor.export.extras import NEEDED, needed
 from compressor.export.open import open_network
 from compressor.export.write import Options, write
 from compressor.kept import Steps
-from compressor.output import publish, staged
+from compressor.output import staged
 from compressor.progress import Progress
 from compressor.recipe.exports import Export, ExportFormat
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.results.judgement import Evaluation
 from compressor.results.run import Agreement, Exported
+from compressor.written import put
 
 _TOLD = "exported.json"
 _EXPORTED = TypeAdapter(Exported)
@@ -80,7 +81,7 @@ def export_file(
             message = "the model detects nothing on the images to compare on"
             raise ArtifactError(Diagnostic("A503", message, output.name, help=help_text))
         check()
-        publish(place, output)
+        put(place, output, progress)
     return agreement
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.errors import CompressorError, Diagnostic, InputError, OutputError
-from compressor.output import claimed, publish, recover, staged
+from compressor.output import claimed, recover, staged
 from compressor.pipeline import Options, run
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile, load_recipe
@@ -20,6 +20,7 @@ from compressor.report.compare import PLOT, overview, overview_markdown, pareto_
 from compressor.results.gates import Verdict
 from compressor.results.run import RunRecord, load_run
 from compressor.run_folder import MODEL, sha256
+from compressor.written import put
 
 SWEEP_SCHEMA = "compressor/sweep/1"
 RECORD, PAGE, BASELINES = "sweep.json", "comparison.md", ".baselines"
@@ -190,7 +191,7 @@ def _sweep(
             help_text = "name another folder with --output, or replace the run with --force"
             message = "a run of another recipe or other weights is here"
             raise OutputError(Diagnostic("O601", message, str(output / point.name), help=help_text))
-    _write(output, {RECORD: json.dumps({"schema": SWEEP_SCHEMA}) + "\n"})
+    _write(output, {RECORD: json.dumps({"schema": SWEEP_SCHEMA}) + "\n"}, progress)
     outcomes = []
     for number, point in enumerate(grid, start=1):
         record, fault = done[point.name], None
@@ -207,7 +208,7 @@ def _sweep(
     lines = overview([(outcome.name, outcome.record) for outcome in outcomes if outcome.record], sort)
     if lines:
         page = overview_markdown(lines, f"{output.name}: {len(lines)} runs", PLOT)
-        _write(output, {PAGE: page, PLOT: pareto_png(lines)})
+        _write(output, {PAGE: page, PLOT: pareto_png(lines)}, progress)
     return tuple(outcomes)
 
 
@@ -245,9 +246,9 @@ def _done(point: Point, folder: Path) -> RunRecord | None:
     return record if record.recipe == recipe and same_weights and (folder / MODEL).is_file() else None
 
 
-def _write(output: Path, files: dict[str, str | bytes]) -> None:
+def _write(output: Path, files: dict[str, str | bytes], progress: Progress) -> None:
     for name, content in files.items():
         with staged(output / name) as aside:
             made = aside / name
             made.write_bytes(content.encode() if isinstance(content, str) else content)
-            publish(made, output / name)
+            put(made, output / name, progress)

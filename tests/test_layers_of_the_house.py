@@ -9,7 +9,20 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "compressor"
 ORDER = (
-    *("__init__", "compiled", "printable", "errors", "rules", "progress", "held", "output", "kept", "input_file"),
+    *(
+        "__init__",
+        "compiled",
+        "printable",
+        "errors",
+        "rules",
+        "progress",
+        "held",
+        "cache",
+        "output",
+        "written",
+        "kept",
+        "input_file",
+    ),
     *("recipe", "results", "outlook"),
     *("sensitivity_table", "sensitivity_notebook", "report", "environment"),
     *(

@@ -16,8 +16,9 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.errors import Diagnostic, InputError
-from compressor.output import check_place, publish, staged
+from compressor.output import check_place, staged
 from compressor.results.run import RunRecord, load_run
+from compressor.written import put
 
 if TYPE_CHECKING:
     from compressor.report.compare import Line
@@ -69,7 +70,7 @@ def compare(
         unwind()
         with staged(plot, "--plot") as aside:
             (aside / plot.name).write_bytes(drawn)
-            publish(aside / plot.name, plot)
+            put(aside / plot.name, plot, console)
         console.note(f"{plot}: the plot")
 
 

@@ -73,7 +73,7 @@ def init(
     if output is None:
         console.result(starter.text.rstrip("\n"))
         return
-    write_recipe(starter.text, output, force=force)
+    write_recipe(starter.text, output, console, force=force)
     ratio = starter.size_bytes / starter.dense_bytes
     console.result(f"{output}: {starter.recipe.description}")
     console.result(f"The file will have {megabytes(starter.size_bytes)} MB, {ratio:.3f} times its dense size.")

@@ -9,9 +9,10 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
-from compressor.output import check_place, publish, staged
+from compressor.output import check_place, staged
 from compressor.report.html import GENERATOR, page
 from compressor.results.run import load_run
+from compressor.written import put
 
 SECTION = "\n## How it was made\n"  # which every report by the shipped template has
 
@@ -50,7 +51,7 @@ def report(*, run: Path, template: Path | None, form: str, output: Path | None, 
     with staged(output) as aside:
         made = aside / output.name
         made.write_text(text, encoding="utf-8")
-        publish(made, output)
+        put(made, output, console)
     console.result(f"{output}: {len(text.encode()) / 1e6:.3f} MB")
 
 

@@ -15,6 +15,7 @@ from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import told_as, unwind
 from compressor.output import check_place, claimed, recover, staged
 from compressor.printable import printable
+from compressor.progress import Progress
 from compressor.recipe.commented import YOUR_DATA, comment, commented
 from compressor.recipe.schema import Recipe
 from compressor.recipe.write import check_recipe_place, write_recipe
@@ -22,6 +23,7 @@ from compressor.report.sensitivity_plot import is_sensitivity_plot, measured, se
 from compressor.report.tables import Table, fraction
 from compressor.sensitivity_notebook import written_from
 from compressor.sensitivity_table import SENSITIVITY_SCHEMA, SensitivityTable, table_text
+from compressor.written import put
 
 if TYPE_CHECKING:
     from compressor.sensitivity import By, Fuse, Score, SplitName
@@ -186,10 +188,10 @@ def sensitivity(
                 subject, named, _SPARSITY if sparsity is None else sparsity, repairs=repaired is not False
             )
         table = measure(subject, notebook, console)
-        _write(table, output, force=force or (cut_off and _holds(output, table_text(table))))
+        _write(table, output, console, force=force or (cut_off and _holds(output, table_text(table))))
         if emit is not None and recipe is not None:
             text = _recipe_text(recipe, table, emit)
-            write_recipe(text, emit, force=force or (cut_off and _holds(emit, text)), option="--emit")
+            write_recipe(text, emit, console, force=force or (cut_off and _holds(emit, text)), option="--emit")
         notebook.unlink()
     console.written = output
     if as_json:
@@ -239,15 +241,15 @@ def _is_table(path: Path) -> bool:
     return isinstance(document, dict) and document.get("schema") == SENSITIVITY_SCHEMA
 
 
-def _write(table: SensitivityTable, output: Path, *, force: bool) -> None:
+def _write(table: SensitivityTable, output: Path, progress: Progress, *, force: bool) -> None:
     """Write table and plot aside, then put both in place."""
     with staged(output) as folder:
         text, picture = folder / "table", folder / "plot"
         text.write_text(table_text(table), encoding="utf-8")
         picture.write_bytes(sensitivity_png(table))
         _check_places(output, force=force)
-        text.replace(output)
-        picture.replace(_plot(output))
+        put(text, output, progress)
+        put(picture, _plot(output), progress)
 
 
 def _holds(file: Path, text: str) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
-from compressor.data.cache import cache_folder
+from compressor.cache import cache_folder
 from compressor.data.sources import is_there
 from compressor.errors import CheckpointError, Diagnostic, DownloadError, did_you_mean
 from compressor.progress import Update

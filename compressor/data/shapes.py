@@ -18,7 +18,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from compressor.data.cache import cache_folder
+from compressor.cache import cache_folder
 from compressor.errors import DatasetError, Diagnostic
 
 Image = NDArray[np.uint8]  # (H, W, 3), BGR

@@ -10,10 +10,12 @@ import yaml
 
 from compressor.errors import Diagnostic
 from compressor.output import check_place, staged
+from compressor.progress import Progress
 from compressor.recipe.load import read_draft
 from compressor.recipe.nodes import parse
 from compressor.recipe.schema import Recipe
 from compressor.recipe.variables import escaped
+from compressor.written import put
 
 _TELLTALE_KEYS = {"version", "modifiers"}  # of a recipe, however unfinished
 
@@ -44,7 +46,7 @@ def check_recipe_place(output: Path, *, force: bool, option: str = "--output") -
     check_place(output, "recipe", "file", _is_recipe, force=force, option=option)
 
 
-def write_recipe(text: str, output: Path, *, force: bool, option: str = "--output") -> None:
+def write_recipe(text: str, output: Path, progress: Progress, *, force: bool, option: str = "--output") -> None:
     """Write a recipe aside, then put it in place whole.
 
     Raises:
@@ -54,7 +56,7 @@ def write_recipe(text: str, output: Path, *, force: bool, option: str = "--outpu
         file = folder / output.name
         file.write_text(text, encoding="utf-8")
         check_recipe_place(output, force=force, option=option)
-        file.replace(output)
+        put(file, output, progress)
 
 
 def _is_recipe(path: Path) -> bool:

@@ -174,7 +174,8 @@ class RunRecord:
         timing: of the two models in turns; None where only one was judged.
         steps: where the time went, in order; together they are `duration_s`. Empty in runs of earlier versions.
         warnings: everything skipped, amended or left out, one sentence each.
-        files: what the run wrote, by path within its folder.
+        files: what the run wrote, by path within its folder, but for report.md and run.json.
+        report_sha256: of report.md as the run wrote it; empty in runs of earlier versions.
     """
 
     name: str
@@ -200,6 +201,7 @@ class RunRecord:
     steps: tuple[StepTime, ...] = ()
     warnings: tuple[str, ...] = ()
     files: tuple[FileDigest, ...] = ()
+    report_sha256: str = ""
     schema: str = field(default=RUN_SCHEMA)
 
 

@@ -40,6 +40,8 @@ def leads_out(recorded: str) -> bool:
 def wrong_report(folder: Path, record: RunRecord) -> Iterator[str]:
     """A report that is not the one which the record gives."""
     report = folder / REPORT
+    if record.report_sha256 and (not report.is_file() or sha256(report) != record.report_sha256):
+        yield f"{REPORT} has not its recorded digest"
     if not report.is_file() or report.read_text(encoding="utf-8") != rendered(record, folder):
         yield f"{REPORT} is missing or was changed"
 

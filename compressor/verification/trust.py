@@ -133,7 +133,7 @@ def _of_recipe(known: Known) -> Iterator[Trusted]:
 
 def not_recorded(record: RunRecord) -> tuple[str, ...]:
     """What the version that made a run did not write, or had nothing to write of."""
-    told: dict[str, object] = {"steps": record.steps, "files": record.files}
+    told: dict[str, object] = {"steps": record.steps, "files": record.files, "report_sha256": record.report_sha256}
     packages = record.environment.packages
     told |= {f"environment.packages.{name}": packages.get(name) for name in ("zlib", "matplotlib")}
     for key in _judged(record):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compressor.errors import Diagnostic, OutputError
+from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import is_budget
 from compressor.recipe.nodes import parse
@@ -104,12 +105,12 @@ def test_plain_words_stay_without_quotes() -> None:
 
 def test_recipe_is_replaced_only_when_asked_to(tmp_path: Path) -> None:
     place = tmp_path / "new" / "mine.yaml"
-    write_recipe(RECIPE, place, force=False)
+    write_recipe(RECIPE, place, Silent(), force=False)
     assert [path.name for path in place.parent.iterdir()] == ["mine.yaml"]
     with pytest.raises(OutputError, match=r"mine[.]yaml: O601 there is a recipe here already\n .*--force"):
-        write_recipe("version: 2\n", place, force=False)
+        write_recipe("version: 2\n", place, Silent(), force=False)
     assert place.read_text(encoding="utf-8") == RECIPE
-    write_recipe("version: 2\n", place, force=True)
+    write_recipe("version: 2\n", place, Silent(), force=True)
     assert place.read_text(encoding="utf-8") == "version: 2\n"
     check_recipe_place(place, force=True)  # unfinished, and still a recipe
     assert [path.name for path in place.parent.iterdir()] == ["mine.yaml"]
@@ -128,7 +129,7 @@ def test_what_is_not_a_recipe_is_never_replaced(name: str, tmp_path: Path) -> No
     with pytest.raises(OutputError, match="O603 there is something here that is not a recipe\n"):
         check_recipe_place(tmp_path / name, force=True)
     with pytest.raises(OutputError, match="O603 there is something here that is not a recipe\n"):
-        write_recipe(RECIPE, tmp_path / name, force=True)
+        write_recipe(RECIPE, tmp_path / name, Silent(), force=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
     assert (tmp_path / "dangling.yaml").is_symlink()
 
@@ -136,6 +137,6 @@ def test_what_is_not_a_recipe_is_never_replaced(name: str, tmp_path: Path) -> No
 def test_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="O602 cannot write here: "):
-        write_recipe(RECIPE, tmp_path / "file" / "mine.yaml", force=False)
+        write_recipe(RECIPE, tmp_path / "file" / "mine.yaml", Silent(), force=False)
     with pytest.raises(OutputError, match="O602 cannot write here: "):
-        write_recipe(RECIPE, tmp_path / ("x" * 250), force=False)
+        write_recipe(RECIPE, tmp_path / ("x" * 250), Silent(), force=False)
