@@ -16,7 +16,7 @@ import torch
 from side_by_side import Comparison, Work, compare
 from torch import Tensor
 
-from compressor.evaluation.coco import COCO_CATEGORY_IDS, GroundTruth, Predictions
+from compressor.evaluation.coco import COCO_CATEGORY_IDS, GroundTruth, Predictions, as_objects
 from compressor.evaluation.coco_figures import coco_metrics, judge_coco
 from compressor.evaluation.nms import Limits, non_max_suppression, suppress
 
@@ -45,8 +45,8 @@ def scene(file: Path, images: int | None = None, each: int = DETECTIONS) -> tupl
     index = {image_id: i for i, image_id in enumerate(ids)}
     keys = ("image_id", "category_id", "bbox", "area", "iscrowd")
     objects = [{key: each[key] for key in keys} for each in data["annotations"] if each["image_id"] in index]
-    annotations = tuple({"id": i, **each} for i, each in enumerate(objects, 1))
-    truth = GroundTruth(tuple(chosen), annotations, tuple(data["categories"]), COCO_CATEGORY_IDS, ids, official=True)
+    columns = as_objects(objects, ids)
+    truth = GroundTruth(tuple(chosen), columns, tuple(data["categories"]), COCO_CATEGORY_IDS, ids, official=True)
     return truth, _made_up(truth, index, each)
 
 
@@ -54,9 +54,9 @@ def _made_up(truth: GroundTruth, index: dict[Any, int], each: int) -> Prediction
     random = np.random.RandomState(0)
     near = min(4, each)
     categories = {number: i for i, number in enumerate(truth.category_ids)}
-    boxes = np.array([annotation["bbox"] for annotation in truth.annotations]).repeat(near, axis=0)
-    images = np.array([index[annotation["image_id"]] for annotation in truth.annotations]).repeat(near)
-    classes = np.array([categories[annotation["category_id"]] for annotation in truth.annotations]).repeat(near)
+    boxes = truth.objects.boxes.repeat(near, axis=0)
+    images = truth.objects.images.repeat(near)
+    classes = np.array([categories[number] for number in truth.objects.category_ids.tolist()]).repeat(near)
     boxes = boxes + random.standard_normal(boxes.shape) * 0.08 * np.tile(boxes[:, 2:], 2)
     missing = np.maximum(0, each - np.bincount(images, minlength=len(index)))
     anywhere = random.random_sample((missing.sum(), 4)) * (600, 400, 200, 200)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
 from compressor.artifact.save import Form
 from compressor.errors import InputError
-from compressor.evaluation.judge import Judge, make_judge
+from compressor.evaluation.judge import Judge
 from compressor.forecast import folds, forecast_size
 from compressor.job import CalibrationImages, Job, foresee, modify, storage, with_sparsity
 from compressor.plan.layers import convolutions
@@ -89,7 +89,7 @@ class Seeker:
         """
         _, budget = self.asked
         assert budget.ap_drop is not None and budget.images is not None
-        part = _part(judge, budget.images)
+        part = judge.part(budget.images)
         dense = self._ap(judge, None) if baseline is None else baseline
         if dense <= 0:
             message = "AP of the model before is 0: it finds nothing on these images, so nothing can be lost"
@@ -166,12 +166,6 @@ class Seeker:
     def _refused(self, message: str, help_text: str) -> InputError:
         place = self.job.recipe_file.place("modifiers", self.asked[0], "sparsity")
         return InputError(place.diagnostic("U910", message, help_text))
-
-
-def _part(judge: Judge, images: int) -> Judge:
-    """A judge of the first images only."""
-    split = replace(judge.split, samples=judge.split.samples[:images])
-    return judge if split == judge.split else make_judge(split, judge.settings, judge.device)
 
 
 def forecast_file(job: Job, *, dense: bool = False) -> int:

@@ -151,7 +151,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             progress,
         )
         layers = convolutions(model)
-        skipped = judge.split.skipped if judge else _unused(recipe)
+        skipped = judge.warnings if judge else _unused(recipe)
         size = sizes.artifact.size_bytes / sizes.dense.size_bytes
         record = RunRecord(
             name=recipe_file.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, assert_never
 
@@ -234,8 +234,8 @@ def _judge(question: Question, model: YOLOv5, device: torch.device, progress: Pr
     check_classes(model.names, dataset)
     with progress.bar(f"read {question.data}", "images") as update:
         split = read_split(dataset, question.split, update)
-    first = replace(split, samples=split.samples[: question.images])
-    return make_judge(first, Evaluation(split=question.split, image_size=question.image_size), device)
+    judge = make_judge(split, Evaluation(split=question.split, image_size=question.image_size), device)
+    return judge.part(question.images)
 
 
 def _key(subject: Subject, meter: Meter) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Budgets become sparsities: sizes on real files, AP with a judge whose verdict is known."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -113,22 +113,19 @@ class KnownJudge(Judge):
         return SimpleNamespace(metrics=SimpleNamespace(coco=coco)), None
 
 
-def seek(
-    recipe_file: RecipeFile, verdict: Callable[[float, int], float | None], monkeypatch: pytest.MonkeyPatch
-) -> tuple[Seeker, KnownJudge]:
+def seek(recipe_file: RecipeFile, verdict: Callable[[float, int], float | None]) -> tuple[Seeker, KnownJudge]:
     job = open_job(recipe_file, Silent())
     split = read_split(load_dataset(str(recipe_file.recipe.data)), "val")
     real = make_judge(split, Evaluation(image_size=64), CPU)
     judge = KnownJudge(real.split, real.ground_truth, real.settings, real.device, verdict)
-    monkeypatch.setattr("compressor.budget.make_judge", lambda part, *_: replace(judge, split=part))
     return Seeker(job, CalibrationImages(recipe_file, [], 32, Silent()), CPU, Silent()), judge
 
 
-def test_the_highest_sparsity_within_the_budget_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_highest_sparsity_within_the_budget_is_found(tmp_path: Path) -> None:
     def verdict(zeros: float, _images: int) -> float:
         return 0.5 - max(0.0, zeros - 0.3)  # a drop of 0.1 at 40 %
 
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.105, "images": 6}), verdict, monkeypatch)
+    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.105, "images": 6}), verdict)
     job, search = seeker.by_ap(judge, None)
     assert search.sparsity == 0.4
     first = job.recipe.modifiers[0]
@@ -137,8 +134,8 @@ def test_the_highest_sparsity_within_the_budget_is_found(tmp_path: Path, monkeyp
     assert search.baseline_AP == 0.5
 
 
-def test_the_dense_model_is_not_judged_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.1, "images": 6}), lambda zeros, _: 0.5 - zeros, monkeypatch)
+def test_the_dense_model_is_not_judged_again(tmp_path: Path) -> None:
+    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.1, "images": 6}), lambda zeros, _: 0.5 - zeros)
     assert seeker.by_ap(judge, 0.5)[1].sparsity == 0.1
     assert (0.0, 6) not in judge.asked
 
@@ -148,12 +145,12 @@ def test_the_dense_model_is_not_judged_again(tmp_path: Path, monkeypatch: pytest
     [(0.4, [0.4]), (0.39, [0.4, 0.39]), (0.37, [0.4, 0.39, 0.37, 0.38]), (0.17, [0.4, 0.39, 0.37, 0.33, 0.25, 0.09])],
 )
 def test_what_the_part_allows_is_confirmed_on_all_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_all_images: float, asked: list[float]
+    tmp_path: Path, on_all_images: float, asked: list[float]
 ) -> None:
     def verdict(zeros: float, images: int) -> float:
         return 0.5 - max(0.0, zeros - (0.4 if images == 2 else on_all_images))
 
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.005, "images": 2}), verdict, monkeypatch)
+    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.005, "images": 2}), verdict)
     _, search = seeker.by_ap(judge, 0.5)
     assert search.sparsity == on_all_images
     on_all = [each.sparsity for each in search.tries if each.images == 6]
@@ -161,23 +158,23 @@ def test_what_the_part_allows_is_confirmed_on_all_images(
     assert len(on_all) <= len(asked) + 4 and on_all_images in on_all
 
 
-def test_nothing_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_within_the_budget(tmp_path: Path) -> None:
     def verdict(zeros: float, _images: int) -> float:
         return 0.5 if zeros < 0.005 else 0.1
 
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.01, "images": 6}), verdict, monkeypatch)
+    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.01, "images": 6}), verdict)
     with pytest.raises(InputError, match=r"U910 even 0\.01 of sparsity loses more than 0\.01 AP"):
         seeker.by_ap(judge, None)
 
 
-def test_images_without_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.01}), lambda _zeros, _images: None, monkeypatch)
+def test_images_without_objects(tmp_path: Path) -> None:
+    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.01}), lambda _zeros, _images: None)
     with pytest.raises(InputError, match="U910 AP is undefined"):
         seeker.by_ap(judge, None)
 
 
-def test_a_model_that_finds_nothing_settles_no_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.01}), lambda _zeros, _images: 0.0, monkeypatch)
+def test_a_model_that_finds_nothing_settles_no_budget(tmp_path: Path) -> None:
+    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.01}), lambda _zeros, _images: 0.0)
     for baseline in (None, 0.0):  # else 99 % of sparsity would lose little enough
         with pytest.raises(InputError, match="U910 AP of the model before is 0: it finds nothing"):
             seeker.by_ap(judge, baseline)

@@ -10,6 +10,7 @@ import click
 
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
+from compressor.cli.data_warnings import print_data_warnings
 from compressor.cli.interrupts import unwind
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
@@ -78,7 +79,4 @@ def evaluate(
     for sentence in absences(evaluation):
         console.result(sentence)
     console.result(f"\n{evaluation_speed_line(evaluation)}")
-    for sentence in evaluation.data.skipped:
-        console.note(sentence)
-    if evaluation.data.skipped and not console.verbose:
-        console.result(f"{len(evaluation.data.skipped)} warnings about the data: see them with --verbose")
+    print_data_warnings(evaluation.data, console)

@@ -23,14 +23,15 @@ from compressor.data.mistaken import what_else
 from compressor.data.places import Found, find
 from compressor.data.shapes import shapes_dataset
 from compressor.data.sources import find_images, is_there, is_utf8, shown
+from compressor.data.unused_labels import MOST_BYTES_OF_LABELS, LabelCensus
 from compressor.errors import DatasetError, Diagnostic, did_you_mean
 from compressor.input_file import MEGABYTE, file_bytes
+from compressor.results.judgement import NotEvaluated
 
 SplitName = Literal["train", "val", "test"]
 
 SHAPES = "shapes.yaml"
 _MOST_BYTES_OF_YAML = MEGABYTE
-_MOST_BYTES_OF_LABELS = 16 * MEGABYTE
 LEAST_SIDE = 10  # pixels; upstream leaves smaller images out
 
 _KNOWN = {
@@ -73,6 +74,7 @@ class Sample:
         height: likewise.
         labels: (n, 5): class, x centre, y centre, width, height; fractions of width and height.
         sha256: of the file as it was when it was checked; None where nobody looked.
+        labelled: it has a label file, which may be empty.
     """
 
     image: Path
@@ -80,6 +82,7 @@ class Sample:
     height: int
     labels: NDArray[np.float32]
     sha256: str | None = None
+    labelled: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Split:
             prints it, each image followed by its label file, with names from the folder on that holds them all, and at
             the end the file of COCO annotations where it is judged by one.
         annotations_sha256: of the COCO annotations when the split was read; None where it is not judged by any.
+        left_out: images of the split that cannot be used.
+        not_evaluated: objects of label files that are in no figure; not counted where annotations tell the objects.
     """
 
     dataset: Dataset
@@ -116,6 +121,9 @@ class Split:
             "names": list(self.dataset.names),
         }
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    left_out: tuple[Path, ...] = ()
+    not_evaluated: tuple[NotEvaluated, ...] = ()
 
 
 def load_dataset(source: str) -> Dataset:
@@ -164,34 +172,48 @@ def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None
 
     Raises:
         DatasetError: D402 a source or the annotations are not there; D403 the data set has no such split; D404 it
-            holds no image that can be used.
+            holds no image that can be used; D421 its labels seem to count classes from 1.
     """
     dataset = dataset if split == "val" else replace(dataset, annotations=None)
-    images, found_notes = find_images(_existing_sources(dataset, split))
+    sources = _existing_sources(dataset, split)
+    images, found_notes, missing = find_images(sources)
     notes = [*(sentence for name, sentence in dataset.choices.items() if name == split), *found_notes]
     samples: list[Sample] = []
     digests: list[tuple[Path, str]] = []
-    labelled = 0
+    left_out: list[Path] = []
+    census = LabelCensus(dataset.names)
     for done, image in enumerate(images, start=1):
         try:
             _check_name(image, dataset)
-            checked = _check(image, len(dataset.names))
+            checked = _check(image, census)
         except ValueError as fault:
             notes.append(f"{shown(image)}: left out, {fault}")
+            left_out.append(image)
         else:
             samples.append(checked.sample)
             digests += checked.digests
             notes += checked.notes
-            labelled += checked.labelled
         if progress is not None:
             progress(done, len(images))
+    census.left_out(left_out, "image left out")
+    census.left_out(missing, "image missing")
+    census.check_counted_from_0(dataset.source)
     if not samples:
         raise _no_images(dataset, split, notes)
-    if not labelled:
+    if dataset.annotations is None and not any(sample.labelled for sample in samples):
         notes.append(f"none of the {len(samples)} images has a label file, such as {shown(label_path(images[0]))}")
     annotations = None if dataset.annotations is None else file_sha256(dataset.annotations)
+    if annotations is None:
+        census.without_image((source for source in sources if source.is_dir()), (*images, *missing))
     return Split(
-        dataset, split, tuple(samples), tuple(notes), _digest(digests, dataset.annotations, annotations), annotations
+        dataset,
+        split,
+        tuple(samples),
+        tuple(notes),
+        _digest(digests, dataset.annotations, annotations),
+        annotations,
+        left_out=(*left_out, *missing),
+        not_evaluated=() if annotations else census.not_evaluated(),
     )
 
 
@@ -210,7 +232,6 @@ class _Checked:
     """One image with its label file."""
 
     sample: Sample
-    labelled: bool
     digests: tuple[tuple[Path, str], ...]
     notes: tuple[str, ...]
 
@@ -221,7 +242,7 @@ def _check_name(image: Path, dataset: Dataset) -> None:
         raise ValueError("its name is not UTF-8 text, so that no record of the annotations can be its own: rename it")
 
 
-def _check(image: Path, classes: int) -> _Checked:
+def _check(image: Path, census: LabelCensus) -> _Checked:
     """Raises ValueError, saying what is wrong, for an image to be left out."""
     content = _content(image, MOST_BYTES)
     assert content is not None
@@ -235,20 +256,20 @@ def _check(image: Path, classes: int) -> _Checked:
     if ends_early(content):
         notes.append(f"{shown(image)}: kept, but it does not end as a JPEG does and may be cut short")
     label_file = label_path(image)
-    label_content = _content(label_file, _MOST_BYTES_OF_LABELS, optional=True)
+    label_content = _content(label_file, MOST_BYTES_OF_LABELS, optional=True)
     try:
-        labels, repeated = parse_labels(label_content or b"", classes)
+        labels, repeated = parse_labels(label_content or b"", len(census.names))
     except ValueError as fault:
         raise ValueError(f"its label file {shown(label_file)} is at fault: {fault}") from fault
+    census.used(label_file, label_content or b"", labels, repeated)
     if repeated:
         notes.append(f"{shown(label_file)}: {repeated} repeated line{'s' * (repeated > 1)} left out")
     digest = hashlib.sha256(content).hexdigest()
     digests = [(image, digest)]
     if label_content is not None:
         digests.append((label_file, hashlib.sha256(label_content).hexdigest()))
-    return _Checked(
-        Sample(image, width, height, labels, digest), label_content is not None, tuple(digests), tuple(notes)
-    )
+    sample = Sample(image, width, height, labels, digest, labelled=label_content is not None)
+    return _Checked(sample, tuple(digests), tuple(notes))
 
 
 def _content(path: Path, most_bytes: int, *, optional: bool = False) -> bytes | None:

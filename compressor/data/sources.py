@@ -19,7 +19,7 @@ IMAGE_ENDINGS = frozenset(
 _LIST_HELP = "a split names a folder, or a text file with one image path per line"
 
 
-def find_images(sources: tuple[Path, ...]) -> tuple[list[Path], list[str]]:
+def find_images(sources: tuple[Path, ...]) -> tuple[list[Path], list[str], list[Path]]:
     """The images of all sources, sorted by path as upstream sorts them.
 
     Args:
@@ -29,7 +29,7 @@ def find_images(sources: tuple[Path, ...]) -> tuple[list[Path], list[str]]:
 
     Returns:
         The images, and a sentence per listed file that is not there or is named again, and per list whose lines can
-        be read in two ways.
+        be read in two ways; then the listed files that are not there.
 
     Raises:
         DatasetError: D401 a list file that is not text; D402 a folder or list file that may not be read.
@@ -48,7 +48,7 @@ def find_images(sources: tuple[Path, ...]) -> tuple[list[Path], list[str]]:
     absent = frozenset(missing)
     notes += [f"{shown(path)}: left out, it is listed and not there" for path in missing]
     notes += [f"{shown(path)}: named {count} times, used once" for path, count in counts.items() if count > 1]
-    return [path for path in images if path not in absent], notes
+    return [path for path in images if path not in absent], notes, missing
 
 
 def is_there(path: Path) -> bool:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.compiled import compiled
-from compressor.evaluation.coco import GroundTruth, ImageId, Predictions
+from compressor.evaluation.coco import GroundTruth, Predictions
+from compressor.evaluation.coco_file import ImageId
 from compressor.recipe.schema import CocoEngine
 from compressor.results.judgement import CocoMetrics
 
@@ -132,16 +133,17 @@ class _Boxes:
 
 def _objects(ground_truth: GroundTruth, rank: dict[ImageId, int], categories: dict[int, int]) -> _Boxes:
     """Objects by category, then image, then in the order of the annotations."""
-    judged = [each for each in ground_truth.annotations if each["category_id"] in categories]
-    images = np.array([rank[each["image_id"]] for each in judged], dtype=np.int64)
-    category = np.array([categories[each["category_id"]] for each in judged], dtype=np.int64)
+    known = np.array(list(categories), dtype=np.int64)  # ascending
+    objects = ground_truth.objects.where(np.isin(ground_truth.objects.category_ids, known))
+    images = np.array([rank[image_id] for image_id in ground_truth.image_ids], dtype=np.int64)[objects.images]
+    category = np.searchsorted(known, objects.category_ids)
     order = np.lexsort((images, category))
     return _Boxes(
-        xywh=np.array([each["bbox"] for each in judged], dtype=np.float64).reshape(-1, 4)[order],
+        xywh=objects.boxes[order],
         images=images[order],
         ends=np.searchsorted(category[order], np.arange(len(categories) + 1)),
-        areas=np.array([each["area"] for each in judged], dtype=np.float64)[order],
-        crowds=np.array([bool(each["iscrowd"]) for each in judged], dtype=np.bool_)[order],
+        areas=objects.areas[order],
+        crowds=objects.crowds[order],
         image_count=len(rank),
     )
 
@@ -247,26 +249,28 @@ def _judge_category(
     combinations = (len(AREAS), len(IOU_THRESHOLDS))
     matched = np.zeros((*combinations, len(objects)), np.bool_)
     hits, misses = np.zeros(combinations, np.int64), np.zeros(combinations, np.int64)
-    at_hit = np.empty((*combinations, len(objects)))  # precision when an object is found
+    at_hit = np.empty((*combinations, min(len(objects), len(detections))))  # precision when an object is found
     seen = np.zeros(len(ends) - 1, np.int64)
-    overlaps = np.empty((ends[1:] - ends[:-1]).max())
+    most_objects = (ends[1:] - ends[:-1]).max()
+    overlaps, near = np.empty(most_objects), np.empty(most_objects, np.int64)
     for i in range(len(detections)):
         image = images[i]
         place[i] = seen[image]
         seen[image] += 1
         if place[i] >= MOST_DETECTIONS[2]:
             continue
-        first, last = ends[image], ends[image + 1]
-        best = 0.0
-        for g in range(first, last):
-            overlaps[g - first] = _overlap(detections[i], detection_areas[i], objects[g], crowds[g])
-            best = max(best, overlaps[g - first])
+        best, count = 0.0, 0
+        for g in range(ends[image], ends[image + 1]):
+            overlap = _overlap(detections[i], detection_areas[i], objects[g], crowds[g])
+            if overlap >= IOU_THRESHOLDS[0]:  # no other can be matched
+                overlaps[count], near[count] = overlap, g
+                best, count = max(best, overlap), count + 1
         for a in range(len(AREAS)):
             outside = detection_areas[i] < AREAS[a, 0] or detection_areas[i] > AREAS[a, 1]
             for t in range(len(IOU_THRESHOLDS)):
                 g = -1
                 if best >= IOU_THRESHOLDS[t]:
-                    g = _match(overlaps, first, last, IOU_THRESHOLDS[t], ignored[a], crowds, matched[a, t])
+                    g = _match(overlaps, near[:count], IOU_THRESHOLDS[t], ignored[a], crowds, matched[a, t])
                 if g >= 0:
                     matched[a, t, g] = True
                 passed_over = ignored[a, g] if g >= 0 else outside
@@ -300,19 +304,19 @@ def _overlap(detection: Float64, detection_area: float, object_: Float64, crowd:
 @compiled
 def _match(
     overlaps: Float64,
-    first: int,
-    last: int,
+    near: NDArray[np.int64],
     threshold: float,
     ignored: NDArray[np.bool_],
     crowds: NDArray[np.bool_],
     matched: NDArray[np.bool_],
 ) -> int:
-    """The free object of an image that overlaps most, the last among equals; ignored ones only where no other does."""
+    """The free object near by that overlaps most, the last among equals; ignored ones only where no other does."""
     for passed_over in (False, True):
         found, most = -1, threshold
-        for g in range(first, last):
-            if ignored[g] == passed_over and overlaps[g - first] >= most and (crowds[g] or not matched[g]):
-                found, most = g, overlaps[g - first]
+        for i in range(len(near)):
+            g = near[i]
+            if ignored[g] == passed_over and overlaps[i] >= most and (crowds[g] or not matched[g]):
+                found, most = g, overlaps[i]
         if found >= 0:
             return found
     return -1

@@ -11,8 +11,9 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from compressor.evaluation.coco import GroundTruth, ImageId, Predictions, Record
+from compressor.evaluation.coco import GroundTruth, Predictions, Record
 from compressor.evaluation.coco_figures import AREAS, IOU_THRESHOLDS, ClassMatches, CocoFigures
+from compressor.evaluation.coco_file import ImageId
 
 
 def figures(ground_truth: GroundTruth, predictions: Predictions, rank: dict[ImageId, int]) -> CocoFigures:

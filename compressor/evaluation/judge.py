@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.data.batches import fit_image_size
-from compressor.data.dataset import Dataset, Split, file_sha256
+from compressor.data.dataset import Dataset, Sample, Split, file_sha256
 from compressor.data.image_file import changed
 from compressor.errors import DatasetError, Diagnostic
+from compressor.evaluation.annotated import boxes_as_labels, ground_truth_from_annotations
 from compressor.evaluation.bootstrap import resample
 from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
 from compressor.evaluation.coco import (
     GroundTruth,
     Predictions,
-    ground_truth_from_annotations,
     ground_truth_from_labels,
     to_predictions,
 )
@@ -122,28 +123,85 @@ class Judge:
         """What is judged on."""
         counts = [len(sample.labels) for sample in self.split.samples]
         annotations = self.split.dataset.annotations
+        crowds = int(self.ground_truth.objects.crowds.sum())
         return DataSummary(
             source=self.split.dataset.source,
             split=self.split.name,
             images=len(counts),
             instances=sum(counts),
             backgrounds=counts.count(0),
-            skipped=self.split.skipped,
+            skipped=self.notes,
             ground_truth=annotations.name if annotations else "labels",
             sha256=self.split.sha256,
             names=self.split.dataset.names,
+            objects=len(self.ground_truth.objects) - crowds,
+            crowds=crowds,
+            not_evaluated=self.ground_truth.not_evaluated,
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for whatever was left out or amended, or looks wrong."""
+        return (*self.ground_truth.notes, *self.split.skipped)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """All that a reader of the figures should know of the data: what is in no figure first."""
+        return (*map(str, self.ground_truth.not_evaluated), *self.notes)
+
+    def part(self, images: int) -> Judge:
+        """A judge of the first images only."""
+        if images >= len(self.split.samples):
+            return self
+        split = replace(self.split, samples=self.split.samples[:images])
+        return replace(self, split=split, ground_truth=self.ground_truth.first(images))
 
 
 def make_judge(split: Split, settings: Settings, device: torch.device) -> Judge:
-    """Ground truth from the data set's COCO annotations where it names them, else from its labels."""
+    """Ground truth from the data set's COCO annotations where it names them, else from its labels.
+
+    Raises:
+        DatasetError: D406, D407, D408 of annotations; D420 there are objects, and none of them can be evaluated.
+    """
     annotations, names = split.dataset.annotations, split.dataset.names
-    if annotations is not None:
-        judge = Judge(split, ground_truth_from_annotations(annotations, split.samples, names), settings, device)
+    if annotations is None:
+        truth = replace(ground_truth_from_labels(split.samples, names), not_evaluated=split.not_evaluated)
+    else:
+        truth = ground_truth_from_annotations(annotations, split.samples, names, split.left_out)
+        samples = boxes_as_labels(truth, split.samples)
+        truth = replace(truth, notes=(*truth.notes, *_notes_of_labels(samples, truth)))
+        split = replace(split, samples=tuple(samples))
         if split.annotations_sha256 not in (None, file_sha256(annotations)):
             raise changed(annotations, "file of annotations")
-        return judge
-    return Judge(split, ground_truth_from_labels(split.samples, names), settings, device)
+    _check_some_remain(truth, split)
+    return Judge(split, truth, settings, device)
+
+
+def _notes_of_labels(samples: Sequence[Sample], truth: GroundTruth) -> Iterator[str]:
+    """A sentence on what YOLOv5's own metric goes by where the COCO figures go by annotations."""
+    unlabelled = sum(not sample.labelled for sample in samples)
+    taken = sum(len(sample.labels) for sample in samples if not sample.labelled)
+    if taken:
+        yield (
+            f"{unlabelled:,} images have no label file: for YOLOv5's own metric their {taken:,} objects are those of "
+            "the annotations"
+        )
+    objects, labels = len(truth.objects) - int(truth.objects.crowds.sum()), sum(len(each.labels) for each in samples)
+    if objects != labels:
+        yield (
+            f"the COCO figures go by {objects:,} objects of the annotations, YOLOv5's own metric by {labels:,} of the "
+            "label files"
+        )
+
+
+def _check_some_remain(truth: GroundTruth, split: Split) -> None:
+    left = [each for each in truth.not_evaluated if each.reason != "image not in split"]
+    if not left or not truth.objects.crowds.all():
+        return
+    place = split.dataset.annotations or split.dataset.source
+    message = f"none of the objects can be evaluated: {'; '.join(map(str, left))}"
+    help_text = "correct what they name, so that each has an image of the split and a class of the data set"
+    raise DatasetError(Diagnostic("D420", message, str(place), help=help_text))
 
 
 def check_classes(names: tuple[str, ...], dataset: Dataset) -> None:

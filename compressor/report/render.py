@@ -126,6 +126,8 @@ def _tables(run: RunRecord) -> dict[str, tables.Table]:
         made["coco"] = tables.coco_table(before, after)
         made["detection"] = tables.detection_table(before, after)
         made["classes"] = tables.class_table(before, after)
+        if after.data.not_evaluated:
+            made["not_evaluated"] = tables.not_evaluated_table(after.data)
         made["speed"] = tables.speed_table(before, after, run.timing)
         if before and len(after.metrics.classes) > 2 * FEW:
             made["extremes"] = tables.extreme_class_table(before, after, FEW)

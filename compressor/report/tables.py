@@ -14,7 +14,7 @@ from compressor.recipe.gates import parse_gate
 from compressor.report.intervals import Interval, paired, quantile
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
 from compressor.results.gates import Verdict
-from compressor.results.judgement import CocoMetrics, DetectionMetrics, Evaluation
+from compressor.results.judgement import CocoMetrics, DataSummary, DetectionMetrics, Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
 from compressor.results.run import Agreement, Exported, Reference, Search, StepTime, Timing
 
@@ -103,6 +103,12 @@ def evaluation_detection_table(evaluation: Evaluation) -> Table:
     data, figures = evaluation.data, evaluation.metrics.detection
     row = (f"{data.images}", f"{data.instances}", *(fraction(_value(figures, key)) for key, _ in DETECTION_ROWS))
     return Table(("class", "images", "objects", *(label for _, label in DETECTION_ROWS)), (("all", *row),))
+
+
+def not_evaluated_table(data: DataSummary) -> Table:
+    """The objects of the ground truth that are in no figure, by reason."""
+    rows = tuple((each.because, each.named, each.located, f"{each.objects:,}") for each in data.not_evaluated)
+    return Table(("not evaluated, for", "objects of", "such as", "objects"), rows, text_columns=3)
 
 
 def evaluation_speed_line(evaluation: Evaluation) -> str:

@@ -160,6 +160,7 @@ _BECAUSE: dict[Reason, str] = {
     "repeated": "the label file holds the same line again",
 }
 _NAMED = 5  # categories, and places, in a sentence
+MOST_CATEGORIES = 100  # that one reason counts apart
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ class NotEvaluated:
     Attributes:
         reason: why.
         objects: how many.
-        categories: how many of which category, most first; at most 100 categories.
+        categories: how many of which category, most first; at most `MOST_CATEGORIES`.
         places: the first few image files, label files or ids that they belong to.
     """
 
@@ -191,16 +192,30 @@ class NotEvaluated:
     categories: tuple[ObjectCount, ...]
     places: tuple[str, ...] = ()
 
+    @property
+    def because(self) -> str:
+        """The reason as a clause."""
+        return _BECAUSE[self.reason]
+
+    @property
+    def named(self) -> str:
+        """The first few categories with their counts."""
+        return _first([f"{each.name} {each.objects:,}" for each in self.categories])
+
+    @property
+    def located(self) -> str:
+        """The first few places."""
+        return _first(self.places)
+
     def __str__(self) -> str:
         """A sentence."""
         objects = f"{self.objects:,} object{'s' * (self.objects != 1)}"
-        named = [f"{each.name} {each.objects:,}" for each in self.categories]
-        told = "; ".join(_first(words) for words in (named, self.places) if words)
-        return f"{objects} not evaluated, for {_BECAUSE[self.reason]}{f' ({told})' if told else ''}"
+        told = "; ".join(filter(None, (self.named, self.located)))
+        return f"{objects} not evaluated, for {self.because}{f' ({told})' if told else ''}"
 
 
 def _first(words: Sequence[str]) -> str:
-    return ", ".join(words[:_NAMED]) + (f" and {len(words) - _NAMED} more" if len(words) > _NAMED else "")
+    return ", ".join(words[:_NAMED]) + (", ..." if len(words) > _NAMED else "")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compressor.evaluation.bootstrap import average_precisions, resampled_weights
-from compressor.evaluation.coco import GroundTruth, Predictions, Record
+from compressor.evaluation.coco import GroundTruth, Predictions, Record, as_objects
 from compressor.evaluation.coco_figures import coco_metrics, judge_coco
 
 CLASSES = 3
@@ -30,7 +30,8 @@ def scene(seed: int) -> tuple[GroundTruth, Predictions]:
     index, boxes, scores, classes = zip(*rows, strict=True)
     images = tuple({"id": i, "width": 200, "height": 200, "file_name": f"{i}.png"} for i in range(IMAGES))
     categories = tuple({"id": i + 1, "name": str(i)} for i in range(CLASSES))
-    truth = GroundTruth(images, tuple(annotations), categories, (1, 2, 3), tuple(range(IMAGES)), official=False)
+    ids = tuple(range(IMAGES))
+    truth = GroundTruth(images, as_objects(annotations, ids), categories, (1, 2, 3), ids, official=False)
     ints = np.array(index, dtype=np.int32), np.array(classes, dtype=np.int32)
     return truth, Predictions(truth.image_ids, ints[0], np.array(boxes), np.array(scores).round(5), ints[1])
 
@@ -50,7 +51,7 @@ def test_leaving_images_out_is_what_pycocotools_says_of_the_rest(seed: int) -> N
     weights = kept[None].astype(np.float64)
     (found,) = average_precisions(judge_coco(truth, predictions).matches, weights)
     ids = tuple(i for i in range(IMAGES) if kept[i])
-    objects = tuple(a for a in truth.annotations if a["image_id"] in ids)
+    objects = as_objects([each for each in truth.annotations if each["image_id"] in ids], ids)
     part = GroundTruth(truth.images, objects, truth.categories, truth.category_ids, ids, official=False)
     mine = np.isin(predictions.image_index, ids)
     new_index = np.searchsorted(ids, predictions.image_index[mine]).astype(np.int32)

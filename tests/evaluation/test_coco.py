@@ -16,18 +16,19 @@ from pycocotools.cocoeval import COCOeval
 
 from compressor.data.dataset import Sample
 from compressor.errors import DatasetError
+from compressor.evaluation.annotated import ground_truth_from_annotations
 from compressor.evaluation.coco import (
     COCO_CATEGORY_IDS,
     COCO_NAMES,
     GroundTruth,
-    ImageId,
     Predictions,
-    ground_truth_from_annotations,
+    as_objects,
     ground_truth_from_labels,
     to_predictions,
     write_predictions,
 )
 from compressor.evaluation.coco_figures import coco_metrics, judge_coco
+from compressor.evaluation.coco_file import ImageId
 
 NAMES = ("cat", "dog")
 
@@ -54,22 +55,6 @@ def ap_of(truth: GroundTruth, *detections: list[list[float]]) -> float | None:
     images = [torch.tensor(rows).reshape(-1, 6) for rows in detections]
     figure = coco_metrics(judge_coco(truth, to_predictions(images, truth.image_ids))).AP
     return figure if figure is None else round(figure, 12)
-
-
-def annotations_file(folder: Path, **changes: Any) -> Path:
-    """Two images with a cat and a dog each, in COCO's format."""
-    content = {
-        "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 9, "file_name": "val/b.jpg"}],
-        "annotations": [
-            {"id": 0, "image_id": 7, "category_id": 0, "bbox": [10, 10, 50, 40], "area": 1500.5, "iscrowd": 0},
-            {"id": 1, "image_id": 9, "category_id": 5, "bbox": [20, 10, 50, 40], "area": 2000, "iscrowd": 0},
-        ],
-        "categories": [{"id": 0, "name": "Cat"}, {"id": 5, "name": "dog"}],
-        **changes,
-    }
-    file = folder / "annotations.json"
-    file.write_text(json.dumps(content))
-    return file
 
 
 def plain_pycocotools(truth: dict[str, Any], entries: list[dict[str, Any]]) -> list[float]:
@@ -257,7 +242,7 @@ def crowded_scene(seed: int) -> tuple[GroundTruth, Predictions]:
     columns = np.array(rows, dtype=np.float64)
     truth = GroundTruth(
         images=tuple({"id": image} for image in range(4)),
-        annotations=tuple({"id": number, **each} for number, each in enumerate(annotations, 1)),
+        objects=as_objects(annotations, (0, 1, 2, 3)),
         categories=({"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}, {"id": 2, "name": "bird"}),
         category_ids=(0, 1, 2),
         image_ids=(0, 1, 2, 3),
@@ -286,113 +271,6 @@ def test_matches_and_figures_of_a_crowded_scene_are_those_of_pycocotools(seed: i
         for name in ("images", "true", "false", "objects"):
             assert np.array_equal(getattr(mine, name), getattr(other, name)), name
     assert list(astuple(coco_metrics(ours))) == plain_pycocotools(plain_dataset(truth), plain_entries(predictions))
-
-
-def test_ground_truth_from_annotations(tmp_path: Path) -> None:
-    file = annotations_file(tmp_path)
-    truth = ground_truth_from_annotations(file, [sample("images/b.jpg"), sample("images/a.jpg")], ("dog", "cat"))
-    assert truth.image_ids == (9, 7)
-    assert truth.category_ids == (5, 0)
-    assert not truth.official
-    first = {"id": 1, "image_id": 7, "category_id": 0, "bbox": [10, 10, 50, 40], "area": 1500.5, "iscrowd": 0}
-    assert truth.annotations[0] == first  # pycocotools would take annotation id 0 for unmatched
-    assert ap_of(truth, [[20, 10, 70, 50, 0.5, 0]], [[10, 10, 60, 50, 0.5, 1]]) == 1  # category id 0 counts
-
-
-def test_only_the_samples_are_judged(tmp_path: Path) -> None:
-    truth = ground_truth_from_annotations(annotations_file(tmp_path), [sample("b.jpg")], NAMES)
-    assert [image["id"] for image in truth.images] == [9]
-    assert ap_of(truth, [[20, 10, 70, 50, 0.5, 1]]) == 1
-
-
-def test_crowds_are_not_missed_and_not_found(tmp_path: Path) -> None:
-    crowd = {"id": 3, "image_id": 7, "category_id": 0, "bbox": [100, 0, 90, 90], "area": 8100, "iscrowd": 1}
-    cat = {"id": 4, "image_id": 7, "category_id": 0, "bbox": [10, 10, 50, 40], "area": 2000}
-    file = annotations_file(tmp_path, annotations=[crowd, cat])
-    truth = ground_truth_from_annotations(file, [sample("a.jpg")], NAMES)
-    inside, right = [110.0, 10.0, 130.0, 30.0, 0.9, 0.0], [10.0, 10.0, 60.0, 50.0, 0.5, 0.0]
-    assert ap_of(truth, [right]) == ap_of(truth, [inside, right]) == 1
-    ordinary = ground_truth_from_annotations(annotations_file(tmp_path, annotations=[cat]), [sample("a.jpg")], NAMES)
-    assert ap_of(ordinary, [inside, right]) == 0.5
-
-
-def test_images_are_found_by_name_folder_or_number(tmp_path: Path) -> None:
-    images = [{"id": 1, "file_name": "x\\c.jpg"}, {"id": 2, "file_name": "s/d.jpg"}, {"id": 3, "file_name": "t\\d.jpg"}]
-    file = annotations_file(tmp_path, images=[*images, {"id": 44, "file_name": "other.png"}], annotations=[])
-    samples = [sample("r/c.jpg"), sample("r/t/d.jpg"), sample("r/s/d.jpg"), sample("r/000044.jpg")]
-    assert ground_truth_from_annotations(file, samples, NAMES).image_ids == (1, 3, 2, 44)
-
-
-def test_images_without_a_record_are_named(tmp_path: Path) -> None:
-    samples = [sample(f"{letter}.jpg") for letter in "abcdefg"]
-    with pytest.raises(DatasetError) as error:
-        ground_truth_from_annotations(annotations_file(tmp_path), samples, NAMES)
-    assert str(error.value) == (
-        f"{tmp_path}/annotations.json: D406 5 of 7 images have no record of their own here: "
-        "c.jpg, d.jpg, e.jpg and 2 more\n"
-        "  help: add a record with the image's file_name, or take the image out of the data set"
-    )
-
-
-def test_images_that_share_a_record_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"D406 a\.jpg, a\.jpg are the same image"):
-        ground_truth_from_annotations(annotations_file(tmp_path), [sample("x/a.jpg"), sample("y/a.jpg")], NAMES)
-
-
-def test_a_class_without_a_category_is_named_with_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError) as error:
-        ground_truth_from_annotations(annotations_file(tmp_path), [sample("a.jpg")], ("cat", "dogs", "zebra"))
-    codes = [(fault.code, fault.message, fault.help) for fault in error.value.diagnostics]
-    assert codes == [
-        ("D407", "the class 'dogs' has no category in this file", "did you mean 'dog'?"),
-        ("D407", "the class 'zebra' has no category in this file", "the file's categories are Cat, dog"),
-    ]
-
-
-def test_an_empty_category_of_the_same_name_is_passed_over(tmp_path: Path) -> None:
-    categories = [{"id": 5, "name": "dog"}, {"id": 0, "name": "cat"}, {"id": 8, "name": "dog"}]
-    file = annotations_file(tmp_path, categories=categories)
-    assert ground_truth_from_annotations(file, [sample("a.jpg")], NAMES).category_ids == (0, 5)
-    file = annotations_file(tmp_path, categories=[{"id": 0, "name": "dog"}, {"id": 5, "name": "dog"}])
-    with pytest.raises(DatasetError, match="D407 several categories with objects are called dog"):
-        ground_truth_from_annotations(file, [sample("a.jpg")], ("dog",))
-
-
-def test_cocos_categories_are_known_by_place_under_other_names(tmp_path: Path) -> None:
-    categories = [{"id": number, "name": name} for number, name in zip(COCO_CATEGORY_IDS, COCO_NAMES, strict=True)]
-    file = annotations_file(tmp_path, categories=categories, annotations=[])
-    other = tuple("motorbike" if name == "motorcycle" else name for name in COCO_NAMES)
-    for names in (COCO_NAMES, other):
-        truth = ground_truth_from_annotations(file, [sample("a.jpg")], names)
-        assert truth.category_ids == COCO_CATEGORY_IDS
-        assert truth.official
-    with pytest.raises(DatasetError, match="the class 'motorbike' has no category"):  # place and name disagree
-        ground_truth_from_annotations(file, [sample("a.jpg")], tuple(sorted(other)))
-    by_name = ground_truth_from_annotations(file, [sample("a.jpg")], tuple(sorted(COCO_NAMES)))
-    assert by_name.category_ids[0] == 5  # airplane
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "the document: Invalid JSON"),
-        ('{"images": [], "annotations": []}', "categories: Field required"),
-        ('{"images": [], "annotations": [], "categories": [{"id": "x", "name": "a"}]}', "categories.0.id: Input"),
-        (
-            '{"images": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3], "area": 1}],'
-            '"categories": []}',
-            "annotations.0.bbox: ",
-        ),
-        (None, "the annotations cannot be read: No such file"),
-    ],
-)
-def test_a_file_that_cannot_be_read_says_where(tmp_path: Path, text: str | None, message: str) -> None:
-    file = tmp_path / "instances.json"
-    if text is not None:
-        file.write_text(text)
-    with pytest.raises(DatasetError) as error:
-        ground_truth_from_annotations(file, [sample("a.jpg")], NAMES)
-    assert str(error.value).startswith(f"{file}: D408 {message}")
 
 
 FLOAT32 = st.floats(0, 8192, width=32)

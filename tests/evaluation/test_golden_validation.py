@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from compressor.data.dataset import Sample
+from compressor.evaluation.annotated import ground_truth_from_annotations
 from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
 from compressor.evaluation.coco import (
     COCO_CATEGORY_IDS,
     COCO_NAMES,
-    ground_truth_from_annotations,
     to_predictions,
     write_predictions,
 )

@@ -15,6 +15,8 @@ from compressor.results.judgement import (
     Evaluation,
     EvaluationSettings,
     Metrics,
+    NotEvaluated,
+    ObjectCount,
     Resampled,
     Speed,
 )
@@ -86,6 +88,8 @@ def full_record() -> RunRecord:
     fewer = tuple(replace(entry, AP50_95=0.5) for entry in many)
     before = replace(before, metrics=replace(before.metrics, classes=many))
     after = replace(after, metrics=replace(after.metrics, classes=fewer))
+    dropped = NotEvaluated("category not a class", 3, (ObjectCount("a|c", 2), ObjectCount("d", 1)))
+    after = replace(after, data=replace(after.data, objects=5, crowds=1, not_evaluated=(dropped,)))
     graph = replace(after, settings=replace(after.settings, runs_on="onnxruntime 1", conf_thres=0.25, iou_thres=0.45))
     nms = {"conf_thres": 0.25, "iou_thres": 0.45, "max_det": 300}
     return replace(
