@@ -11,6 +11,9 @@ from compressor.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_LONGEST_LINE = 200
+_ALLOCATOR = "DefaultCPUAllocator"  # torch's, which raises a mere RuntimeError
+
 
 @dataclass(frozen=True)
 class Diagnostic:
@@ -100,6 +103,17 @@ class UnforeseenError(CompressorError):
     """Something that no rule foresees (code E899): a fault of compressor, whatever was handed in."""
 
     exit_code = 70  # as sysexits.h numbers a program's own faults
+
+
+def first_line(fault: BaseException) -> str:
+    """What a library says of what is wrong, in one line, or the name of the exception where it says nothing."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    return lines[0][:_LONGEST_LINE] if lines else type(fault).__name__
+
+
+def ran_out_of_memory(fault: BaseException) -> bool:
+    """Whether an exception of Python, NumPy or torch, which is not imported for that, tells of too little memory."""
+    return isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError" or _ALLOCATOR in str(fault)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -67,6 +67,8 @@ def decode(encoded: Bitmask, shape: tuple[int, ...]) -> Tensor:
     Raises:
         ValueError: the four tensors contradict each other or the shape.
     """
+    if len(shape) < 2 or min(shape) < 1:  # without columns, a row would cost the file nothing
+        raise ValueError(f"a bitmask of shape {list(shape)[:8]} holds nothing")
     rows, columns = shape[0], math.prod(shape[1:])
     if encoded.shape.tolist() != [rows, columns]:
         raise ValueError(f"shape says {encoded.shape.tolist()}, the model needs {[rows, columns]}")

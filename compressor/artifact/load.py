@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -13,11 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode
+from compressor.artifact.bitmask import SUFFIXES
 from compressor.artifact.save import FORMAT, METADATA_KEY, STATE_DICT_KEY, Dtype, Form, Layout, Provenance
+from compressor.artifact.stored import MOST_FILE_BYTES, Stored
 from compressor.data.fetch import find_weights
 from compressor.data.sources import is_there
-from compressor.errors import CheckpointError, Diagnostic
+from compressor.errors import CheckpointError, CompressorError, Diagnostic, first_line, ran_out_of_memory
 from compressor.input_file import regular_size
 from compressor.progress import Progress
 from compressor.yolov5.architecture import (
@@ -29,6 +32,7 @@ from compressor.yolov5.architecture import (
     stock_sizes,
 )
 from compressor.yolov5.assemble import check_fit, empty_network, fill_network
+from compressor.yolov5.bounds import MOST_WEIGHTS, beyond, check_anchor_shape, check_classes
 from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.checkpoint import read_checkpoint
 from compressor.yolov5.fuse import fuse
@@ -103,9 +107,11 @@ def load_model(path: Path) -> LoadedModel:
     if path.suffix.lower() == ".safetensors":
         if is_there(path):
             try:
-                regular_size(path)
+                size_bytes = regular_size(path)
             except OSError as fault:
                 raise _damaged(path, fault.strerror or str(fault)) from fault
+            if size_bytes > MOST_FILE_BYTES:
+                raise _damaged(path, f"the file has {size_bytes:,} bytes, far more than any YOLOv5")
         return _load_safetensors(path)
     checkpoint = read_checkpoint(path)
     facts = {
@@ -146,39 +152,49 @@ def stored_tensors(path: Path, loaded: LoadedModel) -> dict[str, list[Tensor]]:
 def _load_safetensors(path: Path) -> LoadedModel:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+            return _read(path, file)
     except FileNotFoundError as fault:
         raise missing(path) from fault
     except (SafetensorError, OSError) as fault:
         raise _damaged(path, f"not a readable safetensors file: {str(fault)[:200]}") from fault
+
+
+def _read(path: Path, file: Any) -> LoadedModel:
     try:
-        metadata = {key: _json(text) for key, text in header.items()}
+        stored = Stored(file)
+        metadata = {key: _json(text) for key, text in stored.metadata.items()}
         if METADATA_KEY in metadata:
-            return _artifact(path, metadata[METADATA_KEY], tensors)
-        return _state_dict(path, metadata.get(STATE_DICT_KEY, metadata), tensors)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as fault:
-        raise _damaged(path, f"its metadata and tensors do not fit together: {str(fault)[:200]}") from fault
+            return _artifact(path, metadata[METADATA_KEY], stored)
+        return _state_dict(path, metadata.get(STATE_DICT_KEY, metadata), stored)
+    except (CompressorError, SafetensorError, OSError):
+        raise
+    except Exception as fault:  # a hostile file can provoke any error at any depth; each means the same to the user
+        if ran_out_of_memory(fault):
+            raise
+        raise _damaged(path, f"its metadata and tensors do not fit together: {first_line(fault)}") from fault
 
 
-def _artifact(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> LoadedModel:
+def _artifact(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedModel:
     if metadata["format"] != FORMAT:
-        message = f"format {metadata['format']!r}; this version reads {FORMAT!r}"
+        message = f"format {str(metadata['format'])[:60]!r}; this version reads {FORMAT!r}"
         raise CheckpointError(Diagnostic("W308", message, str(path), help="update compressor"))
     _check_types(metadata)
-    left = dict(tensors)
-    dense = {name: _dense(name, record, left) for name, record in metadata["tensors"].items()}
+    shapes = {name: _shape(name, record) for name, record in metadata["tensors"].items()}
+    left = set(file.shapes).difference(*(file.parts(name) for name in shapes))
     if left:
-        raise ValueError(f"it holds {next(iter(left))}, which its metadata do not tell of")
-    for name, record in metadata["tensors"].items():
-        if [list(dense[name].shape), str(dense[name].dtype)] != [record["shape"], f"torch.{record['dtype']}"]:
-            raise ValueError(f"{name} has another shape or number type than recorded")
-        if hashlib.sha256(dense[name].numpy().tobytes()).hexdigest() != record["sha256"]:
-            raise _damaged(path, f"{name} differs from its recorded digest")
+        raise ValueError(f"it holds {min(left)}, which its metadata do not tell of")
+    weights = sum(map(math.prod, shapes.values()))
+    if weights > MOST_WEIGHTS:
+        raise beyond(f"it holds {weights:.3g} numbers, and at most {MOST_WEIGHTS:,} are read", str(path))
+    dense = {
+        name: _checked(path, name, record, file.dense(name, shapes[name]))
+        for name, record in metadata["tensors"].items()
+    }
     yaml = metadata["architecture"]
     anchors = tuple(tuple(zip(level[::2], level[1::2], strict=True)) for level in yaml["anchors"])
     architecture = architecture_from_yaml(yaml, yaml["nc"], anchors, str(path))
-    stored = _filled(path, architecture, tuple(metadata["names"]), dense)
+    empty = _empty(path, architecture, tuple(metadata["names"]), shapes)
+    stored = fill_network(empty, dense, str(path))
     if metadata["fused"] != stored.fused or metadata["strides"] != list(stored.strides):
         raise ValueError("its BatchNorm or its strides are not those that it tells of")
     model = fuse(copy.deepcopy(stored)) if metadata["fold_on_load"] else stored
@@ -220,42 +236,54 @@ def _check_types(metadata: dict[str, Any]) -> None:
         raise ValueError("`dtype` or `layout` is not known")
 
 
-def _dense(name: str, record: dict[str, Any], tensors: dict[str, Tensor]) -> Tensor:
-    """One tensor, taken out of those of the file."""
-    if name in tensors:
-        return tensors.pop(name)
-    prefix = name.removesuffix(".weight")
-    encoded = Bitmask(**{suffix: tensors.pop(f"{prefix}.{suffix}") for suffix in SUFFIXES})
-    try:
-        return decode(encoded, tuple(record["shape"]))
-    except ValueError as fault:
-        raise ValueError(f"{name}: {fault}") from fault
+def _shape(name: str, record: dict[str, Any]) -> tuple[int, ...]:
+    """The shape that the metadata tell of a tensor."""
+    shape = record["shape"]
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"the shape of {name} is no list of whole numbers")
+    return tuple(shape)
 
 
-def _state_dict(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> LoadedModel:
+def _checked(path: Path, name: str, record: dict[str, Any], dense: Tensor) -> Tensor:
+    """A tensor that has the number type and the digest on record."""
+    if str(dense.dtype) != f"torch.{record['dtype']}":
+        raise ValueError(f"{name} has another shape or number type than recorded")
+    if hashlib.sha256(dense.numpy().tobytes()).hexdigest() != record["sha256"]:
+        raise _damaged(path, f"{name} differs from its recorded digest")
+    return dense
+
+
+def _state_dict(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedModel:
     """A plain state dict with upstream's keys; `names` and `yaml` in its metadata are used where they are there."""
-    architecture = _architecture_of(path, metadata, tensors)
+    architecture = _architecture_of(path, metadata, file)
     names = _names(metadata.get("names"), architecture.nc)
+    empty = _empty(path, architecture, names, file.shapes)
+    tensors = file.read_all()
     dtype = str(tensors["model.0.conv.weight" if architecture.generation == "v6" else "model.0.conv.conv.weight"].dtype)
-    model = _filled(path, architecture, names, tensors)
+    model = fill_network(empty, tensors, str(path))
     strides = torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
     model.architecture = replace(architecture, anchors=_nested(model.detect.anchors * strides))
     return LoadedModel(model, model, dtype.removeprefix("torch."), "safetensors state dict", {})
 
 
-def _architecture_of(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> Architecture:
+def _architecture_of(path: Path, metadata: dict[str, Any], file: Stored) -> Architecture:
     """From the metadata's layer tables, or else the stock size that has just these tensor shapes."""
-    found = [(key.split(".")[1], value) for key, value in tensors.items() if key.endswith(".anchors")]
-    if len(found) != 1:
+    found = [re.fullmatch(r"model\.(\d{1,4})\.anchors", name) for name in file.shapes if name.endswith(".anchors")]
+    if len(found) != 1 or found[0] is None:
         raise ValueError("a YOLOv5 state dict holds one entry named model.<last layer>.anchors")
-    index, grid = found[0]
-    nc = int(tensors[f"model.{index}.m.0.weight"].shape[0] / grid.shape[1]) - 5
-    anchors = _nested(grid)  # in grid units until the strides are known from the network
+    grid, head_name = file.shapes[found[0][0]], f"model.{found[0][1]}.m.0.weight"
+    check_anchor_shape(grid, str(path))
+    head = file.shapes.get(head_name, ())
+    if len(head) != 4:
+        raise ValueError(f"{head_name} is {list(head)[:8] if head_name in file.shapes else 'missing'}")
+    nc = head[0] // grid[1] - 5
+    check_classes(nc, str(path))
+    anchors = _nested(file.read(found[0][0]))  # in grid units until the strides are known from the network
     yaml = metadata.get("yaml", {})
     if "backbone" in yaml:
         return architecture_from_yaml(yaml, nc, anchors, str(path))
-    generation: Generation = "v5" if "model.0.conv.conv.weight" in tensors else "v6"
-    shapes = {key: value.shape for key, value in tensors.items() if key.endswith(".weight") and value.ndim == 4}
+    generation: Generation = "v5" if "model.0.conv.conv.weight" in file.shapes else "v6"
+    shapes = {key: shape for key, shape in file.shapes.items() if key.endswith(".weight") and len(shape) == 4}
     for size in stock_sizes(generation):
         stock = stock_architecture(generation, size, nc)
         if len(stock.anchors) != len(anchors):  # of as many feature maps
@@ -263,7 +291,9 @@ def _architecture_of(path: Path, metadata: dict[str, Any], tensors: dict[str, Te
         architecture = replace(stock, anchors=anchors)
         with torch.device("meta"):
             state = build(architecture).state_dict()
-        if {key: value.shape for key, value in state.items() if value.ndim == 4 and key.endswith("weight")} == shapes:
+        if {
+            key: tuple(each.shape) for key, each in state.items() if each.ndim == 4 and key.endswith("weight")
+        } == shapes:
             return architecture
     help_text = "write upstream's `yaml` (with backbone and head) as JSON into the file's metadata"
     raise CheckpointError(Diagnostic("W309", "the tensors fit no stock YOLOv5 size", str(path), help=help_text))
@@ -283,12 +313,15 @@ def _names(named: Any, nc: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _filled(path: Path, architecture: Architecture, names: tuple[str, ...], tensors: dict[str, Tensor]) -> YOLOv5:
+def _empty(
+    path: Path, architecture: Architecture, names: tuple[str, ...], shapes: dict[str, tuple[int, ...]]
+) -> YOLOv5:
+    """The network without memory, known to have tensors of just these names and shapes."""
     if len(names) != architecture.nc:
         raise ValueError(f"{len(names)} class names for {architecture.nc} classes")
-    model = empty_network(architecture, names, tensors, str(path))
-    check_fit(model, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, str(path))
-    return fill_network(model, tensors, str(path))
+    model = empty_network(architecture, names, shapes, str(path))
+    check_fit(model, shapes, str(path))
+    return model
 
 
 def _json(text: str) -> Any:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from compressor.compiled import compiled
-from compressor.errors import CheckpointError, Diagnostic
+from compressor.errors import CheckpointError, Diagnostic, first_line
 from compressor.yolov5.architecture import Architecture
+from compressor.yolov5.bounds import (
+    LONGEST_NAME,
+    MOST_WEIGHTS,
+    beyond,
+    check_anchors,
+    check_architecture,
+    check_strides,
+    no_network,
+)
 from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.convolutions import convolutions_of
+from compressor.yolov5.tryout import try_out
 
 _INFINITY = np.float32(np.inf)
 _MAKES_NO_NETWORK = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
@@ -32,31 +44,44 @@ def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: C
         path: the file, for messages.
 
     Raises:
-        CheckpointError: W305 more bottlenecks than tensors; W307 a name that no file can hold; W311 the table makes no
-            network.
+        CheckpointError: W307 a name that no file can hold; W311 the table makes no network; W330 it makes one that is
+            larger than any that is read; W331 its anchors are no sizes.
     """
     unwritable = [name for name in names if name.encode("utf-8", "replace").decode() != name]
     if unwritable:
         message = f"the class name {unwritable[0]!a} holds a half of a character"
         raise CheckpointError(Diagnostic("W307", message, path, help="give the class another name in YOLOv5"))
+    long = [name for name in names if len(name) > LONGEST_NAME]
+    if long:
+        message = f"a class name has {len(long[0]):,} letters, and at most {LONGEST_NAME:,} are read"
+        raise CheckpointError(Diagnostic("W307", message, path, help="give the class another name in YOLOv5"))
+    check_architecture(architecture, path)
     try:
-        bottlenecks = sum(architecture.repeats(row.repeats) for row in architecture.rows if row.kind == "C3")
-        if bottlenecks > len(tensors):
-            raise misfit(path, f"its layer table asks for {bottlenecks:,} bottlenecks, more than it has tensors")
-        for index, row in enumerate(architecture.rows):
-            astray = [source for source in row.sources if not (-max(index, 1) <= source < index)]
-            if astray:
-                raise ValueError(f"layer {index} takes its input from {astray[0]}, where there is none")
-        convolutions_of(architecture)  # arguments that only torch would take
-        with torch.device("meta"), warnings.catch_warnings():
+        weights = sum(convolution.weights for convolution in convolutions_of(architecture))
+        if weights > MOST_WEIGHTS:
+            raise beyond(f"its layer table asks for {weights:.3g} weights, and at most {MOST_WEIGHTS:,} are read", path)
+        with torch.device("meta"), _Uninitialised(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, of tensors without elements, which are refused next
             model = build(architecture, names, fused=not any(name.endswith(".bn.weight") for name in tensors))
         for name, value in model.named_parameters():
             if not value.numel():
                 raise ValueError(f"{name} would be {list(value.shape)}")
-        return model
     except _MAKES_NO_NETWORK as fault:
-        raise _no_network(fault, path) from fault
+        raise no_network(first_line(fault), path) from fault
+    check_strides(model.strides, path)
+    return model
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Layers without memory are given no random weights, which would take a third of the time of building them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """As any other, but for the functions of `torch.nn.init`, which give back their tensor."""
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return func(*args, **(kwargs or {}))
 
 
 def check_fit(model: YOLOv5, shapes: Mapping[str, tuple[int, ...]], path: str) -> None:
@@ -86,7 +111,7 @@ def fill_network(model: YOLOv5, state: dict[str, Tensor], path: str) -> YOLOv5:
 
     Raises:
         CheckpointError: W306 a tensor holds values that are not finite, or a variance below 0; W311 the network cannot
-            run.
+            run; W330 it takes more memory or time than any that is read; W331 its anchors are no sizes.
     """
     wanted = {}
     for name, expected in model.state_dict().items():
@@ -102,25 +127,11 @@ def fill_network(model: YOLOv5, state: dict[str, Tensor], path: str) -> YOLOv5:
             wanted[name] = pixels.view(len(pixels), 1, -1, 1, 1, 2)
     model.load_state_dict(wanted, assign=True)
     model.requires_grad_(False).eval()
+    pixels = model.detect.anchors * torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
+    check_anchors(tuple(tuple((width, height) for width, height in level) for level in pixels.tolist()), path)
     if model.architecture.stock_size is None:
-        _try_out(model, path)
+        try_out(model, path)
     return model
-
-
-def _try_out(model: YOLOv5, path: str) -> None:
-    """Run the network once: sizes that do not go together only show then."""
-    side = 2 * max(model.strides)
-    try:
-        with torch.inference_mode():
-            model(torch.zeros(1, 3, side, side))
-    except _MAKES_NO_NETWORK as fault:
-        raise _no_network(fault, path) from fault
-
-
-def _no_network(fault: Exception, path: str) -> CheckpointError:
-    message = f"its layer table makes no network: {str(fault)[:200]}"
-    help_text = "re-export the checkpoint with a YOLOv5 detection model"
-    return CheckpointError(Diagnostic("W311", message, path, help=help_text))
 
 
 def misfit(path: str, message: str) -> CheckpointError:

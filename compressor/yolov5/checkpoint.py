@@ -17,6 +17,7 @@ from compressor.errors import CheckpointError, CompressorError, Diagnostic
 from compressor.yolov5.architecture import Anchors, architecture_from_yaml
 from compressor.yolov5.assemble import ANCHOR_GRID, check_fit, empty_network, fill_network, misfit
 from compressor.yolov5.blocks import BN_EPS
+from compressor.yolov5.bounds import check_anchor_shape, check_classes
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.containers import Container, ContainerKind, open_container
 from compressor.yolov5.pickles import damaged, unsupported
@@ -61,7 +62,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: W301 not found; W302 not a checkpoint, or damaged; W303 it refers to what no checkpoint needs;
             W304 a module or activation that is not supported; W305 tensors that do not fit the layer table;
-            W306 weights that are not finite; W307 class names that do not fit; W311 a layer table without sense.
+            W306 weights that are not finite; W307 class names that do not fit; W311 a layer table without sense;
+            W330 a network beyond all bounds; W331 anchors without sense.
     """
     try:
         with open_container(path) as container:
@@ -174,8 +176,11 @@ def _model(root: Inert, stored: dict[str, StoredTensor], container: Container, p
     yaml = _plain({key: root.state["yaml"].get(key) for key in _YAML_KEYS}, count(), path)
     head = f"model.{len(yaml['backbone']) + len(yaml['head']) - 1}"
     _check_present(stored, (f"{head}.anchors", f"{head}.m.0.weight"), path)
+    check_anchor_shape(stored[f"{head}.anchors"].shape, path)
     levels = container.array(stored[f"{head}.anchors"])
-    nc = _class_count(root, yaml, stored[f"{head}.m.0.weight"].shape[0], levels.shape[1], path)
+    channels = stored[f"{head}.m.0.weight"].shape[:1]
+    nc = _class_count(root, yaml, channels[0] if channels else 0, levels.shape[1], path)
+    check_classes(nc, path)
     names = _class_names(root.state.get("names"), nc, path)
     architecture = architecture_from_yaml(_without_missing(yaml), nc, _pairs(levels), path)
     model = empty_network(architecture, names, stored, path)

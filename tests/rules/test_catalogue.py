@@ -213,7 +213,7 @@ def test_rule_is_found_in_upper_and_lower_case() -> None:
 
 @pytest.mark.parametrize(
     ("code", "help_text"),
-    [("R999", "`compressor explain` without a code lists them all"), ("w310", "did you mean 'W311'?"), ("", None)],
+    [("R999", "`compressor explain` without a code lists them all"), ("w3111", "did you mean 'W311'?"), ("", None)],
 )
 def test_unknown_code_is_an_error(code: str, help_text: str | None) -> None:
     with pytest.raises(InputError) as caught:
