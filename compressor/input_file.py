@@ -39,3 +39,11 @@ def regular_size(path: Path) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
     return found.st_size
+
+
+def lies_below(file: Path, folder: Path) -> bool:
+    """Whether a file lies in a folder or below it, wherever links lead."""
+    try:
+        return file.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # links in a circle, a name that is none
+        return False

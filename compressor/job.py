@@ -82,9 +82,7 @@ def _tables(recipe_file: RecipeFile) -> Tables:
     tables = {}
     for index, step in enumerate(recipe_file.recipe.modifiers):
         if isinstance(step, Prune) and step.table is not None:
-            written = Path(recipe_file.place("modifiers", index, "table").path)
-            folder = (written if written.is_file() else recipe_file.path).parent
-            tables[step.table] = load_table(folder / step.table)
+            tables[step.table] = load_table(recipe_file.folder("modifiers", index, "table") / step.table)
     return tables
 
 

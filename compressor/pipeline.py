@@ -344,20 +344,18 @@ def _compared(judge: Judge, before: Judged, after: Judged, examples: int, folder
 
 def _named_files(recipe_file: RecipeFile, options: Options) -> tuple[str | None, Path | None]:
     """The text of the template and the file of the reference, both found to be good."""
-    template, reference = (_named_file(recipe_file, key) for key in ("template", "reference"))
-    template = options.template or template
-    if reference:
+    report = recipe_file.recipe.report
+    reference = None
+    if report.reference is not None:
+        reference = recipe_file.folder("report", "reference") / report.reference
         load_reference(reference, None)
-    return read_template(template) if template else None, reference
-
-
-def _named_file(recipe_file: RecipeFile, key: str) -> Path | None:
-    """A file that the report section names, from the folder of the file in which it stands."""
-    named: str | None = getattr(recipe_file.recipe.report, key)
-    if named is None:
-        return None
-    written = Path(recipe_file.place("report", key).path)
-    return (written if written.is_file() else recipe_file.path).parent / named
+    if options.template is not None:
+        return read_template(options.template), reference
+    if report.template is None:
+        return None, reference
+    folder = recipe_file.folder("report", "template")
+    strange = None if recipe_file.on_command_line("report", "template") else folder
+    return read_template(folder / report.template, strange), reference
 
 
 def _check_gates_without_figures(recipe_file: RecipeFile) -> None:

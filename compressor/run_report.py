@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from compressor.errors import InputError
 from compressor.progress import Ledger
 from compressor.report.pictures import pictures
-from compressor.report.render import render_report
+from compressor.report.render import read_template, render_report
 from compressor.results.document import to_json
 from compressor.results.run import RunRecord, StepTime
 from compressor.run_folder import RECORD, REPORT, TEMPLATE, digests, sha256
@@ -51,8 +52,8 @@ def rendered(run: RunRecord, folder: Path) -> str:
     """The report as the run wrote it, made anew from its record and the template in its folder.
 
     Raises:
-        InputError: U915 the template cannot be rendered.
+        InputError: U915 the template cannot be rendered; see also `read_template`.
     """
     kept = folder / TEMPLATE
     run = replace(run, report_sha256="")  # which was not known when it was written
-    return render_report(run, kept.read_text(encoding="utf-8") if kept.is_file() else None, str(kept))
+    return render_report(run, read_template(kept, folder) if os.path.lexists(kept) else None, str(kept))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from compressor.errors import Diagnostic, RecipeError
+from compressor.input_file import lies_below
 from compressor.recipe.files import Files
 from compressor.recipe.messages import faults_of
 from compressor.recipe.nodes import Node, Place
@@ -58,6 +59,15 @@ class RecipeFile(Written):
         """The file's name without its ending; names the run folder."""
         return self.path.stem
 
+    def folder(self, *location: str | int) -> Path:
+        """From which a file counts that is named at `location`: of the recipe in which the name is written."""
+        return (self.path if self.on_command_line(*location) else Path(self.place(*location).path)).parent
+
+    def on_command_line(self, *location: str | int) -> bool:
+        """Whether the value at `location` was written on the command line, and in no recipe."""
+        written = self.place(*location).path
+        return written.startswith("--") and not Path(written).is_file()
+
 
 @dataclass(frozen=True)
 class Draft(Written):
@@ -103,8 +113,17 @@ def read_draft(path: Path, overrides: tuple[Override, ...] = ()) -> Draft:
         root = fill_in(root, own, faults)
     incomplete = any(fault.code in _UNREAD for fault in faults)
     recipe = None if root.value is None else _check(root, faults, incomplete=incomplete)
-    found = tuple(dict.fromkeys(in_file_order(faults)))  # a base on two ways would tell its faults twice
+    found = tuple(_told(fault, path) for fault in dict.fromkeys(in_file_order(faults)))  # of a base on two ways once
     return Draft(root, variables, None if found else recipe, found)
+
+
+def _told(fault: Diagnostic, recipe: Path) -> Diagnostic:
+    """A fault without what a file says that lies outside the recipe's folder: a stranger's recipe may name any."""
+    place = Path(fault.path or "")
+    if fault.code == "R109" or place == recipe or not place.is_file() or lies_below(place, recipe.parent):
+        return fault
+    message = "the recipe extends a file with a fault, whose text is not shown as it lies in another folder"
+    return Diagnostic(fault.code, message, fault.path, fault.line, fault.column, f"compressor check {fault.path}")
 
 
 def check_part(part: type[PartT], values: dict[str, Any]) -> PartT:

@@ -7,6 +7,8 @@ import html
 import re
 from pathlib import Path
 
+from compressor.input_file import MEGABYTE, file_bytes, lies_below
+
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -25,6 +27,7 @@ _FOLDED = (
     (re.compile(r"<p>&lt;details&gt;&lt;summary&gt;(.*?)&lt;/summary&gt;</p>"), r"<details><summary>\1</summary>"),
     (re.compile(r"<p>&lt;/details&gt;</p>"), "</details>"),
 )
+_LARGEST = 64 * MEGABYTE  # of a picture
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
 _PICTURE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.png")
 
@@ -53,6 +56,7 @@ def _embedded(image: re.Match[str], folder: Path | None) -> str:
     """A picture of the folder as part of the page; of any other image its description, so that nothing is fetched."""
     source, description = image.groups()
     picture = folder / source if folder is not None and _PICTURE.fullmatch(source) else None
-    if picture is None or not picture.is_file():
+    if folder is None or picture is None or not picture.is_file() or not lies_below(picture, folder):
         return f"({description or 'picture'}: {source})"
-    return f'<img src="data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}" alt="{description}">'
+    encoded = base64.b64encode(file_bytes(picture, _LARGEST)).decode()
+    return f'<img src="data:image/png;base64,{encoded}" alt="{description}">'

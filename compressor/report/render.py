@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError
+from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from compressor.errors import Diagnostic, InputError
+from compressor.input_file import MEGABYTE, file_bytes, lies_below
 from compressor.printable import printable_lines
 from compressor.report import tables
 from compressor.report.intervals import judged, slowdown
@@ -19,6 +20,7 @@ from compressor.results.alike import absence, absences
 from compressor.results.run import RunRecord
 
 SHIPPED = resources.files("compressor.report").joinpath("templates", "report.md.j2")
+_LARGEST = MEGABYTE  # of a template
 FEW = 5  # classes that are shown of those that lost most, and of those that lost least
 
 
@@ -45,18 +47,31 @@ def parsed(template: str, place: str) -> Template:
         raise _not_rendered(f"line {fault.lineno}: {fault.message}", place) from fault
 
 
-def read_template(file: Path) -> str:
+def read_template(file: Path, folder: Path | None = None) -> str:
     """The text of a user's template.
 
+    Args:
+        file: the template.
+        folder: below which it must lie, links followed, where a recipe or a run names it: its text comes into the run
+            folder, which is shared; None where the command line names it.
+
     Raises:
-        InputError: U901 it cannot be read; U915 it is no Jinja2 template.
+        InputError: U901 it cannot be read; U915 it is no Jinja2 template; U940 it lies elsewhere; U941 nothing in it is
+            a template.
     """
+    if folder is not None and not lies_below(file, folder):
+        message = f"the template does not lie below {folder.absolute()}, so it is not read"
+        raise InputError(Diagnostic("U940", message, str(file), help="move it there, or name it with --template"))
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file_bytes(file, _LARGEST).decode()
     except (OSError, ValueError) as fault:
         message = f"the template cannot be read: {getattr(fault, 'strerror', None) or fault}"
         raise InputError(Diagnostic("U901", message, str(file), help="name a Jinja2 template")) from fault
     parsed(text, str(file))
+    if not any(kind in ("variable_begin", "block_begin") for _, kind, _ in Environment().lex(text)):
+        message = "this is no template of a report: it holds no {{ ... }} and no {% ... %}"
+        help_text = "docs/report.md says what a template may use"
+        raise InputError(Diagnostic("U941", message, str(file), help=help_text))
     return text
 
 
