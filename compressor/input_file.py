@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 MEGABYTE = 10**6
+MODEL_BYTES = 4 * 2**30  # of a network's file; seven times the float32 weights of YOLOv5x6
 
 
 def file_bytes(path: Path, most_bytes: int) -> bytes:
@@ -20,24 +21,28 @@ def file_bytes(path: Path, most_bytes: int) -> bytes:
     Raises:
         OSError: it cannot be read, is no regular file, or is larger.
     """
-    size_bytes = regular_size(path)
-    if size_bytes > most_bytes:
-        raise OSError(errno.EFBIG, f"it holds {size_bytes:,} bytes, and at most {most_bytes:,} are read")
+    regular_size(path, most_bytes)
     return path.read_bytes()
 
 
-def regular_size(path: Path) -> int:
+def regular_size(path: Path, most_bytes: int | None = None) -> int:
     """Bytes of a regular file, which can be opened: of a pipe, even opening it might never end.
 
+    Args:
+        path: the file.
+        most_bytes: no file of its kind is larger.
+
     Raises:
-        OSError: it is not there, or cannot be reached; a folder is an IsADirectoryError, and of a pipe or a device no
-            `filename` is told, as there is no fault of the system's.
+        OSError: it is not there, cannot be reached, or is larger; a folder is an IsADirectoryError, and of a pipe, a
+            device or a file that is too large no `filename` is told, as there is no fault of the system's.
     """
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
+    if most_bytes is not None and found.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"it holds {found.st_size:,} bytes, and at most {most_bytes:,} are read")
     return found.st_size
 
 

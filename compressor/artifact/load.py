@@ -17,11 +17,11 @@ from torch import Tensor
 
 from compressor.artifact.bitmask import SUFFIXES
 from compressor.artifact.save import FORMAT, METADATA_KEY, STATE_DICT_KEY, Dtype, Form, Layout, Provenance
-from compressor.artifact.stored import MOST_FILE_BYTES, Stored
+from compressor.artifact.stored import Stored
 from compressor.data.fetch import find_weights
 from compressor.data.sources import is_there
 from compressor.errors import CheckpointError, CompressorError, Diagnostic, first_line, ran_out_of_memory
-from compressor.input_file import regular_size
+from compressor.input_file import MODEL_BYTES, regular_size
 from compressor.progress import Progress
 from compressor.yolov5.architecture import (
     Anchors,
@@ -107,11 +107,9 @@ def load_model(path: Path) -> LoadedModel:
     if path.suffix.lower() == ".safetensors":
         if is_there(path):
             try:
-                size_bytes = regular_size(path)
+                regular_size(path, MODEL_BYTES)
             except OSError as fault:
                 raise _damaged(path, fault.strerror or str(fault)) from fault
-            if size_bytes > MOST_FILE_BYTES:
-                raise _damaged(path, f"the file has {size_bytes:,} bytes, far more than any YOLOv5")
         return _load_safetensors(path)
     checkpoint = read_checkpoint(path)
     facts = {

@@ -10,8 +10,6 @@ from torch import Tensor
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode
 from compressor.yolov5.bounds import MOST_TENSORS
 
-MOST_FILE_BYTES = 4 * 2**30  # seven times the float32 weights of YOLOv5x6
-
 
 class Stored:
     """What an open file holds.

@@ -18,7 +18,16 @@ import click
 
 from compressor.cli.interrupts import was_interrupted
 from compressor.cli.streams import discard
-from compressor.errors import CompressorError, Diagnostic, InputError, OutputError, UnforeseenError
+from compressor.errors import (
+    CompressorError,
+    Diagnostic,
+    InputError,
+    OutputError,
+    RunError,
+    UnforeseenError,
+    first_line,
+    ran_out_of_memory,
+)
 from compressor.printable import printable, printable_json, printable_lines
 from compressor.progress import Update
 
@@ -216,11 +225,21 @@ def end_with(fault: Exception, console: Console) -> NoReturn:
     elif isinstance(fault, OSError) and fault.errno == errno.ENAMETOOLONG:
         console.raised(fault)
         error = _too_long(fault)
+    elif ran_out_of_memory(fault):
+        console.raised(fault)
+        error = _no_memory(fault)
     else:
         console.raised(fault)
         error = _unforeseen(fault)
     console.error(error)
     sys.exit(error.exit_code)
+
+
+def _no_memory(fault: Exception) -> RunError:
+    """Memory may run out anywhere; where it is known what took it, that place says so itself."""
+    told = textwrap.shorten(first_line(fault), _LONGEST, placeholder=" ...")
+    help_text = "lower the image or batch size, name a smaller model, or free memory"
+    return RunError(Diagnostic("E812", f"there is too little memory: {told}", help=help_text))
 
 
 def _too_long(fault: OSError) -> InputError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressor.errors import Diagnostic, InputError
+from compressor.input_file import MODEL_BYTES, regular_size
 from compressor.results.judgement import Evaluation
 from compressor.results.network import LayerSparsity
 from compressor.results.run import RunRecord, load_run
@@ -110,6 +111,8 @@ def masks(artifact: Path) -> Masks:
             for name, shape in shapes.items():
                 if len(shape) != _CONVOLUTION:
                     continue
+                if min(shape) < 1:
+                    raise ValueError(f"{name} has the shape {shape}")
                 layer = name.removesuffix(".weight")
                 if name in stored:
                     kept = file.get_tensor(name).reshape(shape[0], -1) != 0
@@ -162,6 +165,7 @@ def _metadata(file: Path) -> dict[str, Any]:
     from safetensors import safe_open  # noqa: PLC0415  # as above
 
     try:
+        regular_size(file, MODEL_BYTES)
         with safe_open(file, "np") as opened:
             found: dict[str, Any] = json.loads((opened.metadata() or {})[_METADATA])
         if not all(isinstance(found[key], dict) for key in ("tensors", "recipe", "source")):

@@ -219,3 +219,17 @@ def test_a_rare_error_is_told(run: Run, place: Path, monkeypatch: pytest.MonkeyP
     assert found["message"].startswith(message)
     assert "Traceback" not in ended.err
     assert not (place / "run").exists()
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate")])
+def test_memory_that_runs_out_anywhere_is_told_as_such(
+    run: Run, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def explain(_code: str) -> None:
+        raise fault
+
+    monkeypatch.setattr(compressor.cli.explain, "find_rule", explain)
+    ended = run("explain", "R103")
+    assert ended.code == 3
+    assert ended.err.startswith("E812 there is too little memory: ")
+    assert "\n  help: lower the image or batch size" in ended.err
