@@ -30,6 +30,7 @@ from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import AP_IMAGES, METHODS, SCORES
 from compressor.recipe.sizes import SIZE
 from compressor.recipe.targets import KERNEL, N_OF_M
+from compressor.results import judgement
 from compressor.results.run import RUN_SCHEMA, RunRecord
 from compressor.rules.catalogue import Rule, rules
 
@@ -301,7 +302,15 @@ def _type_text(annotation: str) -> str:
     if text.startswith("dict"):
         return "mapping" + (" or `null`" if text.endswith("None") else "")
     parts = [part.strip() for part in text.split("|")]
-    return " or ".join(words.get(part, f"[{part}](#{part.lower()})") for part in parts)
+    return " or ".join(words.get(part) or _choices(part) or f"[{part}](#{part.lower()})" for part in parts)
+
+
+def _choices(name: str) -> str:
+    """The words of a choice that has a name; empty where it is none."""
+    choice = getattr(judgement, name, None)
+    if typing.get_origin(choice) is not typing.Literal:
+        return ""
+    return " or ".join(f"`{word}`" for word in typing.get_args(choice))
 
 
 EXIT_CODES = (

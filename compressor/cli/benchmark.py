@@ -15,6 +15,7 @@ from compressor.cli.interrupts import told_as, unwind
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation, Precision
 from compressor.report.benchmark import document, groups, sentences, table, warnings_of
+from compressor.report.escape import escaped
 from compressor.results.benchmark import BENCHMARK_SCHEMA, Benchmark
 
 if TYPE_CHECKING:
@@ -139,8 +140,9 @@ def _print(measured: Benchmark, form: str | None, console: Console) -> None:
         return
     warnings = list(warnings_of(measured))
     if form == "md":
-        parts = [f"## {title}\n\n{table(lines).markdown()}" for title, lines in groups(measured)]
-        parts += ["\n".join(f"- {each}" for each in (*sentences(measured), *(f"warning: {each}" for each in warnings)))]
+        parts = [f"## {escaped(title)}\n\n{table(lines).markdown()}" for title, lines in groups(measured)]
+        told = (*sentences(measured), *(f"warning: {each}" for each in warnings))
+        parts += ["\n".join(f"- {escaped(each)}" for each in told)]
         console.result("\n\n".join(parts))
         return
     for number, (title, lines) in enumerate(groups(measured)):

@@ -14,6 +14,7 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.gates import check_gates, end_where_failed, print_verdicts
 from compressor.report.diff import KNOWN_OF_ARTIFACTS, Comparison, Part, compare, comparison_tables
+from compressor.report.escape import escaped
 from compressor.report.sides import Side, load_side
 from compressor.results.gates import Verdict, verdicts
 
@@ -92,7 +93,7 @@ def _print(
             from compressor.report.html import page  # 60 ms that nothing else needs
 
             title = f"{comparison.names[0]} and {', '.join(comparison.names[1:])}"
-            console.result(page(f"# {title}\n\n{markdown}\n", title, None))
+            console.result(page(f"# {escaped(title)}\n\n{markdown}\n", title, None))
         elif form == "md":
             console.result(markdown)
         else:

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from compressor.report.canvas import canvas, is_made_by, png
+from compressor.report.escape import escaped
 from compressor.report.tables import Table, fraction, megabytes, milliseconds, percent
 from compressor.results.alike import alike, unlike
 from compressor.results.gates import metric
@@ -264,6 +266,6 @@ def overview_markdown(lines: Sequence[Line], title: str, plot: str | None) -> st
         title: heading.
         plot: file name of the picture beside it; None for none.
     """
-    picture = f"![AP against size, sparsity and latency]({plot})\n\n" if plot else ""
-    warnings = "".join(f"- {warning}\n" for warning in warnings_of(lines))
-    return f"# {title}\n\n{overview_table(lines).markdown()}\n\n\\{STAR}\n\n{picture}{warnings}"
+    picture = f"![AP against size, sparsity and latency]({quote(plot)})\n\n" if plot else ""
+    warnings = "".join(f"- {escaped(warning)}\n" for warning in warnings_of(lines))
+    return f"# {escaped(title)}\n\n{overview_table(lines).markdown()}\n\n\\{STAR}\n\n{picture}{warnings}"

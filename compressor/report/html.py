@@ -5,9 +5,16 @@ from __future__ import annotations
 import base64
 import html
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compressor.input_file import MEGABYTE, file_bytes, lies_below
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -23,11 +30,9 @@ img { max-width: 100%; height: auto; background: white; }
 summary { cursor: pointer; }
 """
 GENERATOR = '<meta name="generator" content="compressor">'  # by which a page is known again
-_FOLDED = (
-    (re.compile(r"<p>&lt;details&gt;&lt;summary&gt;(.*?)&lt;/summary&gt;</p>"), r"<details><summary>\1</summary>"),
-    (re.compile(r"<p>&lt;/details&gt;</p>"), "</details>"),
-)
 _LARGEST = 64 * MEGABYTE  # of a picture
+_SUMMARY = re.compile(r"<details><summary>(.*)</summary>")
+_END = "</details>"
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
 _PICTURE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.png")
 
@@ -43,13 +48,31 @@ def page(markdown: str, title: str, folder: Path | None) -> str:
     """
     from markdown_it import MarkdownIt  # noqa: PLC0415  # 60 ms that Markdown and the terminal do without
 
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
-    for told, meant in _FOLDED:
-        body = told.sub(meant, body)
+    markup = MarkdownIt("commonmark", {"html": False}).enable("table")
+    body = markup.renderer.render(_folded(markup.parse(markdown), markup), markup.options, {})
     body = _IMAGE.sub(lambda found: _embedded(found, folder), body)
     meta = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width">{GENERATOR}'
     head = f"<head>{meta}<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
     return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{body}</body>\n</html>\n'
+
+
+def _folded(tokens: Sequence[Token], markup: MarkdownIt) -> list[Token]:
+    """The tokens with tags in the place of the paragraphs that ask for a part that folds.
+
+    A paragraph is known by its source: one that only shows such text, since its brackets are escaped, stays text.
+    """
+    found: list[Token] = []
+    for token in tokens:
+        content = token.content if token.type == "inline" and found[-1].type == "paragraph_open" else ""
+        summary = _SUMMARY.fullmatch(content)
+        if summary is not None:
+            content = f"<details><summary>{markup.renderInline(summary[1])}</summary>"
+        elif content != _END:
+            if not (token.type == "paragraph_close" and found[-1].type == "html_block"):
+                found.append(token)
+            continue
+        found[-1] = replace(token, type="html_block", content=f"{content}\n", children=None)
+    return found
 
 
 def _embedded(image: re.Match[str], folder: Path | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from compressor.errors import Diagnostic, InputError
 from compressor.input_file import MEGABYTE, file_bytes, lies_below
-from compressor.printable import printable_lines
+from compressor.printable import printable, printable_lines
 from compressor.report import tables
+from compressor.report.escape import all_escaped, code, escaped
 from compressor.report.intervals import judged, slowdown
 from compressor.results.alike import absence, absences
 from compressor.results.run import RunRecord
@@ -39,8 +41,9 @@ def parsed(template: str, place: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown, not HTML; cells are escaped where tables are made
+        autoescape=False,  # Markdown, not HTML; what a template is given is escaped before, see `context`
     )
+    environment.filters["code"] = code
     try:
         return environment.from_string(template)
     except TemplateSyntaxError as fault:
@@ -106,19 +109,22 @@ def _not_rendered(why: str, place: str) -> InputError:
 def context(run: RunRecord) -> dict[str, Any]:
     """What a template may use."""
     recipe = yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True).rstrip()
+    command = printable(run.command)
+    description = " ".join(run.recipe["description"].split())
     return {
-        "run": run,
+        "run": all_escaped(replace(run, recipe={**run.recipe, "description": description})),
         "tables": {name: table.markdown() for name, table in _tables(run).items()},
         "pictures": [file.path for file in run.files if file.path.endswith(".png")],
-        "summary": summary(run),
-        "verdicts": [("FAILED" if each.failed else "passed", tables.verdict_text(each)) for each in run.gates],
-        "absences": absences(run.compressed) if run.compressed else [],
-        "size_of_object_sentence": size_of_object_sentence(run),
-        "size_sentence": size_sentence(run),
-        "speed_sentence": speed_sentence(run),
-        "export_sentences": export_sentences(run),
+        "summary": escaped(summary(run)),
+        "verdicts": [("FAILED" if each.failed else "passed", escaped(tables.verdict_text(each))) for each in run.gates],
+        "absences": [escaped(each) for each in absences(run.compressed)] if run.compressed else [],
+        "size_of_object_sentence": escaped(size_of_object_sentence(run)),
+        "size_sentence": escaped(size_sentence(run)),
+        "speed_sentence": escaped(speed_sentence(run)),
+        "export_sentences": [escaped(each) for each in export_sentences(run)],
+        "command": command,
         "recipe_yaml": recipe,
-        "fence": "`" * max(3, 1 + max(map(len, re.findall("`+", recipe + run.command)), default=0)),
+        "fence": "`" * max(3, 1 + max(map(len, re.findall("`+", recipe + command)), default=0)),
     }
 
 

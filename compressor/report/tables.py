@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from tabulate import tabulate
 from compressor.outlook import Plan, StageTime
 from compressor.printable import printable
 from compressor.recipe.gates import parse_gate
+from compressor.report.escape import inline
 from compressor.report.intervals import Interval, paired, quantile
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
 from compressor.results.gates import Verdict
@@ -19,7 +19,6 @@ from compressor.results.network import Change, LayerSparsity, ModelSummary, Spar
 from compressor.results.run import Agreement, Exported, Reference, Search, StepTime, Timing
 
 _SHOWN = 0.01  # of a run's time: steps that took less are not listed
-_MARKUP = re.compile(r"[|\[<]")
 
 
 @dataclass(frozen=True)
@@ -31,20 +30,21 @@ class Table:
     text_columns: int = 1
 
     def markdown(self) -> str:
-        """A pipe table. Cells, which may hold names from strangers, part no columns and make no links and no tags."""
-        return self._render("pipe", [[_MARKUP.sub(r"\\\g<0>", cell) for cell in row] for row in self.rows])
+        """A pipe table. Headers and cells, which may hold names from strangers, show just their text."""
+        cells = [[inline(cell) for cell in row] for row in self.rows]
+        return self._render("pipe", [inline(header) for header in self.headers], cells)
 
     def text(self) -> str:
         """For the terminal."""
-        return self._render("simple", self.rows)
+        return self._render("simple", self.headers, self.rows)
 
-    def _render(self, style: str, rows: Sequence[Sequence[str]]) -> str:
-        sides = ["left" if i < self.text_columns else "right" for i in range(len(self.headers))]
+    def _render(self, style: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        sides = ["left" if i < self.text_columns else "right" for i in range(len(headers))]
         colalign = sides if rows else None
         cells = [[printable(cell) for cell in row] for row in rows]
         return tabulate(
             cells,
-            [printable(header) for header in self.headers],
+            [printable(header) for header in headers],
             tablefmt=style,
             colalign=colalign,
             disable_numparse=True,
