@@ -77,7 +77,7 @@ def benchmark(question: Question, progress: Progress) -> Benchmark:
 
     Raises:
         CheckpointError, DownloadError: a file is missing, damaged or not supported.
-        InputError: U903 there is no such device; U909 a graph takes images of another size; U912 a package is missing.
+        InputError: U903 there is no such device; U909 a graph takes other images; U912 a package is missing.
         ArtifactError: A503 an exported graph does not compute what the model does.
         RunError: E812 there is too little memory.
     """
@@ -87,6 +87,7 @@ def benchmark(question: Question, progress: Progress) -> Benchmark:
     with tempfile.TemporaryDirectory(prefix="compressor-benchmark-", ignore_cleanup_errors=True) as folder:
         loaded = {file: _load(file, progress) for file in question.files}
         size = _image_size(question, loaded)
+        _check_batch_sizes(question, loaded)
         entries = {
             file: list(_entries(file, each, question, device, size, Path(folder, str(number)), progress))
             for number, (file, each) in enumerate(loaded.items())
@@ -129,6 +130,21 @@ def _image_size(question: Question, loaded: dict[str, LoadedModel | Network]) ->
             help_text = f"measure it with --image-size {each.image_size}, or export it again with --dynamic-size"
             raise InputError(Diagnostic("U909", message, file, help=help_text))
     return size
+
+
+def _check_batch_sizes(question: Question, loaded: dict[str, LoadedModel | Network]) -> None:
+    """Refuse what a graph of one batch size cannot be asked.
+
+    Raises:
+        InputError: U909 a graph takes another number of images.
+    """
+    for file, each in loaded.items():
+        if isinstance(each, Network) and each.batch_size is not None:
+            others = [size for size in question.batch_sizes if size != each.batch_size]
+            if others:
+                message = f"the file takes {each.batch_size} at a time only, not {others[0]}"
+                help_text = f"measure it with --batch-size {each.batch_size}, or export it with a dynamic batch"
+                raise InputError(Diagnostic("U909", message, file, help=help_text))
 
 
 def _entries(

@@ -20,6 +20,7 @@ from compressor.recipe.schema import Evaluation
 from compressor.report.tables import megabytes
 
 _NMS = Nms()
+_OPENVINO_FILES = ["model.bin", "model.xml", "model.yaml"]
 
 
 @click.command(short_help="Write a model for YOLOv5, ONNX, OpenVINO or TorchScript.")
@@ -147,7 +148,11 @@ def _is_ours(path: Path, form: ExportFormat) -> bool:
     """Whether what stands there was written by an export of this format."""
     if form == "openvino":
         files = sorted(path.iterdir()) if path.is_dir() else []
-        whole = [each.name for each in files] == ["model.bin", "model.xml"] and all(each.is_file() for each in files)
+        names = [each.name for each in files if each.is_file()]
+        whole = len(names) == len(files) and names in (
+            _OPENVINO_FILES,
+            _OPENVINO_FILES[:2],
+        )  # earlier versions wrote two
         return whole and EXPORTED_BY.encode() in files[1].read_bytes()
     if not path.is_file():
         return False

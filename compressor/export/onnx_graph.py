@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,15 @@ from compressor.artifact.load import missing
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network, Suppression
 from compressor.export.extras import needed
-from compressor.export.graph import METADATA, Graph
+from compressor.export.graph import METADATA, Graph, Signature, first_line
 from compressor.export.traced import Decoding
+from compressor.export.upstream import graph_of_literals
 from compressor.held import held_back
 from compressor.yolov5.build import YOLOv5
 
 OPSET = 18
 INPUT, OUTPUT, DETECTIONS = "images", "output0", "detections"
+_DTYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 _MOST_IMAGES = 65_536
 _EXAMPLE_IMAGES = 2  # torch.export takes a dimension of 1 for a constant
 
@@ -97,12 +98,12 @@ def open_onnx(file: Path) -> Network:
         graph = _graph(session.get_modelmeta().custom_metadata_map, session.get_inputs(), session.get_outputs())
     except Exception as fault:  # onnxruntime's exceptions share no class of their own
         help_text = "export the model again"
-        message = f"not the ONNX file of a YOLOv5: {str(fault).splitlines()[0][:200]}"
+        message = f"not the ONNX file of a YOLOv5: {first_line(fault)}"
         raise CheckpointError(Diagnostic("W302", message, str(file), help=help_text)) from fault
-    name = session.get_inputs()[0].name
+    given, wanted = session.get_inputs()[0].name, session.get_outputs()[0].name
 
     def compute(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {name: images.numpy()})[0])
+        return torch.from_numpy(session.run([wanted], {given: images.numpy()})[0])
 
     return graph.network(compute, f"onnxruntime {runtime.__version__}")
 
@@ -113,22 +114,22 @@ def _graph(metadata: dict[str, str], inputs: Any, outputs: Any) -> Graph:
     Raises:
         ValueError, SyntaxError, KeyError, TypeError: they are not those of a YOLOv5.
     """
-    (given,), output = inputs, outputs[0]
+    if len(inputs) != 1:
+        raise ValueError(f"it has {len(inputs)} inputs")
+    given, output = inputs[0], outputs[0]  # older releases give the raw outputs beside the boxes
+    if given.type not in _DTYPES:
+        raise ValueError(f"its input is {given.type} {given.shape}")
+    signature = Signature(_shape(given.shape), _shape(output.shape), _DTYPES[given.type])
     if METADATA in metadata:
         graph = Graph.from_json(metadata[METADATA])
     else:
-        named = ast.literal_eval(metadata["names"])
-        names = tuple(str(named[index]) for index in range(len(named)))
-        size = given.shape[2] if isinstance(given.shape[2], int) else None
-        graph = Graph(names, (int(metadata["stride"]),), size)
-    if given.type != "tensor(float)" or len(given.shape) != 4 or given.shape[1] != 3:
-        raise ValueError(f"its input is {given.type} {given.shape}")
-    expected = (2, 7) if graph.suppression else (3, len(graph.names) + 5)
-    if (len(output.shape), output.shape[-1]) != expected:
-        raise ValueError(f"its output is {output.shape} for {len(graph.names)} classes")
-    if isinstance(given.shape[0], int):
-        raise ValueError(f"it takes batches of {given.shape[0]} only; export it with a dynamic batch")
-    return graph
+        graph = graph_of_literals(metadata, signature.takes)
+    return graph.with_signature(signature)
+
+
+def _shape(dimensions: Sequence[int | str | None]) -> tuple[int | None, ...]:
+    """Of a tensor; onnxruntime names the dimensions that are open."""
+    return tuple(each if isinstance(each, int) else None for each in dimensions)
 
 
 def _suppress(onnx: Any, graph: Any, nc: int, suppression: Suppression) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +12,11 @@ from compressor.artifact.load import missing
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network
 from compressor.export.extras import needed
-from compressor.export.graph import METADATA, Graph
+from compressor.export.graph import METADATA, Graph, Signature, first_line
+from compressor.export.upstream import graph_of_yaml, yaml_text
 from compressor.held import held_back
+
+_DTYPES = {"f32": torch.float32, "f16": torch.float16}
 
 
 def write_openvino(onnx_file: Path, folder: Path, graph: Graph) -> None:
@@ -20,7 +24,7 @@ def write_openvino(onnx_file: Path, folder: Path, graph: Graph) -> None:
 
     Args:
         onnx_file: as `write_onnx` wrote it.
-        folder: is made; `model.xml` and `model.bin` go into it.
+        folder: is made; `model.xml` and `model.bin` go into it, and `model.yaml`, without which YOLOv5 opens none.
         graph: what it is.
 
     Raises:
@@ -32,6 +36,7 @@ def write_openvino(onnx_file: Path, folder: Path, graph: Graph) -> None:
         model = openvino.convert_model(str(onnx_file))
         model.set_rt_info(graph.to_json(), [METADATA])
         openvino.save_model(model, str(folder / "model.xml"), compress_to_fp16=False)
+    (folder / "model.yaml").write_text(yaml_text(graph.names, max(graph.strides)), encoding="utf-8")
 
 
 def open_openvino(place: Path) -> Network:
@@ -41,7 +46,7 @@ def open_openvino(place: Path) -> Network:
         place: the .xml, or the folder with the only one.
 
     Raises:
-        CheckpointError: W301 there is no such file; W302 it is not an IR that `write_openvino` wrote.
+        CheckpointError: W301 there is no such file; W302 it is not the OpenVINO graph of a YOLOv5.
         InputError: U912 OpenVINO is not installed.
     """
     graphs = sorted(place.glob("*.xml")) if place.is_dir() else [place]
@@ -55,14 +60,44 @@ def open_openvino(place: Path) -> Network:
     try:
         core = openvino.Core()
         model = core.read_model(str(file))
-        graph = Graph.from_json(model.get_rt_info([METADATA]).astype(str))
+        graph = _graph(model, file)
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
         compiled = core.compile_model(model, "CPU", settings)
     except Exception as fault:  # OpenVINO raises RuntimeError and its kin for whatever is wrong
-        message = f"not an OpenVINO model of this tool: {str(fault).splitlines()[0][:200]}"
+        message = f"not the OpenVINO graph of a YOLOv5: {first_line(fault)}"
         raise CheckpointError(Diagnostic("W302", message, str(file), help="export the model again")) from fault
 
     def compute(images: Tensor) -> Tensor:
         return torch.from_numpy(compiled(images.numpy())[0].copy())
 
     return graph.network(compute, f"OpenVINO {str(openvino.__version__).split('-')[0]}")
+
+
+def _graph(model: Any, file: Path) -> Graph:
+    """What the graph says of itself, or, of an export by YOLOv5 itself, what the YAML beside it says.
+
+    Raises:
+        ValueError, KeyError, TypeError, OSError, yaml.YAMLError: it is not that of a YOLOv5.
+    """
+    if len(model.inputs) != 1:
+        raise ValueError(f"it has {len(model.inputs)} inputs")
+    given, output = model.inputs[0], model.outputs[0]
+    kind = given.get_element_type().get_type_name()
+    if kind not in _DTYPES:
+        raise ValueError(f"its input is {kind}")
+    signature = Signature(_shape(given.get_partial_shape()) or (), _shape(output.get_partial_shape()), _DTYPES[kind])
+    if model.has_rt_info([METADATA]):
+        graph = Graph.from_json(model.get_rt_info([METADATA]).astype(str))
+    else:
+        beside = file.with_suffix(".yaml")
+        if not beside.is_file():
+            raise ValueError(f"{beside.name} is not beside it, in which YOLOv5's export tells names and stride")
+        graph = graph_of_yaml(beside, signature.takes)
+    return graph.with_signature(signature)
+
+
+def _shape(shape: Any) -> tuple[int | None, ...] | None:
+    """Of a tensor; None where not even the number of dimensions is known."""
+    if shape.rank.is_dynamic:
+        return None
+    return tuple(None if each.is_dynamic else each.get_length() for each in shape)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from compressor.artifact.load import missing
 from compressor.artifact.save import canonical_json
 from compressor.errors import CheckpointError, Diagnostic
 from compressor.evaluation.network import Network
-from compressor.export.graph import METADATA, Graph
+from compressor.export.graph import METADATA, Graph, Signature, first_line
 from compressor.export.traced import Decoding
+from compressor.export.upstream import CONFIG, graph_of_json
 from compressor.held import held_back
 from compressor.yolov5.build import YOLOv5
-
-_UPSTREAMS = "config.txt"  # where upstream's scripts look for the next three
 
 
 def write_torchscript(model: YOLOv5, file: Path, image_size: int) -> None:
@@ -34,7 +35,7 @@ def write_torchscript(model: YOLOv5, file: Path, image_size: int) -> None:
         "stride": max(model.strides),
         "names": dict(enumerate(model.names)),
     }
-    extra = {_UPSTREAMS: canonical_json(described), METADATA: Graph(model.names, model.strides, image_size).to_json()}
+    extra = {CONFIG: canonical_json(described), METADATA: Graph(model.names, model.strides, image_size).to_json()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer tells that shapes become constants, which is meant
         with held_back():
@@ -50,17 +51,43 @@ def open_torchscript(file: Path) -> Network:
     TorchScript is a program: open only files that are trusted.
 
     Raises:
-        CheckpointError: W301 there is no such file; W302 it is none that `write_torchscript` wrote.
+        CheckpointError: W301 there is no such file; W302 it is not the TorchScript of a YOLOv5.
     """
     if not file.is_file():
         raise missing(file)
-    extra: dict[str, Any] = {METADATA: ""}
+    extra: dict[str, Any] = {METADATA: "", CONFIG: ""}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.jit.load(str(file), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
-        graph = Graph.from_json(extra[METADATA])
+        graph = _graph(extra, program)
     except (RuntimeError, ValueError, KeyError, TypeError) as fault:
-        message = f"not a TorchScript of this tool: {str(fault).splitlines()[0][:200]}"
+        message = f"not the TorchScript of a YOLOv5: {first_line(fault)}"
         raise CheckpointError(Diagnostic("W302", message, str(file), help="export the model again")) from fault
-    return graph.network(program, f"TorchScript, torch {torch.__version__}")
+
+    def compute(images: Tensor) -> Tensor:
+        output = program(images)
+        while isinstance(output, tuple | list) and output:  # upstream's gives the boxes first
+            output = output[0]
+        return output if isinstance(output, Tensor) else torch.zeros(0)
+
+    return graph.network(compute, f"TorchScript, torch {torch.__version__}")
+
+
+def _graph(extra: dict[str, Any], program: Any) -> Graph:
+    """What the file says of itself, or, of an export by YOLOv5 itself, what its `config.txt` says.
+
+    Raises:
+        ValueError, RecursionError, KeyError, TypeError: it is not that of a YOLOv5.
+    """
+    dtype = next((weight.dtype for weight in program.parameters()), torch.float32)
+    if extra[METADATA]:
+        return replace(Graph.from_json(_text(extra[METADATA])), dtype=dtype)
+    if not extra[CONFIG]:
+        raise ValueError(f"it holds no {CONFIG}, in which YOLOv5's export tells names and stride")
+    graph, shape = graph_of_json(_text(extra[CONFIG]))
+    return graph.with_signature(Signature(shape, None, dtype))
+
+
+def _text(content: str | bytes) -> str:
+    return content if isinstance(content, str) else content.decode()
