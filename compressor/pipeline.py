@@ -144,6 +144,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             saved,
             recipe.evaluation,
             judge,
+            compressed,
             recipe.data,
             staging,
             sha256(staging / MODEL),

@@ -16,7 +16,7 @@ from compressor.data.calibration import draw, find_calibration_images, load_imag
 from compressor.data.dataset import SHAPES
 from compressor.errors import ArtifactError, DatasetError, Diagnostic
 from compressor.evaluation.judge import Judge
-from compressor.evaluation.network import Suppression
+from compressor.evaluation.network import Network, Suppression, inference_network, limited
 from compressor.export.extras import NEEDED, needed
 from compressor.export.open import open_network
 from compressor.export.write import Options, write
@@ -90,6 +90,7 @@ def export_run(
     loaded: LoadedModel,
     settings: Settings,
     judge: Judge | None,
+    compressed: Evaluation | None,
     data: str | None,
     folder: Path,
     artifact: str,
@@ -103,6 +104,7 @@ def export_run(
         loaded: the artifact, read back.
         settings: how the recipe judges.
         judge: None where nothing is judged.
+        compressed: the model, evaluated as the recipe says; None where nothing is judged.
         data: of the recipe, on which the files are then compared; on the embedded one where it is not at hand.
         folder: to write into.
         artifact: its digest.
@@ -114,7 +116,7 @@ def export_run(
     """
     stride = max(32, *loaded.model.strides)
     files = [sample.image for sample in judge.split.samples] if judge else []
-    done = []
+    done: list[Exported] = []
     for export in exports:
         size = fit_image_size(export.image_size or settings.image_size, stride)
         place, title = folder / export.file_name, f"export {export.file_name}"
@@ -127,8 +129,15 @@ def export_run(
         with progress.step(title):
             images = _read(files or _images_at_hand(data, settings), size)
             agreement = write(loaded, export.format, _options(export, size), images, place)
-        evaluation = _judged_export(export, size, judge, place, progress) if judge and export.evaluate else None
-        done.append(Exported(export.format, export.file_name, bytes_of(place), agreement, evaluation))
+        told = Exported(export.format, export.file_name, bytes_of(place), agreement, None)
+        if judge and export.evaluate:
+            own = replace(judge, settings=judge.settings.model_copy(update=own_settings(export, size)))
+            network = open_network(place, judge.device, judge.settings.precision)
+            evaluation, _ = own.evaluate(network, progress, f"evaluate {place.name}")
+            others = (compressed, *(each.model for each in done))
+            model = _evaluated_alike(evaluation, others, own, loaded, network, progress)
+            told = replace(told, evaluation=evaluation, model=None if model is compressed else model)
+        done.append(told)
         steps.keep(title, key, {_TOLD: _EXPORTED.dump_json(done[-1]), **_contents(place)})
     return tuple(done)
 
@@ -167,14 +176,6 @@ def _options(export: Export, image_size: int) -> Options:
     return Options(image_size, bool(export.dynamic_size), Suppression(**dict(export.nms)) if export.nms else None)
 
 
-def _judged_export(export: Export, image_size: int, judge: Judge, place: Path, progress: Progress) -> Evaluation:
-    """As the recipe judges; a graph that has a size or thresholds of its own at these."""
-    settings = judge.settings.model_copy(update=own_settings(export, image_size))
-    network = open_network(place, judge.device)
-    evaluation, _ = replace(judge, settings=settings).evaluate(network, progress, f"evaluate {place.name}")
-    return evaluation
-
-
 def own_settings(export: Export, image_size: int) -> dict[str, float]:
     """Settings by which a graph is judged instead of those of the recipe: its own size and thresholds."""
     own: dict[str, float] = {}
@@ -183,6 +184,32 @@ def own_settings(export: Export, image_size: int) -> dict[str, float]:
     if export.dynamic_size is False or export.format == "torchscript":
         own["image_size"] = image_size
     return own
+
+
+def _evaluated_alike(
+    evaluation: Evaluation,
+    others: Iterable[Evaluation | None],
+    judge: Judge,
+    loaded: LoadedModel,
+    graph: Network,
+    progress: Progress,
+) -> Evaluation:
+    """The model by torch, evaluated by the protocol of an exported file, so that the figures may stand side by side.
+
+    Args:
+        evaluation: of the file.
+        others: evaluations of the model, one of which may be it.
+        judge: with the settings by which the file was evaluated.
+        loaded: the model.
+        graph: the file, opened.
+        progress: told of the evaluation.
+    """
+    for other in others:
+        if other is not None and other.settings.protocol == evaluation.settings.protocol:
+            return other
+    network = limited(inference_network(loaded.model, graph.device, "float32"), graph)
+    found, _ = judge.evaluate(network, progress, f"evaluate the model on {evaluation.settings.shapes_in_words}")
+    return found
 
 
 def _read(files: Sequence[Path], image_size: int) -> Tensor:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from compressor.evaluation.nms import non_max_suppression
 from compressor.recipe.schema import Precision
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.fuse import fuse
@@ -87,6 +88,41 @@ def inference_network(model: YOLOv5, device: torch.device, precision: Precision 
         return decoded.masked_fill(~torch.isfinite(raw), torch.nan)
 
     return Network(model.names, model.strides, predict, device, dtype, model=replica)
+
+
+def limited(network: Network, graph: Network) -> Network:
+    """A network that takes the squares that a graph takes, and suppresses as it does: to be evaluated in the same way.
+
+    Args:
+        network: without suppression, for images of any size.
+        graph: with limits.
+    """
+    taking = replace(network, image_size=graph.image_size)
+    suppression = graph.suppression
+    if suppression is None:
+        return taking
+
+    def predict(images: Tensor) -> Tensor:
+        decoded = network.predict(images)
+        rows = decoded.shape[1] * (decoded.shape[2] - 5)  # a graph has no limit on candidates
+        kept = non_max_suppression(
+            decoded,
+            conf_thres=suppression.conf_thres,
+            iou_thres=suppression.iou_thres,
+            max_det=rows,
+            max_nms=rows,
+        )
+        return torch.cat([_numbered(each, image, suppression.max_det) for image, each in enumerate(kept)])
+
+    return replace(taking, predict=predict, suppression=suppression)
+
+
+def _numbered(detections: Tensor, image: int, most_per_class: int) -> Tensor:
+    """(n, 6) rows of one image, best first, to (m, 7) rows that begin with its number: the best of each class."""
+    best = [
+        detections[detections[:, 5] == number][:most_per_class] for number in sorted(set(detections[:, 5].tolist()))
+    ]
+    return torch.nn.functional.pad(torch.cat([*best, detections[:0]]), (1, 0), value=float(image))
 
 
 def are_finite(numbers: Tensor) -> bool:

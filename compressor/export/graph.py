@@ -100,7 +100,7 @@ class Graph:
             whole = self._filled_up(images.to(self.dtype).contiguous())  # OpenVINO takes no channels last
             output = compute(whole)
             self._check(output, len(whole))
-            return (output if self.suppression else output[: len(images)]).float()
+            return (output if len(whole) == len(images) else output[: len(images)]).float()
 
         return Network(
             self.names,
@@ -161,9 +161,3 @@ def square_size(takes: Sequence[int | None]) -> int | None:
 def shape_text(shape: Sequence[int | None]) -> str:
     """`[1, 3, 640, 640]`, with `any` for a dimension that is open."""
     return f"[{', '.join('any' if each is None else str(each) for each in shape)}]"
-
-
-def first_line(fault: Exception) -> str:
-    """What a runtime says of what is wrong, or the name of the exception where it says nothing."""
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(fault).__name__

@@ -16,6 +16,7 @@ from compressor.export.onnx_graph import open_onnx
 from compressor.export.openvino_ir import open_openvino
 from compressor.export.script import open_torchscript
 from compressor.input_file import MODEL_BYTES, regular_size
+from compressor.recipe.schema import Precision
 
 _ENDINGS = (".onnx", ".xml", ".torchscript")
 _MOST_BYTES = {".onnx": 2**31, ".xml": 2**28}  # protobuf reads no more; an .xml holds no weights
@@ -27,8 +28,13 @@ def is_graph(path: Path) -> bool:
     return path.suffix.lower() in _ENDINGS or (path.is_dir() and any(path.glob("*.xml")))
 
 
-def open_network(path: Path, device: torch.device) -> Network:
-    """The network that a file holds, run by the runtime that its ending names; graphs run on the CPU.
+def open_network(path: Path, device: torch.device, precision: Precision = "auto") -> Network:
+    """The network that a file holds, run by the runtime that its ending names.
+
+    Args:
+        path: the file, or of OpenVINO the folder.
+        device: where torch runs it; graphs run on the CPU.
+        precision: in which number type torch runs it; graphs have their own.
 
     Whatever a runtime raises while it computes becomes an error of ours: its `predict` raises CheckpointError W333.
 
@@ -37,7 +43,7 @@ def open_network(path: Path, device: torch.device) -> Network:
         InputError: U912 the runtime is not installed.
     """
     if not is_graph(path):
-        return inference_network(load_model(path).model, device)
+        return inference_network(load_model(path).model, device, precision)
     _check_size(path)
     try:
         network = _open_graph(path)

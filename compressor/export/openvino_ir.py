@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from compressor.artifact.load import missing
-from compressor.errors import CheckpointError, Diagnostic
+from compressor.errors import CheckpointError, Diagnostic, first_line
 from compressor.evaluation.network import Network
 from compressor.export.extras import needed
-from compressor.export.graph import METADATA, Graph, Signature, first_line
+from compressor.export.graph import METADATA, Graph, Signature
 from compressor.export.upstream import graph_of_yaml, yaml_text
 from compressor.held import held_back
 

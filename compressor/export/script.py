@@ -13,9 +13,9 @@ from torch import Tensor
 
 from compressor.artifact.load import missing
 from compressor.artifact.save import canonical_json
-from compressor.errors import CheckpointError, Diagnostic
+from compressor.errors import CheckpointError, Diagnostic, first_line
 from compressor.evaluation.network import Network
-from compressor.export.graph import METADATA, Graph, Signature, first_line
+from compressor.export.graph import METADATA, Graph, Signature
 from compressor.export.traced import Decoding
 from compressor.export.upstream import CONFIG, graph_of_json
 from compressor.held import held_back

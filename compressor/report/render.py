@@ -233,6 +233,10 @@ def export_sentences(run: RunRecord) -> list[str]:
         if asked.get("nms"):
             most = f"at most {asked['nms']['max_det']} boxes of a class"
             otherwise.append(f"at its own thresholds: score {own.conf_thres:g}, overlap {own.iou_thres:g}, {most}")
+        if run.compressed and own.precision != run.compressed.settings.precision:
+            otherwise.append(f"in {own.precision}")
         if otherwise:
-            sentences.append(f"{export.path} was judged {', and '.join(otherwise)}; so its AP is not quite comparable.")
+            alike = tables.evaluated_alike(export, run.compressed)
+            beside = "the model's AP beside it was measured in the same way" if alike else "so its AP is not comparable"
+            sentences.append(f"{export.path} was judged {', and '.join(otherwise)}; {beside}.")
     return sentences

@@ -279,30 +279,42 @@ def verdict_text(verdict: Verdict) -> str:
 
 
 def exports_table(exports: Sequence[Exported], compressed: Evaluation | None) -> Table:
-    """Every exported file: how far it is from the model, and judged by its own runtime."""
-    ours = compressed.metrics.coco.AP if compressed else None
+    """Every exported file: how far it is from the model, and evaluated by its own runtime.
+
+    The model's figures beside it are those that were measured just as the file's: no change across two protocols.
+    """
     rows = tuple(
         (
             *(export.path, export.evaluation.settings.runs_on if export.evaluation else "-"),
+            export.evaluation.settings.shapes_in_words if export.evaluation else "-",
             *(megabytes(export.size_bytes), *_agreement(export.agreement)),
-            *_judged_export(export.evaluation, ours),
+            *_evaluated_export(export.evaluation, evaluated_alike(export, compressed)),
         )
         for export in exports
     )
-    headers = ("file", "judged by", "MB", "box gap, px", "probability gap", "AP", "change", "ms inference")
-    return Table(headers, rows, text_columns=2)
+    headers = ("file", "judged by", "on", "MB", "box gap, px", "probability gap")
+    return Table((*headers, "model's AP so", "AP", "change", "ms inference"), rows, text_columns=3)
+
+
+def evaluated_alike(export: Exported, compressed: Evaluation | None) -> Evaluation | None:
+    """The model, evaluated just as an exported file was; None where the run holds no such evaluation."""
+    if export.evaluation is None:
+        return None
+    wanted = export.evaluation.settings
+    models = (export.model, compressed) if wanted.shapes else ()  # earlier versions do not tell the protocol of a graph
+    return next((each for each in models if each and each.settings.protocol == wanted.protocol), None)
 
 
 def _agreement(agreement: Agreement | None) -> tuple[str, str]:
     return (f"{agreement.pixels:.2g}", f"{agreement.probability:.2g}") if agreement else ("-", "-")
 
 
-def _judged_export(evaluation: Evaluation | None, ours: float | None) -> tuple[str, str, str]:
+def _evaluated_export(evaluation: Evaluation | None, model: Evaluation | None) -> tuple[str, str, str, str]:
     if evaluation is None:
-        return "-", "-", "-"
-    ap = evaluation.metrics.coco.AP
+        return "-", "-", "-", "-"
+    ap, ours = evaluation.metrics.coco.AP, model.metrics.coco.AP if model else None
     change = None if ap is None or ours is None else ap - ours
-    return fraction(ap), signed(change), milliseconds(evaluation.speed.inference_ms)
+    return fraction(ours), fraction(ap), signed(change), milliseconds(evaluation.speed.inference_ms)
 
 
 def search_table(search: Search) -> Table:

@@ -82,6 +82,8 @@ class Exported:
         size_bytes: of the file, or of all in the folder.
         agreement: with the artifact, on images; None where suppression left nothing to compare.
         evaluation: by its own runtime; None where that was not asked for.
+        model: the artifact by torch, evaluated just as the file was, on the same shapes, at the same thresholds and in
+            the same number type; None where the run's `compressed` is that already, and in what earlier versions wrote.
     """
 
     format: str
@@ -89,6 +91,7 @@ class Exported:
     size_bytes: int
     agreement: Agreement | None
     evaluation: Evaluation | None
+    model: Evaluation | None = None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,22 @@ def test_every_format_is_written_compared_and_judged(place: Path) -> None:
     assert suppressed is not None
     assert (suppressed.settings.conf_thres, suppressed.settings.iou_thres) == (0.01, 0.45)
     recorded = {file.path for file in run.files}
-    assert {"model_openvino_model/model.xml", "model_openvino_model/model.bin", *NAMES[2:]} <= recorded
+    folder = {f"model_openvino_model/model.{ending}" for ending in ("xml", "bin", "yaml")}
+    assert {*folder, *NAMES[2:]} <= recorded
+
+
+def test_a_files_figures_stand_beside_those_of_the_model_by_the_same_protocol(place: Path) -> None:
+    run = load_run(place / "reports" / "shipped")
+    assert run.compressed is not None
+    free, squares = run.exports[1:3]
+    assert (free.evaluation and free.evaluation.settings.protocol) == run.compressed.settings.protocol
+    assert free.model is None  # the run's own figures are those already
+    assert squares.evaluation is not None
+    assert squares.model is not None
+    assert squares.model.settings.protocol == squares.evaluation.settings.protocol != run.compressed.settings.protocol
+    settings = squares.model.settings
+    assert (settings.shapes_in_words, settings.runs_on, settings.most_per_class) == ("squares of 64 px", "torch", 5)
+    assert pytest.approx(squares.evaluation.metrics.coco.AP, abs=1e-6) == squares.model.metrics.coco.AP
 
 
 def test_the_terminal_and_the_report_tell_of_them(place: Path) -> None:
@@ -60,7 +75,14 @@ def test_the_terminal_and_the_report_tell_of_them(place: Path) -> None:
         assert name in printed
         assert f"| {name} " in report
     how = "squares of 64 px, the only size it takes, and at its own thresholds: score 0.01, overlap 0.45, at most 5"
-    assert f"model_nms.onnx was judged on {how}" in report
+    assert (
+        f"model_nms.onnx was judged on {how} boxes of a class; the model's AP beside it was measured in the" in report
+    )
+    for name, shapes in zip(
+        NAMES, ("rectangles of 64 px", "rectangles of 64 px", "squares of 64 px", "-"), strict=True
+    ):
+        (row,) = [line for line in report.splitlines() if line.startswith(f"| {name} ")]
+        assert f"| {shapes} " in row
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import onnx
 import pytest
 import torch
 
-from compressor.artifact.load import LoadedModel
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import ArtifactError, CheckpointError, InputError, RunError
 from compressor.evaluation.judge import make_judge
@@ -26,39 +24,10 @@ from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
 from compressor.results.run import Agreement
 from compressor.yolov5.build import YOLOv5
+from tests.export.conftest import SIZE, loaded
 from tests.tiny import NAMES, tiny_data, tiny_model
 
 CPU = torch.device("cpu")
-SIZE = 64
-
-
-@pytest.fixture(scope="module")
-def model() -> YOLOv5:
-    return tiny_model()
-
-
-def loaded(model: YOLOv5) -> LoadedModel:
-    twin = copy.deepcopy(model)
-    return LoadedModel(twin, twin, "float32", "", {})
-
-
-@pytest.fixture(scope="module")
-def images() -> torch.Tensor:
-    return torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(scope="module")
-def fixed(model: YOLOv5, images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("fixed") / "model.onnx"
-    write(loaded(model), "onnx", Options(SIZE), images, place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def free(model: YOLOv5, images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("free") / "model.onnx"
-    write(loaded(model), "onnx", Options(SIZE, dynamic_size=True), images, place)
-    return place
 
 
 def test_onnx_takes_any_batch_and_carries_upstreams_metadata(fixed: Path, model: YOLOv5) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 import onnx
-import openvino
 import pytest
 import torch
 import yaml
@@ -16,8 +17,9 @@ from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import CheckpointError, RunError
 from compressor.evaluation.judge import make_judge
 from compressor.evaluation.network import Network, inference_network
+from compressor.export.extras import needed
 from compressor.export.graph import Graph, Signature
-from compressor.export.onnx_graph import open_onnx, write_onnx
+from compressor.export.onnx_graph import open_onnx
 from compressor.export.open import open_network
 from compressor.export.openvino_ir import write_openvino
 from compressor.export.script import open_torchscript
@@ -27,8 +29,7 @@ from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
 from compressor.results.judgement import Evaluation as Evaluated
 from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.fuse import fuse
-from tests.tiny import NAMES, tiny_data, tiny_model
+from tests.tiny import NAMES, tiny_data
 
 CPU = torch.device("cpu")
 SIZE = 64
@@ -36,17 +37,11 @@ MAPPING = "{0: 'disc', 1: 'box', 2: 'bar'}"
 
 
 @pytest.fixture(scope="module")
-def model() -> YOLOv5:
-    return fuse(tiny_model())
-
-
-@pytest.fixture(scope="module")
-def folder(model: YOLOv5, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(free: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With `static.onnx`, which takes one image, and `dynamic.onnx`, whose last dimension is open too."""
     folder = tmp_path_factory.mktemp("upstream")
-    write_onnx(model, folder / "ours.onnx", SIZE, dynamic_size=True)
     for name in ("static", "dynamic"):
-        proto = onnx.load(folder / "ours.onnx")
+        proto = onnx.load(free)
         _describe(proto)
         (given,), (output,) = proto.graph.input, proto.graph.output
         _set_shape(output, ["batch", "anchors", "Concatoutput0_dim_2"] if name == "dynamic" else [1, 252, 8])
@@ -66,18 +61,19 @@ def _set_shape(value: onnx.ValueInfoProto, shape: list[int | str]) -> None:
 
 
 class UpstreamsForward(nn.Module):
-    """Boxes first, raw outputs beside them."""
+    """Boxes first, other outputs beside them."""
 
     def __init__(self, model: YOLOv5) -> None:
         super().__init__()
         self.decoding = Decoding(model)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return self.decoding(images), [images]
+    def forward(self, images: Tensor) -> tuple[Tensor, tuple[Tensor]]:
+        return self.decoding(images), (images,)
 
 
 def openvino_folder(folder: Path, place: Path) -> Path:
     """As upstream names it, with a YAML beside the .xml."""
+    openvino = needed("openvino")
     place.mkdir()
     openvino.save_model(openvino.convert_model(folder / "static.onnx"), place / "best.xml", compress_to_fp16=False)
     (place / "best.yaml").write_text("stride: 32\nnames:\n  0: disc\n  1: box\n  2: bar\n")
@@ -85,8 +81,10 @@ def openvino_folder(folder: Path, place: Path) -> Path:
 
 
 def torchscript(model: YOLOv5, file: Path, config: str) -> Path:
-    traced = torch.jit.trace(UpstreamsForward(model), torch.zeros(1, 3, SIZE, SIZE))  # type: ignore[no-untyped-call]
-    torch.jit.save(traced, file, _extra_files={"config.txt": config})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of what shall come after TorchScript
+        traced = torch.jit.trace(UpstreamsForward(model), torch.zeros(1, 3, SIZE, SIZE))  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, file, _extra_files={"config.txt": config})
     return file
 
 
@@ -117,7 +115,7 @@ def test_a_graph_of_one_image_is_evaluated_one_image_at_a_time(
     found = evaluated(network, tiny_data(tmp_path), 4)
     assert (found.settings.shapes, found.settings.batch_size) == ("squares", 1)
     ours = evaluated(Network(NAMES, (32,), model.predict, CPU, image_size=SIZE), tmp_path / "tiny.yaml", 4)
-    assert pytest.approx(ours.metrics.coco.AP, abs=1e-6) == found.metrics.coco.AP
+    assert pytest.approx(ours.metrics.coco.AP, abs=5e-4) == found.metrics.coco.AP
     assert found.settings.protocol == ours.settings.protocol
 
 
@@ -126,7 +124,7 @@ def test_a_graph_of_any_shape_is_evaluated_as_the_model_is(folder: Path, model: 
     assert (network.names, network.image_size, network.batch_size) == (NAMES, None, None)
     found = evaluated(network, tiny_data(tmp_path), 4)
     ours = evaluated(model, tmp_path / "tiny.yaml", 4)
-    assert pytest.approx(ours.metrics.coco.AP, abs=1e-6) == found.metrics.coco.AP
+    assert pytest.approx(ours.metrics.coco.AP, abs=5e-4) == found.metrics.coco.AP
     assert found.settings.protocol == ours.settings.protocol
 
 
@@ -161,11 +159,16 @@ def test_a_graph_that_takes_float16_is_given_it(folder: Path, model: YOLOv5, tmp
     assert evaluated(network, tiny_data(tmp_path), 1).settings.precision == "float16"
 
 
-def test_the_number_of_classes_is_checked_when_the_last_dimension_is_open(folder: Path, tmp_path: Path) -> None:
+def test_the_number_of_classes_is_checked_at_the_latest_by_what_a_graph_gives(
+    folder: Path, model: YOLOv5, tmp_path: Path
+) -> None:
     proto = onnx.load(folder / "dynamic.onnx")
     _describe(proto, names="['disc', 'box']")
     onnx.save(proto, tmp_path / "two.onnx")
-    network = open_onnx(tmp_path / "two.onnx")
+    with pytest.raises(CheckpointError, match=r"W302 .*its output is \[any, any, 8\] for 2 classes"):
+        open_onnx(tmp_path / "two.onnx")  # onnxruntime has worked it out
+    signature = Signature((None, 3, None, None), (None, None, None), torch.float32)
+    network = Graph(NAMES[:2], (32,), None).with_signature(signature).network(model.predict, "a runtime")
     with pytest.raises(RunError, match=r"E811 the graph gives .*\[1, 252, 8\] for 1 images and 2 classes"):
         network.predict(torch.zeros(1, 3, SIZE, SIZE))
 
@@ -229,17 +232,21 @@ def test_graphs_of_other_shapes_are_refused(takes: Any, gives: Any, dtype: torch
         Graph(NAMES, (32,), SIZE).with_signature(Signature(takes, gives, dtype))
 
 
-def test_what_lacks_its_metadata_says_which(folder: Path, model: YOLOv5, tmp_path: Path) -> None:
-    place = openvino_folder(folder, tmp_path / "best_openvino_model")
+def test_what_lacks_its_metadata_says_which(static_graphs: dict[str, Network], folder: Path, tmp_path: Path) -> None:
+    assert static_graphs  # so that the files are there
+    place = shutil.copytree(folder / "best_openvino_model", tmp_path / "best_openvino_model")
     (place / "best.yaml").unlink()
     with pytest.raises(CheckpointError, match=r"W302 .*best.yaml is not beside it"):
         open_network(place, CPU)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.load(folder / "best.torchscript"), tmp_path / "best.torchscript")  # type: ignore[no-untyped-call]
     with pytest.raises(CheckpointError, match=r"W302 .*no config.txt"):
-        open_torchscript(torchscript(model, tmp_path / "best.torchscript", ""))
+        open_torchscript(tmp_path / "best.torchscript")
 
 
-def test_our_openvino_folder_holds_what_yolov5_looks_for(folder: Path, tmp_path: Path) -> None:
-    write_openvino(folder / "ours.onnx", tmp_path / "model_openvino_model", Graph(NAMES, (8, 16, 32), None))
+def test_our_openvino_folder_holds_what_yolov5_looks_for(free: Path, tmp_path: Path) -> None:
+    write_openvino(free, tmp_path / "model_openvino_model", Graph(NAMES, (8, 16, 32), None))
     (xml,) = (tmp_path / "model_openvino_model").glob("*.xml")
     told = yaml.safe_load(xml.with_suffix(".yaml").read_text())
     assert told == {"stride": 32, "names": dict(enumerate(NAMES))}
