@@ -293,7 +293,7 @@ def exports_table(exports: Sequence[Exported], compressed: Evaluation | None) ->
         for export in exports
     )
     headers = ("file", "judged by", "on", "MB", "box gap, px", "probability gap")
-    return Table((*headers, "model's AP so", "AP", "change", "ms inference"), rows, text_columns=3)
+    return Table((*headers, "AP of the model", "AP", "change", "ms inference"), rows, text_columns=3)
 
 
 def evaluated_alike(export: Exported, compressed: Evaluation | None) -> Evaluation | None:
