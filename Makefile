@@ -1,6 +1,8 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer:
 #   make demo   the main job on the embedded data set and model
 #   make test   the tests
+# A third runs with the Python and the torch (2.4 or newer) of a machine with a CUDA device, and installs nothing:
+#   make gpu    the tests that are for a device, and YOLOv5n's AP and speed on it
 PYTHON ?= python3
 VENV := .venv
 ifeq ($(OS),Windows_NT)
@@ -9,13 +11,16 @@ else
 BIN := $(VENV)/bin
 endif
 
-.PHONY: demo test lint types reference demo-weights clean
+.PHONY: demo test gpu lint types reference demo-weights clean
 
 demo: $(VENV)/installed
 	$(BIN)/compressor apply recipes/demo.yaml --output runs/demo --force
 
 test: lint types
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+gpu:
+	$(PYTHON) scripts/gpu.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -194,7 +194,7 @@ def _measure(
                 passes = [one_pass(network, images) for network in networks]
                 laps = take_turns(passes, question.runs, question.warm_up, update)
         except RuntimeError as fault:
-            if not isinstance(fault, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(fault):
+            if not isinstance(fault, torch.cuda.OutOfMemoryError) and "DefaultCPUAllocator" not in str(fault):
                 raise
             message = f"there is too little memory for {batch_size} images of {image_size} px at once"
             help_text = "lower it, or --image-size"

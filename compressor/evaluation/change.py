@@ -73,7 +73,7 @@ class OutputChange:
         try:
             with torch.inference_mode():
                 outputs: list[Tensor] = advance(self.model, state, range(self._reached, last))[last - 1]
-        except torch.OutOfMemoryError as fault:
+        except torch.cuda.OutOfMemoryError as fault:
             message = "the device has too little memory to run the network on these images"
             help_text = "give a smaller --image-size, or fewer --images"
             raise RunError(Diagnostic("E812", message, help=help_text)) from fault

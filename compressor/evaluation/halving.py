@@ -36,14 +36,14 @@ class Halving:
             images: (B, 3, H, W).
 
         Raises:
-            torch.OutOfMemoryError: a single image does not fit.
+            torch.cuda.OutOfMemoryError: a single image does not fit.
         """
         while True:
             size = min(self.most or len(images), len(images))
             fault = None
             try:
                 return self._in_parts(predict, images, size)
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 if size <= 1:
                     raise
                 fault = f"{images.device} has too little memory for {size} images"

@@ -126,7 +126,7 @@ def detect(
         for batch in load_batches(plans, image_size, settings.resize):
             try:
                 found += _detect_batch(network, predict, batch, settings, watch)
-            except torch.OutOfMemoryError as fault:
+            except torch.cuda.OutOfMemoryError as fault:
                 message = f"{device} has too little memory for one image of {image_size} px"
                 help_text = "judge on smaller images: --set evaluation.image_size=320, or evaluate --image-size 320"
                 raise RunError(Diagnostic("E812", message, help=help_text)) from fault

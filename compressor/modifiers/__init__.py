@@ -116,7 +116,7 @@ def _enough_memory() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as fault:
-        if not isinstance(fault, MemoryError | torch.OutOfMemoryError) and "alloc" not in str(fault):
+        if not isinstance(fault, MemoryError | torch.cuda.OutOfMemoryError) and "alloc" not in str(fault):
             raise
         message = "there is too little memory for the calibration images"
         help_text = "give fewer or smaller ones (calibration.images, calibration.image_size, crops, crop)"

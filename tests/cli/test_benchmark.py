@@ -137,7 +137,7 @@ def test_a_missing_package_is_told_before_anything_is_read(place: Path, monkeypa
     ("fault", "told", "backend"),
     [
         (
-            torch.OutOfMemoryError("CUDA out of memory"),
+            torch.cuda.OutOfMemoryError("CUDA out of memory"),
             "E812 there is too little memory for 4 images of 64 px",
             "torch",
         ),

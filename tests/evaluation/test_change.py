@@ -101,7 +101,7 @@ def test_too_little_memory_is_told(images: Tensor, monkeypatch: pytest.MonkeyPat
     model = tiny_model()
 
     def full(_images: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError
+        raise torch.cuda.OutOfMemoryError
 
     monkeypatch.setattr(model.model[0], "forward", full)
     with pytest.raises(RunError, match="E812"):

@@ -27,7 +27,7 @@ class Small:
     def __call__(self, images: Tensor) -> Tensor:
         self.sizes.append(len(images))
         if len(images) > self.room:
-            raise torch.OutOfMemoryError
+            raise torch.cuda.OutOfMemoryError
         return images.mean(dim=1).flatten(1)
 
     def numbered(self, images: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def test_the_size_that_fitted_is_remembered_and_each_halving_is_told(images: Ten
 
 def test_one_image_that_does_not_fit_is_the_end(images: Tensor) -> None:
     small, told = Small(0), list[str]()
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(torch.cuda.OutOfMemoryError):
         Halving(told.append)(small, images)
     assert small.sizes == [11, 6, 3, 2, 1]
 
@@ -85,7 +85,7 @@ def test_an_evaluation_goes_on_with_batches_that_fit(tmp_path: Path) -> None:
     def small(images: Tensor) -> Tensor:
         sizes.append(len(images))
         if len(images) > 2:
-            raise torch.OutOfMemoryError
+            raise torch.cuda.OutOfMemoryError
         return network.predict(images)
 
     found, _ = detect(replace(network, predict=small), samples, settings, Silent(), "evaluate")
@@ -96,7 +96,7 @@ def test_an_evaluation_goes_on_with_batches_that_fit(tmp_path: Path) -> None:
 
 def test_a_single_image_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     def full(_: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError
+        raise torch.cuda.OutOfMemoryError
 
     samples = read_split(load_dataset(str(tiny_data(tmp_path))), "val").samples
     network = replace(inference_network(tiny_model(), torch.device("cpu")), predict=full)
