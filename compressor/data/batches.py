@@ -19,7 +19,7 @@ from torch import Tensor
 
 from compressor.data.dataset import Sample
 from compressor.data.image_file import read_image
-from compressor.data.letterbox import Rounding, letterbox, resize_to_fit
+from compressor.data.letterbox import Rounding, fitted_size, letterbox, resize_to_fit
 
 LOOK_AHEAD = 2  # batches decoded while one is in use
 _MOST_THREADS = 8
@@ -101,6 +101,19 @@ def _batch_shape(group: tuple[Sample, ...], image_size: int, stride: int, pad: f
         relative = (1.0, 1.0)
     height, width = (math.ceil(side * image_size / stride + pad) * stride for side in relative)
     return height, width
+
+
+def geometry(sample: Sample, shape: tuple[int, int], image_size: int, rounding: Rounding) -> tuple[Pair, Pair]:
+    """Ratios (height, width) and padding (dw, dh) of an image in its batch, as a `Batch` has them; nothing is read.
+
+    Args:
+        sample: the image.
+        shape: of the batch, (H, W); it holds the resized image, as those do that were planned.
+        image_size: as it was planned for.
+        rounding: see `resize_to_fit`.
+    """
+    height, width = fitted_size(sample.height, sample.width, image_size, rounding)
+    return (height / sample.height, width / sample.width), ((shape[1] - width) / 2, (shape[0] - height) / 2)
 
 
 def load_batches(plans: Sequence[BatchPlan], image_size: int, rounding: Rounding) -> Iterator[Batch]:

@@ -28,13 +28,18 @@ def resize_to_fit(image: Image, image_size: int, rounding: Rounding) -> Image:
     Returns:
         (H', W', 3), no side below 1; the image itself where nothing changes.
     """
-    height, width = image.shape[:2]
+    size = fitted_size(image.shape[0], image.shape[1], image_size, rounding)
+    ratio = image_size / max(image.shape[:2])
+    return image if ratio == 1 else _resize(image, size[::-1], cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)
+
+
+def fitted_size(height: int, width: int, image_size: int, rounding: Rounding) -> tuple[int, int]:
+    """Height and width that `resize_to_fit` gives an image of `height` and `width`."""
     ratio = image_size / max(height, width)
     if ratio == 1:
-        return image
+        return height, width
     whole = int if rounding == "floor" else math.ceil
-    size = (max(whole(width * ratio), 1), max(whole(height * ratio), 1))
-    return _resize(image, size, cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)
+    return max(whole(height * ratio), 1), max(whole(width * ratio), 1)
 
 
 def letterbox(

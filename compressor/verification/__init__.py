@@ -112,7 +112,7 @@ def _run(
         return Verification(tuple(checks), (*trust, Trusted(("*",), f"{MODEL} cannot be read")))
     with progress.step("count and weigh"):
         facts = facts_of(loaded, loaded.origin, (folder / MODEL).read_bytes(), source_at_hand(record.weights))
-    found = data_of(record, data, facts.names, progress)
+    found = data_of(record, data, facts, progress)
     known = Known(
         gzipped=record.environment.packages.get(ZLIB) == zlib.ZLIB_RUNTIME_VERSION,
         drawn=drawn_here(record, MATPLOTLIB),
@@ -139,11 +139,11 @@ def _run(
     return Verification(tuple(checks), (*trust, *trusted(record, known)), not_recorded(record))
 
 
-def data_of(record: RunRecord, data: str | None, names: tuple[str, ...], progress: Progress) -> Data | str:
+def data_of(record: RunRecord, data: str | None, facts: Facts, progress: Progress) -> Data | str:
     """The data that a run was judged on, or why they are not known."""
     if record.compressed is None:
         return "the run judged nothing"
-    return data_at_hand(record.compressed, data, names, progress)
+    return data_at_hand(record.compressed, data, facts, progress)
 
 
 def claims(record: RunRecord, facts: Facts, known: Known, artifact_bytes: int) -> Iterator[Check]:

@@ -24,6 +24,7 @@ from compressor.results.judgement import METHOD, DataSummary, Evaluation, Metric
 from compressor.results.run import RunRecord
 from compressor.run_folder import PREDICTIONS_AFTER, PREDICTIONS_BEFORE
 from compressor.verification.claims import Check, Trusted
+from compressor.verification.facts import Facts
 from compressor.verification.own_metric import Bounds, as_found, bounds, wrong_own_metric
 
 TOLERANCE = 5e-4  # two machines round otherwise, which moves a detection or two
@@ -52,29 +53,31 @@ class Data:
     Attributes:
         judge: of them.
         names: class names of the model.
+        stride: of the network, in pixels.
     """
 
     judge: Judge
     names: tuple[str, ...]
+    stride: int
 
 
-def data_at_hand(evaluation: Evaluation, data: str | None, names: tuple[str, ...], progress: Progress) -> Data | str:
+def data_at_hand(evaluation: Evaluation, data: str | None, facts: Facts, progress: Progress) -> Data | str:
     """The data that a run was judged on, or why it is not known here.
 
     Args:
         evaluation: of the run.
         data: where the data set is now; None for where the run found it.
-        names: class names of the model.
+        facts: of the model.
         progress: told of reading it.
     """
     source = data or evaluation.data.source
     try:
-        judge = open_judge(source, _settings(evaluation), names, torch.device("cpu"), progress)
+        judge = open_judge(source, _settings(evaluation), facts.names, torch.device("cpu"), progress)
     except CompressorError as fault:
         return f"{source} cannot be read here ({fault.diagnostics[0].code})"
     if judge.split.sha256 != evaluation.data.sha256:
         return f"{source} holds other images or labels here than the run's"
-    return Data(judge, names)
+    return Data(judge, facts.names, max(32, *facts.model.strides))
 
 
 def _settings(evaluation: Evaluation) -> Settings:
@@ -113,7 +116,7 @@ def figures_of(file: Path, data: Data) -> Figures:
         OSError, ValueError: it cannot be read, or is of other images.
     """
     predictions = read_predictions(file, data.judge.ground_truth)
-    found = as_found(data.judge, predictions)
+    found = as_found(data.judge, predictions, data.stride)
     metrics, judged = data.judge.metrics(found, predictions, data.names)
     curve, draws = precision_by_recall(judged), resample(judged)
     return Figures(data.judge.summary(), metrics, bounds(found), curve, draws, predictions)

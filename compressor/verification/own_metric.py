@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from compressor.data.batches import fit_image_size, geometry, plan_batches
 from compressor.evaluation.coco import Predictions
 from compressor.evaluation.detection_metrics import per_class
 from compressor.evaluation.judge import Judge, OwnMatches, own_matches
@@ -32,16 +33,27 @@ class Bounds:
     high: NDArray[np.float64]
 
 
-def as_found(judge: Judge, predictions: Predictions) -> list[ImageDetections]:
-    """The detections as a network would give them that takes every image at its own size."""
-    ends = np.searchsorted(predictions.image_index, np.arange(len(judge.split.samples) + 1))
+def as_found(judge: Judge, predictions: Predictions, stride: int) -> list[ImageDetections]:
+    """The detections as the network gave them, which saw every image in its place in a batch, but for the rounding.
+
+    Args:
+        judge: of the data, with the settings of the run.
+        predictions: as they were written.
+        stride: of the network, in pixels.
+    """
+    settings, samples = judge.settings, judge.split.samples
+    size = fit_image_size(settings.image_size, stride)
+    plans = plan_batches(samples, size, settings.batch_size, stride)
+    shapes = {sample.image: plan.shape for plan in plans for sample in plan.samples}
+    ends = np.searchsorted(predictions.image_index, np.arange(len(samples) + 1))
     found = []
-    for sample, first, last in zip(judge.split.samples, ends[:-1], ends[1:], strict=True):
+    for sample, first, last in zip(samples, ends[:-1], ends[1:], strict=True):
         boxes = predictions.boxes[first:last]
         corners = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
         scores, classes = predictions.scores[first:last, None], predictions.classes[first:last, None]
         detections = torch.from_numpy(np.concatenate((corners, scores, classes), axis=1).astype(np.float32))
-        found.append(ImageDetections(sample, detections, (1.0, 1.0), (0.0, 0.0), (sample.height, sample.width)))
+        shape = shapes[sample.image]
+        found.append(ImageDetections(sample, detections, *geometry(sample, shape, size, settings.resize), shape))
     return found
 
 

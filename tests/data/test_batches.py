@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor.data.batches import fit_image_size, load_batches, plan_batches
+from compressor.data.batches import fit_image_size, geometry, load_batches, plan_batches
 from compressor.data.dataset import Sample, load_dataset, read_split
 from compressor.data.image_file import read_image
 from compressor.errors import DatasetError
@@ -79,6 +79,8 @@ def test_batches_equal_upstream(golden: Path, tmp_path: Path) -> None:
                 assert list(image.shape) == item["tensor_shape"]
                 assert list(batch.ratios[index]) == pytest.approx(item["ratio_hw"], abs=1e-12)
                 assert list(batch.pads[index]) == item["pad_wh"]
+                known = geometry(batch.samples[index], (image.shape[1], image.shape[2]), size, "floor")
+                assert known == (batch.ratios[index], batch.pads[index])
                 assert zlib.crc32(image.numpy().tobytes()) == item["crc32"], item["file"]
         assert next(items, None) is None
 
@@ -117,6 +119,8 @@ def test_rounding_decides_the_resized_size(tmp_path: Path) -> None:
     (floor,), (ceil,) = load_batches(plans, 640, "floor"), load_batches(plans, 640, "ceil")
     assert (floor.ratios, floor.pads) == (((481 / 376, 1.28),), ((16, 15.5),))
     assert (ceil.ratios, ceil.pads) == (((482 / 376, 1.28),), ((16, 15),))
+    assert geometry(floor.samples[0], plans[0].shape, 640, "floor") == (floor.ratios[0], floor.pads[0])
+    assert geometry(ceil.samples[0], plans[0].shape, 640, "ceil") == (ceil.ratios[0], ceil.pads[0])
 
 
 def test_at_most_two_batches_are_decoded_ahead(many: tuple[Sample, ...], loads: list[str]) -> None:

@@ -46,7 +46,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Old:
     loaded = load_model(folder / MODEL)
     assert loaded.origin is not None and record.compressed is not None
     facts = facts_of(loaded, loaded.origin, (folder / MODEL).read_bytes(), None)
-    data = data_at_hand(record.compressed, str(place / "tiny.yaml"), facts.names, Silent())
+    data = data_at_hand(record.compressed, str(place / "tiny.yaml"), facts, Silent())
     assert isinstance(data, Data)
     names = {"baseline": PREDICTIONS_BEFORE, "compressed": PREDICTIONS_AFTER}
     figures = {key: figures_of(folder / name, data) for key, name in names.items()}
