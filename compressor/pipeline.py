@@ -6,7 +6,7 @@ recipe -> weights -> plan -> judge -> modify -> save -> judge what was saved -> 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from compressor.data.calibration import load_images
 from compressor.data.dataset import load_dataset, read_split
 from compressor.environment import describe_environment
 from compressor.errors import Diagnostic, InputError, RecipeError
+from compressor.evaluation.class_names import check_classes
 from compressor.evaluation.coco import write_predictions
 from compressor.evaluation.examples import examples_png
-from compressor.evaluation.judge import Judge, check_classes, make_judge
+from compressor.evaluation.judge import Judge, make_judge
 from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import select_device
 from compressor.evaluation.timing import time_in_turns
@@ -319,10 +320,12 @@ def open_judge(
     """
     with progress.step(f"open {data}"):
         dataset = load_dataset(data)  # draws the embedded data set on first use
-    check_classes(names, dataset)
+    told = check_classes(names, dataset, other_names=settings.other_names)
     with progress.bar(f"read {data}", "images") as update:
         split = read_split(dataset, settings.split, update)
-    return make_judge(split, settings, device)
+    for sentence in (*told, *split.choice):
+        progress.warn(sentence)
+    return make_judge(replace(split, skipped=(*told, *split.skipped)), settings, device)
 
 
 def _timed(judge: Judge, before: Network, after: Network, progress: Progress) -> Timing:

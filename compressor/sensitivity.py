@@ -17,7 +17,8 @@ from compressor.data.calibration import draw, find_calibration_images, load_imag
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import Diagnostic, InputError, PlanError
 from compressor.evaluation.change import OutputChange
-from compressor.evaluation.judge import Judge, check_classes, make_judge
+from compressor.evaluation.class_names import check_classes
+from compressor.evaluation.judge import Judge, make_judge
 from compressor.evaluation.predict import select_device
 from compressor.modifiers.alone import Alone, put_back
 from compressor.modifiers.prune import prune
@@ -58,6 +59,7 @@ class Question:
         score: by which weights are chosen, as in a recipe.
         fuse: whether BatchNorm is folded before, as in a recipe.
         repaired: solve a layer's other weights again first, as a repair by least squares does; by outputs only.
+        other_names: accept data that names classes otherwise than the model; no loss depends on it.
     """
 
     weights: str
@@ -70,6 +72,7 @@ class Question:
     score: Score = "magnitude"
     fuse: Fuse = "before"
     repaired: bool = False
+    other_names: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,15 +234,18 @@ def _judge(question: Question, model: YOLOv5, device: torch.device, progress: Pr
     """A judge of the first images of the split."""
     with progress.step(f"open {question.data}"):
         dataset = load_dataset(question.data)
-    check_classes(model.names, dataset)
+    told = check_classes(model.names, dataset, other_names=question.other_names)
     with progress.bar(f"read {question.data}", "images") as update:
         split = read_split(dataset, question.split, update)
+    for sentence in (*told, *split.choice):
+        progress.warn(sentence)
     judge = make_judge(split, Evaluation(split=question.split, image_size=question.image_size), device)
     return judge.part(question.images)
 
 
 def _key(subject: Subject, meter: Meter) -> dict[str, Any]:
     question: dict[str, Any] = json.loads(json.dumps(asdict(subject.question)))  # lists for tuples, as read back
+    del question["other_names"]
     facts = {"weights_sha256": subject.sha256, "images_sha256": meter.digest, "device": subject.device.type}
     return {**question, **facts, "version": __version__}
 

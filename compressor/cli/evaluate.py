@@ -12,6 +12,7 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.data_warnings import print_data_warnings
 from compressor.cli.interrupts import unwind
+from compressor.cli.recipe_options import other_names_option
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.tables import evaluation_coco_table, evaluation_detection_table, evaluation_speed_line
@@ -26,6 +27,9 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
         if name == "baseline":  # there is but one model to judge
             continue
         kind: Any = field.annotation
+        if name == "other_names":
+            command = other_names_option(command)
+            continue
         choices = click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
         description = field.description or ""
         help_text = f"{description[:1].upper()}{description[1:]}."

@@ -13,9 +13,16 @@ from compressor.cli.completion import complete_file, complete_recipe, complete_s
 from compressor.recipe.load import load_recipe
 from compressor.recipe.overrides import Override, parse_set
 
+other_names_option = click.option(
+    "--other-names",
+    is_flag=True,
+    help="Accept a data set that names classes otherwise than the model; another order is never accepted.",
+)
+ACCEPT_OTHER_NAMES = Override(("evaluation", "other_names"), "true", "--other-names")
+
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """RECIPE, --weights, --data and --set; the command receives the checked `recipe_file` they make."""
+    """RECIPE, --weights, --data, --set and --other-names; the command receives the checked `recipe_file` they make."""
 
     @click.argument("recipe", type=click.Path(path_type=Path), shell_complete=complete_recipe)
     @click.option(
@@ -32,13 +39,24 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
         shell_complete=complete_set,
         help="Override a key: modifiers.0.sparsity=0.5.",
     )
+    @other_names_option
     @functools.wraps(command)
-    def run(*, recipe: Path, weights: str | None, data: str | None, sets: tuple[str, ...], **options: Any) -> None:
+    def run(
+        *,
+        recipe: Path,
+        weights: str | None,
+        data: str | None,
+        sets: tuple[str, ...],
+        other_names: bool,
+        **options: Any,
+    ) -> None:
         overrides = [parse_set(argument) for argument in sets]
         if weights is not None:
             overrides.append(Override(("model", "weights"), weights, "--weights", literal=True))
         if data is not None:
             overrides.append(Override(("data",), data, "--data", literal=True))
+        if other_names:
+            overrides.append(ACCEPT_OTHER_NAMES)
         command(recipe_file=load_recipe(recipe, tuple(overrides)), **options)
 
     return run

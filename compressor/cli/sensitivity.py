@@ -13,6 +13,7 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import told_as, unwind
+from compressor.cli.recipe_options import other_names_option
 from compressor.output import check_place, claimed, recover, staged
 from compressor.printable import printable
 from compressor.progress import Progress
@@ -123,6 +124,7 @@ def _utf8(_context: click.Context, _option: click.Parameter, text: str) -> str:
 @click.option("--emit", type=click.Path(path_type=Path), metavar="RECIPE", help="Write a recipe that uses the table.")
 @click.option("--sparsity", type=float, metavar="FRACTION", help=f"Of the recipe; {_SPARSITY} when not given.")
 @click.option("--force", is_flag=True, help="Replace an existing table, plot and recipe.")
+@other_names_option
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON document.")
 def sensitivity(
@@ -141,6 +143,7 @@ def sensitivity(
     emit: Path | None,
     sparsity: float | None,
     force: bool,
+    other_names: bool,
     device: str,
     as_json: bool,
     console: Console,
@@ -153,6 +156,8 @@ def sensitivity(
       compressor sensitivity best.pt --data my_images --emit my_recipe.yaml --sparsity 0.5
     """  # noqa: D205  # click shows the first sentence whole
     _check_options(data, by, split, sparsity, emit, repaired=repaired)
+    if other_names and by != "ap":
+        raise click.UsageError("--other-names is of data with labels, which are only read with --by ap")
     output = output or Path(f"{Path(weights).stem}{_ENDING}")
     notebook = output.with_name(f"{output.name}.partial.jsonl")
     cut_off = written_from(notebook, output)  # by a process that was killed at the very end: the same may come again
@@ -176,6 +181,7 @@ def sensitivity(
         score=score,
         fuse=fuse,
         repaired=by == "output" if repaired is None else repaired,
+        other_names=other_names,
     )
     with told_as(lambda: _kept(notebook)), claimed(output):
         for place in (output, notebook):

@@ -13,6 +13,7 @@ from compressor.cli.completion import complete_file, complete_recipe, complete_s
 from compressor.cli.console import Console, console_options
 from compressor.cli.gates import end_where_failed, print_verdicts
 from compressor.cli.interrupts import told_as, unwind
+from compressor.cli.recipe_options import ACCEPT_OTHER_NAMES, other_names_option
 from compressor.cli.streams import utf8
 from compressor.recipe.overrides import parse_set
 
@@ -34,6 +35,7 @@ from compressor.recipe.overrides import parse_set
     "--output", type=click.Path(path_type=Path), shell_complete=complete_file, help="Folder; reports/RECIPE_sweep else."
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
+@other_names_option
 @sort_option
 @click.option("--force", is_flag=True, help="Replace runs that were made of another recipe or other weights.")
 def sweep(
@@ -43,6 +45,7 @@ def sweep(
     sets: tuple[str, ...],
     output: Path | None,
     device: str,
+    other_names: bool,
     sort: str,
     force: bool,
     console: Console,
@@ -61,7 +64,8 @@ def sweep(
     from compressor.sweep import sweep as run_all
 
     unwind()
-    grid = points(recipe, [parse_axis(axis) for axis in axes], [parse_set(argument) for argument in sets])
+    overrides = [*map(parse_set, sets), *([ACCEPT_OTHER_NAMES] if other_names else [])]
+    grid = points(recipe, [parse_axis(axis) for axis in axes], overrides)
     folder = output or Path("reports") / f"{recipe.stem}_sweep"
     command = shlex.join(["compressor", *map(utf8, sys.argv[1:])])
     with told_as(lambda: f"finished runs are kept in {folder}, and the same command goes on"):

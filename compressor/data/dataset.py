@@ -110,6 +110,11 @@ class Split:
     annotations_sha256: str | None = None
 
     @property
+    def choice(self) -> tuple[str, ...]:
+        """A sentence on which images were taken, where the YAML could mean several."""
+        return tuple(sentence for name, sentence in self.dataset.choices.items() if name == self.name)
+
+    @property
     def identity(self) -> str:
         """Digest over all of the data that figures depend on: the files' names and bytes, which of them, the classes.
 

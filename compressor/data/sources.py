@@ -12,6 +12,7 @@ from pathlib import Path
 
 from compressor.errors import DatasetError, Diagnostic
 from compressor.input_file import MEGABYTE, file_bytes
+from compressor.printable import printable
 
 IMAGE_ENDINGS = frozenset(
     (".bmp", ".dng", ".jpeg", ".jpg", ".mpo", ".pfm", ".png", ".tif", ".tiff", ".webp")
@@ -78,10 +79,9 @@ def readable(name: str) -> str:
     if name.isprintable():
         return name
     try:
-        text = os.fsencode(name).decode("utf-8", "backslashreplace")
+        return printable(os.fsencode(name).decode("utf-8", "backslashreplace"))
     except UnicodeEncodeError:  # no name that the system could have given
-        text = name
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+        return printable(name)
 
 
 def is_utf8(name: str) -> bool:

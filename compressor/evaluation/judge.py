@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.data.batches import fit_image_size
-from compressor.data.dataset import Dataset, Sample, Split, file_sha256
+from compressor.data.dataset import Sample, Split, file_sha256
 from compressor.data.image_file import changed
 from compressor.errors import DatasetError, Diagnostic
 from compressor.evaluation.annotated import boxes_as_labels, ground_truth_from_annotations
@@ -204,21 +204,6 @@ def _check_some_remain(truth: GroundTruth, split: Split) -> None:
     raise DatasetError(Diagnostic("D420", message, str(place), help=help_text))
 
 
-def check_classes(names: tuple[str, ...], dataset: Dataset) -> None:
-    """Refuse a data set with another number of classes than the model; spellings of a class may differ.
-
-    Raises:
-        DatasetError: D409.
-    """
-    if len(names) == len(dataset.names):
-        return
-    message = (
-        f"the model has {len(names)} classes ({_shown(names)}), the data set {len(dataset.names)} "
-        f"({_shown(dataset.names)})"
-    )
-    raise DatasetError(Diagnostic("D409", message, dataset.source, help="name the data the model was trained on"))
-
-
 @dataclass(frozen=True, eq=False)
 class OwnMatches:
     """The detections of all images, matched to labels as YOLOv5 does.
@@ -286,8 +271,3 @@ def labels_in_network_pixels(image: ImageDetections) -> Tensor:
     corners = xywh_to_xyxy(labels[:, 1:]) * resized.repeat(2) + torch.tensor(image.pad).repeat(2)
     inside = torch.tensor([width, height]).repeat(2) - 1e-3
     return torch.cat((labels[:, :1], corners.clamp(min=torch.zeros(4), max=inside)), dim=1)
-
-
-def _shown(names: tuple[str, ...]) -> str:
-    more = f", ... {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more

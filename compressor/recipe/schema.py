@@ -53,6 +53,10 @@ class Evaluation(Part):
     coco_engine: CocoEngine = Field(
         "compiled", description="what works out the COCO figures; they are the same, pycocotools takes longer"
     )
+    other_names: bool = Field(
+        False,
+        description="accept a data set that names classes otherwise than the model; another order is never accepted",
+    )
 
 
 class Artifact(Part):

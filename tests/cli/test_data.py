@@ -79,3 +79,43 @@ def test_an_image_that_is_replaced_between_the_two_evaluations_ends_the_run_by_i
     with pytest.raises(DatasetError, match=r"001\.png: D430"):
         run(load_recipe(tiny / "tiny_half.yaml"), Options(tiny / "run", device="cpu"), Console(quiet=True))
     assert times == 2 and not (tiny / "run").exists()
+
+
+def renamed(place: Path, *names: str) -> str:
+    """A data set YAML like the tiny one, with other names."""
+    text = (place / "tiny.yaml").read_text().partition("names:")[0]
+    (place / "renamed.yaml").write_text(f"{text}names: {list(names)}\n")
+    return "renamed.yaml"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "apply", "sweep", "sensitivity"])
+def test_every_command_that_evaluates_compares_the_names_of_classes(tiny: Path, command: str) -> None:
+    tiny_recipe(tiny)
+    words = {
+        "evaluate": ("tiny.safetensors", "--image-size", "64"),
+        "apply": ("tiny_half.yaml", "--output", "run"),
+        "sweep": ("tiny_half.yaml", "--over", f"data={renamed(tiny, 'box', 'disc', 'bar')}", "--output", "runs"),
+        "sensitivity": ("tiny.safetensors", "--by", "ap", "--image-size", "64", "--sparsities", "0.5"),
+    }[command]
+    words = (command, *words, "--device", "cpu", *(() if command == "sweep" else ("--data", "renamed.yaml")))
+    lists = "the model has disc, box, bar; the data set has "
+    done = compressor(*words, "--other-names", cwd=tiny)
+    assert done.returncode == 2 and f"D409 the classes are in another order: {lists}box, disc, bar" in done.stderr
+    renamed(tiny, "disc", "carton", "BAR")
+    done = compressor(*words, cwd=tiny)
+    assert done.returncode == 2 and f"D409 1 of 3 classes have other names: {lists}disc, carton, BAR" in done.stderr
+    if command in ("evaluate", "apply"):
+        done = compressor(*words, "--other-names", cwd=tiny)
+        told = f"1 of 3 classes have other names, which was accepted: {lists}disc, carton, BAR"
+        assert done.returncode == 0 and told in done.stderr
+        if command == "apply":
+            record = json.loads((tiny / "run/run.json").read_text())
+            assert record["recipe"]["evaluation"]["other_names"] is True and told in record["warnings"]
+            assert told in record["compressed"]["data"]["skipped"] and told in (tiny / "run/report.md").read_text()
+
+
+def test_a_model_without_names_is_evaluated_and_that_is_said(tiny: Path) -> None:
+    document = evaluated(tiny, renamed(tiny, "class0", "class1", "class2"))
+    assert document["data"]["skipped"] == [
+        "the data set does not name its classes (class0, class1, class2): they are taken by their number"
+    ]

@@ -3,14 +3,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from compressor.data.batches import load_batches, plan_batches
-from compressor.data.dataset import Dataset, load_dataset, read_split
-from compressor.errors import DatasetError
+from compressor.data.dataset import load_dataset, read_split
 from compressor.evaluation.boxes import xywh_to_xyxy
-from compressor.evaluation.judge import check_classes, labels_in_network_pixels, make_judge
+from compressor.evaluation.judge import labels_in_network_pixels, make_judge
 from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import ImageDetections
 from compressor.progress import Silent
@@ -38,15 +36,6 @@ def test_labels_in_the_network_input_equal_upstream(golden: Path, tmp_path: Path
                 rows = torch.tensor(next(items)["labels"]).reshape(-1, 6)  # 0, class, x, y, width, height; normalised
                 corners = xywh_to_xyxy(rows[:, 2:]) * torch.tensor([width, height]).repeat(2)
                 torch.testing.assert_close(found, torch.cat((rows[:, 1:2], corners), dim=1), rtol=0, atol=3e-4)
-
-
-def test_data_of_another_number_of_classes_is_refused_with_both_lists() -> None:
-    dataset = Dataset("fruit.yaml", {}, ("apple", "pear"), None)
-    check_classes(("a", "b"), dataset)
-    with pytest.raises(
-        DatasetError, match=r"fruit.yaml: D409 the model has 3 classes \(a, b, c\), .* 2 \(apple, pear\)"
-    ):
-        check_classes(("a", "b", "c"), dataset)
 
 
 def test_an_evaluation_says_by_which_protocol_it_was_made(tmp_path: Path) -> None:
