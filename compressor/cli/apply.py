@@ -12,7 +12,6 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.data_warnings import print_data_warnings
-from compressor.cli.data_warnings import print_data_warnings
 from compressor.cli.gates import end_where_failed, print_verdicts
 from compressor.cli.interrupts import LEFT, told_as, unwind
 from compressor.cli.recipe_options import recipe_options
@@ -103,7 +102,6 @@ def _print(record: RunRecord, folder: Path, console: Console) -> None:
         console.result(coco_table(before, after).text())
         console.heading("\nYOLOv5's own metric")
         console.result(detection_table(before, after).text())
-        print_data_warnings(after.data, console)
         print_data_warnings(after.data, console)
     console.heading("\nSparsity and size")
     console.result(sparsity_table(record.sparsity).text())
