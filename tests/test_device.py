@@ -6,6 +6,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from compressor.artifact.load import load_model
 from compressor.evaluation.network import inference_network
 from compressor.plan.layers import convolutions
 from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import build
+from compressor.yolov5.build import YOLOv5, build
 from tests.cli.commands import compressor
 from tests.conftest import fill
 from tests.tiny import tiny_data, tiny_recipe, tiny_weights
@@ -61,7 +62,8 @@ def test_a_run_gives_the_zeros_and_figures_of_a_cpu(tmp_path: Path, method: str 
     if method:
         text = recipe.read_text("utf-8")
         recipe.write_text(text.replace("evaluation:", REPAIR.format(method=method) + "evaluation:"), "utf-8")
-    records, models = [], []
+    records: list[Any] = []
+    models: list[YOLOv5] = []
     for device in ("cpu", DEVICE):
         folder = f"on_{device.replace(':', '')}_{len(records)}"
         done = compressor("apply", recipe.name, "--device", device, "--output", folder, cwd=tmp_path)
