@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compressor.artifact.load import fetch_and_load, stored_tensors
+from compressor.artifact.load import LoadedModel, fetch_and_load, stored_tensors
 from compressor.artifact.save import Dtype, gzip_size, measure
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import load_images
@@ -56,7 +56,7 @@ from compressor.run_folder import (
     written_aside,
 )
 from compressor.run_report import write_report
-from compressor.shipping import check_runtimes, export_run
+from compressor.shipping import cautions, check_runtimes, export_run
 from compressor.stages import Judged, compress, judge_after, judge_before, settle
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.describe import sparsity, summarise
@@ -176,9 +176,19 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             gates=verdicts(recipe.report.fail_if, baseline, compressed, size),
             reference=reference,
             timing=timing,
-            warnings=(*warnings, *(before.warnings if before else ()), *uncompared(exports), *skipped),
+            warnings=(
+                *warnings,
+                *(before.warnings if before else ()),
+                *uncompared(exports),
+                *_cautions(exports, saved),
+                *skipped,
+            ),
         )
         return write_report(record, staging, template_text, ledger)
+
+
+def _cautions(exports: tuple[Exported, ...], saved: LoadedModel) -> list[str]:
+    return [f"{export.path}: {told}" for export in exports for told in cautions(export.format, saved)]
 
 
 def plan(recipe_file: RecipeFile, device: str, progress: Progress) -> Plan:

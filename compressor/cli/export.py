@@ -90,7 +90,7 @@ def export(
     yolov5       a .pt that YOLOv5's own scripts load
     dense        a safetensors state dict with YOLOv5's names
     onnx         decoded boxes as YOLOv5's export gives; or detections, with --nms
-    openvino     a folder with OpenVINO's .xml and .bin
+    openvino     a folder with OpenVINO's .xml and .bin, and the .yaml by which YOLOv5 opens it
     torchscript  for squares of one size
 
     \b
@@ -149,10 +149,8 @@ def _is_ours(path: Path, form: ExportFormat) -> bool:
     if form == "openvino":
         files = sorted(path.iterdir()) if path.is_dir() else []
         names = [each.name for each in files if each.is_file()]
-        whole = len(names) == len(files) and names in (
-            _OPENVINO_FILES,
-            _OPENVINO_FILES[:2],
-        )  # earlier versions wrote two
+        known = (_OPENVINO_FILES, _OPENVINO_FILES[:2])  # earlier versions wrote two
+        whole = len(names) == len(files) and names in known
         return whole and EXPORTED_BY.encode() in files[1].read_bytes()
     if not path.is_file():
         return False

@@ -25,6 +25,37 @@ from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.detect import Detect
 
 _lock = threading.Lock()
+_HYP = {
+    "lr0": 0.01,
+    "lrf": 0.01,
+    "momentum": 0.937,
+    "weight_decay": 0.0005,
+    "warmup_epochs": 3.0,
+    "warmup_momentum": 0.8,
+    "warmup_bias_lr": 0.1,
+    "box": 0.05,
+    "cls": 0.5,
+    "cls_pw": 1.0,
+    "obj": 1.0,
+    "obj_pw": 1.0,
+    "iou_t": 0.2,
+    "anchor_t": 4.0,
+    "fl_gamma": 0.0,
+    "hsv_h": 0.015,
+    "hsv_s": 0.7,
+    "hsv_v": 0.4,
+    "degrees": 0.0,
+    "translate": 0.1,
+    "scale": 0.5,
+    "shear": 0.0,
+    "perspective": 0.0,
+    "flipud": 0.0,
+    "fliplr": 0.5,
+    "mosaic": 1.0,
+    "mixup": 0.0,
+    "copy_paste": 0.0,
+    "label_smoothing": 0.0,
+}  # upstream's defaults since v6.1
 
 
 def _stand_in(name: str) -> type[nn.Module]:
@@ -105,13 +136,28 @@ def _model(stored: YOLOv5, dtype: torch.dtype) -> nn.Module:
     return _filled(
         _MODEL,
         yaml=architecture_to_yaml(architecture),
+        yaml_file=f"yolov5{architecture.stock_size or '_custom'}.yaml",  # by which upstream calls the model
         model=nn.Sequential(*layers),
         save=sorted(stored.kept_outputs),
-        names=list(stored.names) if architecture.generation == "v5" else dict(enumerate(stored.names)),
+        names=list(
+            stored.names
+        ),  # releases up to v6.2 number a list and take a mapping's keys; later ones number it too
         nc=architecture.nc,
         stride=stride,
         inplace=True,
+        hyp=_gains(architecture.nc, len(stored.strides)),
+        class_weights=torch.ones(architecture.nc),
+        **({"gr": 1.0} if architecture.generation == "v5" else {}),
     ).eval()
+
+
+def _gains(nc: int, levels: int) -> dict[str, float]:
+    """Settings of training at 640 px, as upstream leaves them on what it trained: its defaults, scaled by its rule.
+
+    What the model was trained with is not known; upstream's training sets its own.
+    """
+    share = 3 / levels
+    return {**_HYP, "box": _HYP["box"] * share, "cls": _HYP["cls"] * nc / 80 * share, "obj": _HYP["obj"] * share}
 
 
 def _converted(module: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -53,7 +53,8 @@ def write_onnx(
     shape: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=_MOST_IMAGES)}
     if dynamic_size:
         shape |= {2: stride * torch.export.Dim("rows", min=1), 3: stride * torch.export.Dim("columns", min=1)}
-    images = torch.zeros(_EXAMPLE_IMAGES, 3, image_size, image_size)
+    side = max(image_size, 2 * stride) if dynamic_size else image_size  # a feature map of 1 x 1 is taken for a constant
+    images = torch.zeros(_EXAMPLE_IMAGES, 3, side, side)
     with held_back(), _silent():
         program = torch.onnx.export(
             Decoding(model),

@@ -21,7 +21,7 @@ from compressor.yolov5.references import Inert, StoredTensor
 from tests.conftest import fill
 from tests.tiny import tiny_model
 
-OF_TRAINING = {"yaml_file", "hyp", "class_weights", "gr"}  # what training leaves and nothing reads afterwards
+OF_TRAINING = {"yaml_file", "hyp", "class_weights", "gr"}  # what training leaves: there, with values of its own
 DEFINED_ANEW = {"grid", "anchor_grid", "stride", "name", "inplace"}
 
 
@@ -49,7 +49,7 @@ def test_holds_all_that_upstreams_own_file_holds(golden: Path, tmp_path: Path, n
     for place, module in theirs.items():
         mine = ours[place]
         assert mine.name == module.name.replace("DetectionModel", "Model")
-        assert set(module.state) - OF_TRAINING - {"name"} <= set(mine.state), place
+        assert set(module.state) - {"name"} <= set(mine.state), place
         for key, value in module.state.items():
             if isinstance(value, int | float | str | tuple) and key not in OF_TRAINING | DEFINED_ANEW:
                 assert mine.state[key] == value, (place, key)
@@ -61,6 +61,11 @@ def test_holds_all_that_upstreams_own_file_holds(golden: Path, tmp_path: Path, n
                         tensor.shape,
                         tensor.array.type,
                     )
+    names = theirs["model"].state["names"]  # a mapping since v7.0; a list reads right in every release
+    assert ours["model"].state["names"] == (list(names.values()) if isinstance(names, dict) else names)
+    assert isinstance(ours["model"].state["yaml_file"], str)
+    assert ours["model"].state["class_weights"].shape == theirs["model"].state["class_weights"].shape
+    assert set(theirs["model"].state["hyp"]) <= set(ours["model"].state["hyp"])
     assert ours["model"].state["save"] == theirs["model"].state["save"]
     assert _rows(ours["model"].state["yaml"]) == _rows(theirs["model"].state["yaml"])
 
@@ -163,7 +168,7 @@ for m in model.modules():  # loading for inference folds every BatchNorm
         m.conv.weight = nn.Parameter(m.conv.weight * scale.view(-1, 1, 1, 1), requires_grad=False)
         del m.bn
 model.eval()
-names = model.names if isinstance(model.names, dict) else dict(enumerate(model.names))
+names = {k: v for k, v in enumerate(model.names)}  # as releases up to v6.2 read them, and later ones read a list
 assert names == {0: "disc", 1: "box", 2: "bar"} and model.yaml["nc"] == 3 and int(model.stride.max()) == 32
 with torch.no_grad():
     torch.save(model(torch.load(given)), out)
@@ -188,3 +193,15 @@ def test_runs_as_a_program_that_knows_only_its_own_classes(tmp_path: Path, gener
     with torch.no_grad():
         wanted = fuse(model).predict(images)
     assert torch.allclose(torch.load(out), wanted, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["yolov5n_coco.pt", "animals_nc3.pt"])
+def test_settings_of_training_are_those_that_upstream_scales(shared: Path, tmp_path: Path, name: str) -> None:
+    original, copy = shared / "data" / "weights" / name, tmp_path / "copy.pt"
+    copy.write_bytes(checkpoint_bytes(load_model(original).stored, torch.float16))
+    theirs, ours = (modules(file)["model"].state for file in (original, copy))
+    assert set(theirs) <= set(ours)
+    assert ours["yaml_file"] == theirs["yaml_file"] == "yolov5n.yaml"
+    assert set(theirs["hyp"]) == set(ours["hyp"])
+    assert ours["hyp"]["cls"] == pytest.approx(theirs["hyp"]["cls"])
+    assert ours["class_weights"].shape == theirs["class_weights"].shape

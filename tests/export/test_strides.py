@@ -1,0 +1,52 @@
+"""Networks with other strides than the released ones: from 4 (P2) to 128 (P7), through every format and back."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+
+from compressor.artifact.load import LoadedModel
+from compressor.export.open import open_network
+from compressor.export.write import Options, write
+from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat
+from compressor.yolov5.architecture import Architecture, Row
+from compressor.yolov5.build import YOLOv5, build
+from compressor.yolov5.fuse import fuse
+from tests.conftest import fill
+from tests.export.conftest import loaded
+from tests.tiny import NAMES
+
+SIZE = 128
+STRIDES = (4, 128)
+
+
+@pytest.fixture(scope="module")
+def wide() -> YOLOv5:
+    """Seven halvings; it detects after the second and the last."""
+    backbone = tuple(Row((-1,), 1, "Conv", (8, 3, 2)) for _ in range(7))
+    anchors = (((8.0, 8.0), (12.0, 9.0)), ((96.0, 96.0), (120.0, 100.0)))
+    head = (Row((1, 6), 1, "Detect", ("nc", "anchors")),)
+    architecture = Architecture(len(NAMES), 1.0, 1.0, anchors, backbone, head)
+    return fill(build(architecture, NAMES)).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("form", get_args(ExportFormat))
+def test_every_format_takes_every_stride(wide: YOLOv5, tmp_path: Path, form: ExportFormat) -> None:
+    dynamic_size = form == "onnx"  # from an image of one stride, which torch must not take for the only size
+    images = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    source: LoadedModel = loaded(wide)
+    place = tmp_path / f"model{ENDINGS[form]}"
+    agreement = write(source, form, Options(SIZE, dynamic_size=dynamic_size), images, place)
+    assert agreement is not None
+    network = open_network(place, torch.device("cpu"))
+    assert network.strides == STRIDES
+    assert network.image_size == (SIZE if form in GRAPHS and not dynamic_size else None)
+    if dynamic_size:
+        other = torch.rand(2, 3, 2 * SIZE, 3 * SIZE)
+        torch.testing.assert_close(
+            network.predict(other), fuse(copy.deepcopy(wide)).predict(other), rtol=1e-4, atol=1e-2
+        )
