@@ -295,7 +295,8 @@ def wrong_evaluations(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterat
 def evaluations_of(record: RunRecord) -> list[tuple[str, Evaluation]]:
     """Every judgement of a run, by its key."""
     told = {"baseline": record.baseline, "compressed": record.compressed}
-    told |= {f"exports.{index}.evaluation": export.evaluation for index, export in enumerate(record.exports)}
+    for index, export in enumerate(record.exports):
+        told |= {f"exports.{index}.evaluation": export.evaluation, f"exports.{index}.model": export.model}
     return [(key, evaluation) for key, evaluation in told.items() if evaluation is not None]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compressor.results.run import RunRecord
 from compressor.verification.claims import Trusted
 from compressor.verification.figures import FIGURES, OPENCV, drawn_here
-from compressor.verification.record import older
+from compressor.verification.record import evaluations_of, older
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ def _judged(record: RunRecord) -> list[str]:
 
 
 def _speeds(record: RunRecord) -> list[str]:
-    exports = [f"exports.{i}.evaluation" for i, export in enumerate(record.exports) if export.evaluation is not None]
-    return [f"{key}.speed" for key in (*_judged(record), *exports)]
+    return [f"{key}.speed" for key, _ in evaluations_of(record)]
 
 
 def _of_weights(record: RunRecord, known: Known) -> Iterator[Trusted]:
@@ -110,6 +109,8 @@ def _of_search(record: RunRecord) -> Iterator[Trusted]:
 def _of_exports(record: RunRecord, known: Known) -> Iterator[Trusted]:
     for index, export in enumerate(record.exports):
         place = f"exports.{index}"
+        if export.model is not None:
+            yield Trusted((f"{place}.model",), "a run keeps no detections of the model by the protocol of an export")
         yield Trusted((f"{place}.agreement",), f"compare {export.path} with the model again by `compressor export`")
         if export.evaluation is None:
             continue
