@@ -36,7 +36,7 @@ def paired(a: Evaluation | None, b: Evaluation | None, name: str) -> Interval | 
         name: `AP` or `AP50`.
 
     Returns:
-        None where they were not measured alike, or not drawn alike.
+        None where they were not measured alike or not drawn alike, or neither finds anything.
     """
     if a is None or b is None or a.resampled is None or b.resampled is None or not alike(a, b):
         return None
@@ -44,7 +44,7 @@ def paired(a: Evaluation | None, b: Evaluation | None, name: str) -> Interval | 
     if (a.resampled.images, a.resampled.seed, len(old)) != (b.resampled.images, b.resampled.seed, len(new)):
         return None
     changes = sorted(y - x for x, y in zip(old, new, strict=True) if x is not None and y is not None)
-    if not changes:
+    if not changes or not (any(old) or any(new)):  # of two models that find nothing no difference is sure
         return None
     return Interval(quantile(changes, (1 - _LEVEL) / 2), quantile(changes, (1 + _LEVEL) / 2))
 

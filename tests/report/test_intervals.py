@@ -28,6 +28,9 @@ def test_interval_is_that_of_the_paired_differences() -> None:
         replace(b, resampled=Resampled(4, 0, (None,) * 400, (None,) * 400)),
     ):
         assert paired(a, other, "AP") is None
+    nothing = replace(a, resampled=Resampled(4, 0, (0.0,) * 400, (0.0,) * 400))
+    assert paired(nothing, nothing, "AP") is None
+    assert paired(nothing, b, "AP") is not None
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.floats(0, 1))
