@@ -134,6 +134,8 @@ class CalibrationImages:
         self.stride = stride
         self.progress = progress
         self.last: tuple[Calibration, Tensor] | None = None
+        self.known: dict[Path, str] = {}  # SHA-256 of the files that were read
+        self.told: set[str] = set()
 
     def __call__(self, wanted: Calibration) -> Tensor:
         """(N, 3, S, S) in [0, 1].
@@ -144,8 +146,18 @@ class CalibrationImages:
         if self.last is None or self.last[0] != wanted:
             files = self.files(wanted)
             with self.progress.step(f"read {len(files)} calibration images"):
-                self.last = wanted, load_images(files, fit_image_size(wanted.image_size, self.stride))
+                self.last = wanted, load_images(files, fit_image_size(wanted.image_size, self.stride), self.known)
         return self.last[1]
+
+    def sha256(self, file: Path) -> str:
+        """Of an image as it was when it was first read; `__call__` gives no other."""
+        return self.known.setdefault(file, sha256(file))
+
+    def _tell(self, sentence: str) -> None:
+        """Warn once of what was taken where a data set leaves a choice."""
+        if sentence not in self.told:
+            self.told.add(sentence)
+            self.progress.warn(sentence)
 
     def check(self) -> None:
         """Refuse what a step asks for before any work is done.
@@ -169,7 +181,7 @@ class CalibrationImages:
             help_text = "name it with --data, or in the step: calibration: {data: FOLDER}"
             fault = self.recipe_file.place().diagnostic("R112", "no data set to calibrate with is named", help_text)
             raise RecipeError(fault)
-        files = draw(find_calibration_images(source, wanted.split), wanted.images, wanted.seed)
+        files = draw(find_calibration_images(source, wanted.split, self._tell), wanted.images, wanted.seed)
         both = [] if wanted.judged else same_images(files, self.judged)
         if both:
             message = f"{len(both)} of the {len(files)} calibration images are judged on too, such as {both[0].name}"

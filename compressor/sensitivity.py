@@ -187,7 +187,7 @@ def _meter(subject: Subject, progress: Progress) -> tuple[Meter, Alone | None]:
     question, model = subject.question, subject.model
     match question.by:
         case "output":
-            files = draw(find_calibration_images(question.data, question.split), question.images, _SEED)
+            files = draw(find_calibration_images(question.data, question.split, progress.warn), question.images, _SEED)
             with progress.step(f"read {len(files)} images"):
                 images = load_images(files, fit_image_size(question.image_size, max(model.strides)))
                 meter = OutputChange(model, images, subject.device)

@@ -26,7 +26,7 @@ from compressor.recipe.modifiers import Budget
 from compressor.results.judgement import Evaluation
 from compressor.results.network import Change
 from compressor.results.run import Search, Try
-from compressor.run_folder import MODEL, sha256
+from compressor.run_folder import MODEL
 from compressor.sensitivity_table import table_text
 from compressor.yolov5.build import YOLOv5
 
@@ -157,5 +157,5 @@ def _given(job: Job, images: CalibrationImages) -> dict[str, Any]:
     return {
         "weights": [job.path.name, job.weights_sha256],
         "tables": {name: table_text(table) for name, table in job.tables.items()},
-        "calibration": [[[file.name, sha256(file)] for file in images.files(each)] for each in wanted],
+        "calibration": [[[file.name, images.sha256(file)] for file in images.files(each)] for each in wanted],
     }

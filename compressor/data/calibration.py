@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import filecmp
+import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,32 @@ import torch
 from torch import Tensor
 
 from compressor.data.dataset import load_dataset, split_images
-from compressor.data.image_file import MOST_BYTES, decode
+from compressor.data.image_file import MOST_BYTES, changed, decode
 from compressor.data.letterbox import letterbox, resize_to_fit
 from compressor.data.sources import find_images, is_there
 from compressor.errors import DatasetError, Diagnostic
 from compressor.input_file import file_bytes
 
 
-def find_calibration_images(source: str, split: str) -> list[Path]:
+def find_calibration_images(source: str, split: str, told: Callable[[str], None] | None = None) -> list[Path]:
     """The images a repair may draw from, sorted by path.
 
     Args:
         source: a folder of images, or whatever `load_dataset` takes.
         split: of the data set.
+        told: is given a sentence on which images are taken, where the data set could mean several.
 
     Raises:
         DatasetError: D402, D403 as `read_split`; D404 there is no image.
     """
     folder = Path(source)
-    files = find_images((folder,))[0] if folder.is_dir() else split_images(load_dataset(source), split)
+    if folder.is_dir():
+        files = find_images((folder,))[0]
+    else:
+        dataset = load_dataset(source)
+        files = split_images(dataset, split)
+        if told is not None and split in dataset.choices:
+            told(dataset.choices[split])
     if not files:
         help_text = "name a folder of images, or a data set with a split of them"
         raise DatasetError(Diagnostic("D404", "there is no image to calibrate with", source, help=help_text))
@@ -61,26 +69,31 @@ def same_images(files: Sequence[Path], judged: Iterable[Path]) -> list[Path]:
     return [file for file in files if is_judged(file)]
 
 
-def load_images(files: Sequence[Path], image_size: int) -> Tensor:
+def load_images(files: Sequence[Path], image_size: int, known: dict[Path, str] | None = None) -> Tensor:
     """Images scaled to fit and centred on a grey square, as the network sees them.
 
     Args:
         files: their paths.
         image_size: pixels; a multiple of the network's stride.
+        known: SHA-256 of the files that were read before; those of the others are added.
 
     Returns:
         (N, 3, image_size, image_size) float32 in [0, 1], RGB.
 
     Raises:
-        DatasetError: D405 an image cannot be read.
+        DatasetError: D405 an image cannot be read; D430 it is not the one that was read before.
     """
     images = np.empty((len(files), 3, image_size, image_size), np.uint8)
     for out, file in zip(images, files, strict=True):
         try:
-            image = decode(file_bytes(file, MOST_BYTES))
+            content = file_bytes(file, MOST_BYTES)
         except OSError as fault:
             message = f"cannot read this image: {fault.strerror or fault}"
             raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it")) from fault
+        digest = hashlib.sha256(content).hexdigest()
+        if known is not None and known.setdefault(file, digest) != digest:
+            raise changed(file, "image")
+        image = decode(content)
         if image is None:
             message = "this image cannot be decoded"
             raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it"))

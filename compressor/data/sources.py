@@ -76,12 +76,17 @@ def shown(path: Path) -> str:
 
 def readable(name: str) -> str:
     """A name as printable text: bytes that are no UTF-8, and control characters, stand as escapes."""
+    return printable(as_text(name))
+
+
+def as_text(name: str) -> str:
+    """A name of which bytes that are no UTF-8 stand as escapes, so that any file can hold it."""
     if name.isprintable():
         return name
     try:
-        return printable(os.fsencode(name).decode("utf-8", "backslashreplace"))
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # no name that the system could have given
-        return printable(name)
+        return name
 
 
 def is_utf8(name: str) -> bool:

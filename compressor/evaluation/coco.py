@@ -17,6 +17,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 
 from compressor.data.dataset import Sample
+from compressor.data.sources import as_text
 from compressor.errors import DatasetError, Diagnostic
 from compressor.evaluation.boxes import xyxy_to_xywh
 from compressor.evaluation.coco_file import LARGEST_FILE, ImageId
@@ -289,7 +290,7 @@ def objects_of_labels(samples: Sequence[Sample], category_ids: Sequence[int]) ->
 
 def _ids_from_paths(paths: Sequence[Path]) -> tuple[ImageId, ...]:
     """Stems, or where they repeat paths below the common folder, without the suffix if that suffices."""
-    stems = tuple(int(path.stem) if is_number(path.stem) else path.stem for path in paths)
+    stems = tuple(int(path.stem) if is_number(path.stem) else as_text(path.stem) for path in paths)
     if all_differ(stems):
         return stems
     try:
@@ -297,7 +298,8 @@ def _ids_from_paths(paths: Sequence[Path]) -> tuple[ImageId, ...]:
         relative = [path.relative_to(folder) for path in paths]
     except ValueError:  # on several Windows drives
         relative = list(paths)
-    for ids in (tuple(path.with_suffix("").as_posix() for path in relative), tuple(map(Path.as_posix, relative))):
+    for named in (tuple(path.with_suffix("").as_posix() for path in relative), tuple(map(Path.as_posix, relative))):
+        ids = tuple(map(as_text, named))
         if all_differ(ids):
             return ids
     raise listed_twice(paths, ids)

@@ -89,6 +89,28 @@ def test_an_image_that_is_gone_is_told(tmp_path: Path) -> None:
     assert code(error) == "D405" and "No such file" in error.value.diagnostics[0].message
 
 
+def test_an_image_that_was_replaced_since_it_was_read_is_refused_by_name(tmp_path: Path) -> None:
+    file, known = write_image(tmp_path / "1.png", seed=1), dict[Path, str]()
+    assert torch.equal(load_images([file], 64, known), load_images([file], 64, known))
+    write_image(file, seed=2)
+    with pytest.raises(DatasetError, match=r"1\.png: D430 this image was replaced"):
+        load_images([file], 64, known)
+
+
+def test_which_images_are_taken_is_told_where_there_is_a_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in ("mine/train", "sets/mine/train"):
+        write_image(tmp_path / place / "1.png")
+    (tmp_path / "sets/mine.yaml").write_text("path: mine\ntrain: train\nval: val\nnc: 1\n")
+    told: list[str] = []
+    assert find_calibration_images("sets/mine.yaml", "train", told.append) == [tmp_path / "sets/mine/train/1.png"]
+    assert [sentence.partition(":")[0] for sentence in told] == [
+        "the train images are those of sets/mine/train; the YAML could also mean mine/train"
+    ]
+
+
 def marked(count: int, height: int, width: int) -> Tensor:
     """Images that tell their number, rows and columns by channel."""
     rows, columns = torch.arange(height).view(-1, 1), torch.arange(width).view(1, -1)

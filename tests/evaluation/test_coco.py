@@ -1,6 +1,8 @@
 import gzip
 import io
 import json
+import os
+import sys
 from contextlib import redirect_stdout
 from dataclasses import astuple
 from pathlib import Path
@@ -297,3 +299,10 @@ def test_predictions_are_written_in_order(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "p.json").read_text()) == expected
     write_predictions(to_predictions([], []), (1, 90), tmp_path / "p.json")
     assert json.loads((tmp_path / "p.json").read_text()) == []
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there names of files are text")
+def test_the_id_of_an_image_whose_name_is_no_text_is_text() -> None:
+    names = [f"/a/{os.fsdecode(b'caf' + bytes([byte]))}.png" for byte in (0xE8, 0xE9)]
+    truth = ground_truth_from_labels([sample(name) for name in names], ("x",))
+    assert truth.image_ids == (r"caf\xe8", r"caf\xe9")
