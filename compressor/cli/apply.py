@@ -19,6 +19,7 @@ from compressor.cli.streams import utf8
 from compressor.errors import CompressorError
 from compressor.kept import titles
 from compressor.recipe.load import RecipeFile
+from compressor.report.intervals import interval_sentence
 from compressor.report.tables import coco_table, detection_table, exports_table, size_table, sparsity_table, steps_table
 from compressor.results.run import RunRecord
 from compressor.run_folder import RECORD, REPORT, steps_folder
@@ -100,6 +101,8 @@ def _print(record: RunRecord, folder: Path, console: Console) -> None:
     if after is not None:
         console.heading("\nCOCO metrics")
         console.result(coco_table(before, after).text())
+        if told := interval_sentence(before, after):
+            console.result(told)
         console.heading("\nYOLOv5's own metric")
         console.result(detection_table(before, after).text())
         print_data_warnings(after.data, console)

@@ -123,7 +123,8 @@ class Judge:
         """What is judged on."""
         counts = [len(sample.labels) for sample in self.split.samples]
         annotations = self.split.dataset.annotations
-        crowds = int(self.ground_truth.objects.crowds.sum())
+        objects = self.ground_truth.objects
+        crowds = int(objects.crowds.sum())
         return DataSummary(
             source=self.split.dataset.source,
             split=self.split.name,
@@ -134,9 +135,10 @@ class Judge:
             ground_truth=annotations.name if annotations else "labels",
             sha256=self.split.sha256,
             names=self.split.dataset.names,
-            objects=len(self.ground_truth.objects) - crowds,
+            objects=len(objects) - crowds,
             crowds=crowds,
             not_evaluated=self.ground_truth.not_evaluated,
+            with_objects=len(np.unique(objects.images[~objects.crowds])),
         )
 
     @property

@@ -11,6 +11,7 @@ from compressor.results.alike import alike
 from compressor.results.judgement import Evaluation, Resampled
 from compressor.results.run import Timing
 
+LEAST_IMAGES = 20  # with objects: of fewer an interval promises too much (benchmarks/interval_coverage.py)
 _LEVEL = 0.95
 _NORMAL = 1.96  # of a normal distribution, between minus and plus this lie 95 %
 _NOTICED = 0.02  # a smaller difference of times is within what machines do by themselves
@@ -36,9 +37,12 @@ def paired(a: Evaluation | None, b: Evaluation | None, name: str) -> Interval | 
         name: `AP` or `AP50`.
 
     Returns:
-        None where they were not measured alike or not drawn alike, or neither finds anything.
+        None where they were not measured alike or not drawn alike, where too few images hold objects, or where neither
+        finds anything.
     """
     if a is None or b is None or a.resampled is None or b.resampled is None or not alike(a, b):
+        return None
+    if min(each.data.images_with_objects for each in (a, b)) < LEAST_IMAGES:
         return None
     old, new = _drawn(a.resampled, name), _drawn(b.resampled, name)
     if (a.resampled.images, a.resampled.seed, len(old)) != (b.resampled.images, b.resampled.seed, len(new)):
@@ -47,6 +51,24 @@ def paired(a: Evaluation | None, b: Evaluation | None, name: str) -> Interval | 
     if not changes or not (any(old) or any(new)):  # of two models that find nothing no difference is sure
         return None
     return Interval(quantile(changes, (1 - _LEVEL) / 2), quantile(changes, (1 + _LEVEL) / 2))
+
+
+def interval_sentence(before: Evaluation | None, after: Evaluation | None) -> str:
+    """Where the intervals of a report come from, or why there are none; empty where nobody looks for one."""
+    if before is None or after is None or before.resampled is None:
+        return ""
+    images = min(each.data.images_with_objects for each in (before, after))
+    if images < LEAST_IMAGES:
+        return (
+            f"No interval is given: {images} image{'s' * (images != 1)} with objects are fewer than {LEAST_IMAGES}, of "
+            "which an interval of 95 % would hold the truth far less often."
+        )
+    if paired(before, after, "AP") is None and paired(before, after, "AP50") is None:
+        return ""
+    return (
+        f"The interval is that of the paired bootstrap: {len(before.resampled.AP):,} draws of the images, the same for "
+        "both models."
+    )
 
 
 def _drawn(resampled: Resampled, name: str) -> tuple[float | None, ...]:

@@ -17,7 +17,7 @@ from compressor.input_file import MEGABYTE, file_bytes, lies_below
 from compressor.printable import printable, printable_lines
 from compressor.report import tables
 from compressor.report.escape import all_escaped, code, escaped
-from compressor.report.intervals import judged, slowdown
+from compressor.report.intervals import interval_sentence, judged, slowdown
 from compressor.results.alike import absence, absences
 from compressor.results.run import RunRecord
 
@@ -117,6 +117,7 @@ def context(run: RunRecord) -> dict[str, Any]:
         "pictures": [file.path for file in run.files if file.path.endswith(".png")],
         "summary": escaped(summary(run)),
         "verdicts": [("FAILED" if each.failed else "passed", escaped(tables.verdict_text(each))) for each in run.gates],
+        "interval_sentence": interval_sentence(run.baseline, run.compressed),
         "absences": [escaped(each) for each in absences(run.compressed)] if run.compressed else [],
         "size_of_object_sentence": escaped(size_of_object_sentence(run)),
         "size_sentence": escaped(size_sentence(run)),

@@ -236,6 +236,7 @@ class DataSummary:
         crowds: regions of the COCO annotations that hold many objects in one.
         not_evaluated: every other object of the ground truth, by reason.
         names: class names of the data set, in order; empty in what earlier versions wrote.
+        with_objects: images that hold an object which the COCO figures go by; None in what earlier versions wrote.
     """
 
     source: str
@@ -250,6 +251,12 @@ class DataSummary:
     crowds: int = 0
     not_evaluated: tuple[NotEvaluated, ...] = ()
     names: tuple[str, ...] = ()
+    with_objects: int | None = None
+
+    @property
+    def images_with_objects(self) -> int:
+        """Images that hold an object; of what earlier versions wrote, by YOLOv5's own metric."""
+        return self.images - self.backgrounds if self.with_objects is None else self.with_objects
 
 
 @dataclass(frozen=True)

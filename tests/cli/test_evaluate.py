@@ -63,3 +63,24 @@ def test_outputs_that_are_not_finite_are_refused_with_their_image_and_layer(tmp_
     assert done.returncode == 3
     assert "E811 the model's outputs are not finite numbers on " in done.stderr
     assert ".png" in done.stderr and "model.4.cv2.conv" in done.stderr
+
+
+def test_objects_in_no_figure_are_told_without_being_asked_and_in_json(tmp_path: Path) -> None:
+    tiny_weights(tmp_path)
+    tiny_data(tmp_path)
+    (tmp_path / "labels" / "gone.txt").write_text("2 .5 .5 .5 .5\n")
+    (tmp_path / "labels" / "001.txt").write_text("0 .5 .5 .5\n")
+    command = ("evaluate", "tiny.safetensors", "--data", "tiny.yaml", "--image-size", "64")
+    done = compressor(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "\nAbout the data\n  1 object not evaluated, for the image was left out (disc 1; labels/001.txt)\n"
+        in done.stdout
+    )
+    assert "  1 object not evaluated, for the label file has no image (bar 1; labels/gone.txt)\n" in done.stdout
+    assert "  images/001.png: left out, its label file labels/001.txt is at fault" in done.stdout
+    document = json.loads(compressor(*command, "--json", cwd=tmp_path).stdout)
+    assert [(each["reason"], each["objects"]) for each in document["data"]["not_evaluated"]] == [
+        ("image left out", 1),
+        ("image missing", 1),
+    ]

@@ -177,6 +177,19 @@ def test_an_image_listed_twice_is_refused() -> None:
         ground_truth_from_labels([sample("d/a.jpg"), sample("d/b.jpg"), sample("d/a.jpg")], NAMES)
 
 
+def test_many_objects_in_one_image_are_matched_as_by_pycocotools() -> None:
+    rs = np.random.RandomState(0)
+    labels = np.concatenate((np.zeros((1000, 1)), rs.uniform(0.2, 0.6, (1000, 4))), axis=1)
+    truth = ground_truth_from_labels([sample("a.jpg", *map(tuple, labels.tolist()))], NAMES)
+    corners = truth.objects.boxes[:50] + rs.uniform(-4, 4, (50, 4))
+    corners[:, 2:] += corners[:, :2]
+    rows = np.concatenate((corners, rs.uniform(0.1, 0.9, (50, 1)), np.zeros((50, 1))), axis=1)
+    predictions = to_predictions([torch.from_numpy(rows.astype(np.float32))], truth.image_ids)
+    ours, theirs = judge_coco(truth, predictions), judge_coco(truth, predictions, "pycocotools")
+    assert astuple(coco_metrics(ours)) == astuple(coco_metrics(theirs))
+    assert 0 < (coco_metrics(ours).AR100 or 0) <= 50 / 1000
+
+
 def test_nothing_detected_is_ap_0_and_nothing_to_find_is_undefined() -> None:
     labelled = ground_truth_from_labels([sample("a.jpg", (0, 0.5, 0.5, 0.25, 0.5))], NAMES)
     assert ap_of(labelled, []) == 0

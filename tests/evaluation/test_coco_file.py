@@ -1,6 +1,7 @@
 """COCO annotations are read in every form that tools write, and refused with the place that is wrong."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,17 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b'{"x": "\xff"}')
     with pytest.raises(DatasetError, match="D408 the file is not text\n  help: save it as UTF-8"):
         read_instances(tmp_path / "a.json")
+
+
+def test_reading_takes_a_few_times_the_memory_of_the_text(tmp_path: Path) -> None:
+    """An image may hold a million annotations; as Python's own objects each takes ten times its text."""
+    one = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1.5, 2.5, 3.5, 4.5], "area": 15.75, "iscrowd": 0}
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"images": [{"id": 1}], "annotations": [one] * 4_000, "categories": []}))
+    read_instances(file)  # what is imported on first use does not count
+    tracemalloc.start()
+    found = read_instances(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.areas) == 4_000
+    assert peak < 3 * file.stat().st_size

@@ -33,7 +33,7 @@ def evaluation(ap: float | None, shift: float = 0.0) -> Evaluation:
         ClassMetrics(0, "a|b", 3, 4, 0.9, 0.8, 0.7, 0.6 + shift),
         ClassMetrics(1, "two\nlines", 1, 1, 0.9, 0.8, 0.7, 0.5),
     )
-    data = DataSummary("mine.yaml", "val", 4, 5, 1, ("x.jpg: left out, it is empty",), "labels", "cd" * 32)
+    data = DataSummary("mine.yaml", "val", 40, 50, 10, ("x.jpg: left out, it is empty",), "labels", "cd" * 32)
     settings = EvaluationSettings(640, 8, 0.001, 0.65, 300, "ceil", "cpu", "float32")
     return Evaluation(
         Metrics(coco, DetectionMetrics(0.7, 0.6, 0.65, 0.4), classes), Speed(1.0, 20.0, 3.0), data, settings
@@ -45,7 +45,7 @@ def drawn(known: Evaluation, shift: float) -> Evaluation:
     draws = tuple(round(0.4 + shift * (1 + i / 10), 6) for i in range(10))
     return replace(
         known,
-        resampled=Resampled(4, 0, (None, *draws), (None, *draws)),
+        resampled=Resampled(40, 0, (None, *draws), (None, *draws)),
         precision_by_recall=CURVE,
     )
 

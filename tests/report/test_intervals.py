@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor.report.intervals import paired, quantile, slowdown
+from compressor.report.intervals import LEAST_IMAGES, interval_sentence, paired, quantile, slowdown
 from compressor.results.judgement import Resampled
 from compressor.results.run import Timing
-from tests.report.made_up import evaluation
+from tests.report.made_up import drawn, evaluation
 
 DRAWS = np.random.RandomState(0).rand(2, 400)
 
 
 def test_interval_is_that_of_the_paired_differences() -> None:
     a, b = (
-        replace(evaluation(0.4), resampled=Resampled(4, 0, tuple(map(float, draws)), tuple(map(float, draws))))
+        replace(evaluation(0.4), resampled=Resampled(40, 0, tuple(map(float, draws)), tuple(map(float, draws))))
         for draws in DRAWS
     )
     found = paired(a, b, "AP")
@@ -24,13 +24,30 @@ def test_interval_is_that_of_the_paired_differences() -> None:
     for other in (
         replace(b, resampled=None),
         replace(b, data=replace(b.data, sha256="0" * 64)),
-        replace(b, resampled=Resampled(4, 1, tuple(map(float, DRAWS[1])), ())),
-        replace(b, resampled=Resampled(4, 0, (None,) * 400, (None,) * 400)),
+        replace(b, resampled=Resampled(40, 1, tuple(map(float, DRAWS[1])), ())),
+        replace(b, resampled=Resampled(40, 0, (None,) * 400, (None,) * 400)),
     ):
         assert paired(a, other, "AP") is None
-    nothing = replace(a, resampled=Resampled(4, 0, (0.0,) * 400, (0.0,) * 400))
+    nothing = replace(a, resampled=Resampled(40, 0, (0.0,) * 400, (0.0,) * 400))
     assert paired(nothing, nothing, "AP") is None
     assert paired(nothing, b, "AP") is not None
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("images", [1, LEAST_IMAGES - 1, LEAST_IMAGES])
+def test_too_few_images_with_objects_have_no_interval_and_it_is_said(images: int, told: bool) -> None:
+    """What earlier versions wrote tells the images without objects alone."""
+    known = drawn(evaluation(0.4), 0.0)
+    data = replace(known.data, images=40, backgrounds=40 - images)
+    if told:
+        data = replace(data, backgrounds=0, with_objects=images)
+    a = replace(known, data=data)
+    b = replace(drawn(evaluation(0.4), 0.1), data=a.data)
+    enough = images >= LEAST_IMAGES
+    assert (paired(a, b, "AP") is not None) == (paired(a, b, "AP50") is not None) == enough
+    sentence = interval_sentence(a, b)
+    assert sentence.startswith("The interval is that of" if enough else f"No interval is given: {images} image")
+    assert interval_sentence(None, b) == interval_sentence(replace(a, resampled=None), b) == ""
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.floats(0, 1))
