@@ -19,8 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from compressor.errors import OutputError
-from compressor.pipeline import Options, run
+from compressor.pipeline import run
 from compressor.progress import Silent
+from compressor.readiness import Options
 from compressor.recipe.load import load_recipe
 from tests.kills import COMMANDS, FullDisk, Trials, make_inputs, timeless
 

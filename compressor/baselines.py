@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from pydantic import TypeAdapter
 
-from compressor import __version__
 from compressor.artifact.save import canonical_json
+from compressor.environment import surroundings
 from compressor.evaluation.coco import Predictions
 from compressor.evaluation.judge import Judge
 from compressor.kept import Kept
@@ -23,6 +24,7 @@ from compressor.yolov5.build import YOLOv5
 
 _EVALUATION = TypeAdapter(Evaluation)
 _ARRAYS = ("image_index", "boxes", "scores", "classes")
+_PLAIN = (bool, int, float, str, tuple, list)  # attributes that say how a module computes
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,18 @@ def unpacked(files: Mapping[str, bytes] | None, judge: Judge) -> tuple[Evaluatio
 
 
 def baseline_key(model: YOLOv5, judge: Judge) -> str:
-    """What a judgement depends on, as a digest: the weights, the data, the settings, the device and the version."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    told = {
-        "version": __version__,
-        "data": judge.split.sha256,
-        "settings": judge.settings.model_dump(mode="json"),
-        "device": str(judge.device),
-        "names": list(model.names),
-    }
-    digest.update(canonical_json(told).encode())
-    return digest.hexdigest()[:32]
+    """What a judgement depends on, as a digest: the network, the data, the settings and the surroundings."""
+    told = {"network": _network_sha256(model), "judged": judge.facts, "surroundings": surroundings(judge.device)}
+    return hashlib.sha256(canonical_json(told).encode()).hexdigest()[:32]
+
+
+def _network_sha256(model: YOLOv5) -> str:
+    """Of all that a network computes with: tensors, the layer table, and every plain attribute of every module."""
+    digest = hashlib.sha256(repr((model.architecture, model.names, model.strides, model.fused)).encode())
+    for name, tensor in sorted({**model.state_dict(), **dict(model.named_buffers())}.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    for name, module in model.named_modules():
+        plain = {key: repr(value) for key, value in vars(module).items() if isinstance(value, _PLAIN)}
+        digest.update(f"{name} {type(module).__name__} {sorted(plain.items())}\n".encode())
+    return digest.hexdigest()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import zlib
+from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +21,11 @@ from compressor.results.run import Environment
 _PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "pycocotools", "safetensors", "matplotlib")
 ZLIB = "zlib"  # by which gzip sizes come out alike
 _RUNTIMES = ("onnxruntime", "openvino")  # where they are installed
+_BENEATH = ("llvmlite", "pyyaml", "onnx", "onnxscript")  # decide figures or files too, and are told nowhere else
+_SWITCHES = (  # beginnings of the names of variables by which libraries are told to compute otherwise
+    *("ATEN_", "CUBLAS_", "CUDA_", "CUDNN_", "DNNL_", "ITEX_", "KMP_", "MKL_", "NUMBA_", "NVIDIA_", "OMP_"),
+    *("ONEDNN_", "OPENCV_", "OPENVINO_", "ORT_", "PYTORCH_", "TORCH_"),
+)
 
 
 def describe_environment(device: torch.device) -> Environment:
@@ -34,6 +43,38 @@ def describe_environment(device: torch.device) -> Environment:
             ZLIB: zlib.ZLIB_RUNTIME_VERSION,
         },
     )
+
+
+def surroundings(device: torch.device) -> dict[str, Any]:
+    """All beside its input that decides what a step gives: part of every key under which finished work is found again.
+
+    Args:
+        device: where the step computes.
+    """
+    return {
+        **asdict(describe_environment(device)),
+        "beneath": {name: version(name) for name in _BENEATH if _is_installed(name)},
+        "computes_on": str(device),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "source": source_sha256(),
+        "switches": {name: value for name, value in os.environ.items() if name.startswith(_SWITCHES)},
+        "threads": torch.get_num_threads(),
+    }
+
+
+@cache
+def source_sha256() -> str:
+    """Digest of compressor's own source, in hex: a version that is being worked on has no number of its own."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(f"{file.relative_to(folder).as_posix()}\n{len(content := file.read_bytes())}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _is_installed(distribution: str) -> bool:
+    return find_spec({"pyyaml": "yaml"}.get(distribution, distribution)) is not None
 
 
 def load_average() -> float | None:

@@ -5,25 +5,51 @@ from __future__ import annotations
 import gzip
 import os
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
 
 from compressor.artifact.save import Dtype, Form, Layout, Provenance
 from compressor.artifact.size import PLACEHOLDER_DIGEST, folds_on_load, predicted_size
-from compressor.data.dataset import SHAPES, load_dataset, split_images
-from compressor.data.shapes import IMAGES
-from compressor.errors import DatasetError
-from compressor.evaluation.estimate import seconds_per_image
+from compressor.data.batches import fit_image_size
+from compressor.evaluation.estimate import SECONDS_BESIDE_INFERENCE, inference_seconds
+from compressor.evaluation.judge import METRICS_STEP
+from compressor.evaluation.timing import PAIRS, WARM_UP
 from compressor.outlook import PredictedSize, StageTime
+from compressor.recipe.exports import GRAPHS, Export
 from compressor.recipe.modifiers import Repair
 from compressor.recipe.schema import Artifact, Recipe
 from compressor.results.files import GZIP_LEVEL
+from compressor.run_folder import MODEL
 from compressor.yolov5.build import YOLOv5
 
 _SAMPLE_BYTES = 2_000_000
+_SECONDS_OF_REPORT = 1.5  # its pictures, nearly all of it
+
+
+@dataclass(frozen=True)
+class Known:
+    """What planning a run has found out about its time.
+
+    Attributes:
+        open_s: seconds that it took to open weights and data; drawing the embedded data set is left out.
+        search_s: and to settle a budget; None where there is none.
+        modify_s: and to prune, on a copy in memory.
+        modify_steps: titles of what the modifiers of a run do.
+        files: bytes of the files that are compressed to tell their gzipped sizes.
+        evaluates: whether the run evaluates.
+        images: on how many; None where the data are not at hand.
+    """
+
+    open_s: float
+    search_s: float | None
+    modify_s: float
+    modify_steps: tuple[str, ...]
+    files: tuple[int, ...]
+    evaluates: bool
+    images: int | None
 
 
 def forecast_sizes(
@@ -79,48 +105,76 @@ def forecast_size(recipe: Recipe, source_name: str, stored: YOLOv5, zeros: Mappi
     return predicted_size(stored, zeros, form, provenance)
 
 
-def forecast_times(
-    recipe: Recipe, model: YOLOv5, modify_s: float, files: list[int], device: torch.device
-) -> tuple[StageTime, ...]:
-    """The long steps of a run.
+def forecast_times(recipe: Recipe, model: YOLOv5, known: Known, device: torch.device) -> tuple[StageTime, ...]:
+    """Every stage of a run, in order, with the steps that its account of time will name.
 
     Args:
         recipe: says what is judged and how.
         model: the model to judge.
-        modify_s: what the prunes took just now, on a copy in memory.
-        files: bytes of the files that are compressed to tell their gzipped sizes.
+        known: what planning found out.
         device: where the model is judged.
     """
+    data, weights = recipe.data, recipe.model.weights
+    reading = (f"open {data}", f"read {data}") if known.evaluates else ()
+    opening = (f"find {weights}", f"load {weights}", "describe the model", *reading)
+    stages = [StageTime("open", known.open_s, "weights and data, opened just now", opening)]
+    each, judged = _evaluation(recipe, model, known, device)
+    both = known.evaluates and recipe.evaluation.baseline
+    if both:
+        stages.append(replace(judged, stage="evaluate before", steps=("evaluate before", METRICS_STEP)))
+    if known.search_s is not None:
+        stages.append(StageTime("search", known.search_s, "done just now, in memory", known.modify_steps))
+    stages.append(_modifying(recipe, known))
+    basis = "a part of the weights, compressed"
+    saving = (f"save {MODEL}", "measure sizes")
+    stages.append(StageTime("save", _seconds_to_compress(model, known.files), basis, saving))
+    if known.evaluates:
+        stages.append(replace(judged, stage="evaluate after", steps=("evaluate after", METRICS_STEP)))
+    if both:
+        passes = 2 * (PAIRS + WARM_UP)
+        basis = f"{passes} passes of one image, {1e3 * each:.0f} ms each"
+        stages.append(StageTime("turns", passes * each, basis, ("time both in turns",)))
+    stride = max(32, *model.strides)
+    stages += [_export(export, recipe, stride) if known.evaluates else _written(export) for export in recipe.exports]
+    return (*stages, StageTime("report", _SECONDS_OF_REPORT, "as on a machine with two cores", ("report",)))
+
+
+def _evaluation(recipe: Recipe, model: YOLOv5, known: Known, device: torch.device) -> tuple[float, StageTime]:
+    """Seconds of inference per image, and what evaluating them all takes."""
+    if not known.evaluates:
+        return 0.0, StageTime("", None, "")
+    inference = inference_seconds(model, recipe.evaluation, device)
+    each = inference + SECONDS_BESIDE_INFERENCE
+    told = "number of images not known" if known.images is None else f"{known.images:,} images"
+    seconds = None if known.images is None else known.images * each
+    return inference, StageTime("", seconds, f"{1e3 * each:.0f} ms per image, {told}")
+
+
+def _modifying(recipe: Recipe, known: Known) -> StageTime:
     if repaired(recipe):
-        modifiers = StageTime("modify", None, f"pruning: {modify_s:.1f} s; repairs are not tried, they take minutes")
-    else:
-        modifiers = StageTime("modify", modify_s, "done just now, in memory")
-    save = StageTime("save", _seconds_to_compress(model, files), "a part of the weights, compressed")
-    judged = recipe.evaluation
-    each = seconds_per_image(model, judged, device)
-    images = _images(recipe)
-    basis = f"{1e3 * each:.0f} ms per image, " + (
-        "number of images not known" if images is None else f"{images:,} images"
-    )
-    seconds = None if images is None else images * each
-    before = (StageTime("evaluate before", seconds, basis),) if judged.baseline else ()
-    exports = (StageTime("export", None, f"{len(recipe.exports)} formats, not tried here"),) if recipe.exports else ()
-    return (*before, modifiers, save, StageTime("evaluate after", seconds, basis), *exports)
+        basis = f"pruning: {known.modify_s:.1f} s; repairs are not tried, they take minutes"
+        return StageTime("modify", None, basis, known.modify_steps)
+    return StageTime("modify", known.modify_s, "done just now, in memory", known.modify_steps)
 
 
-def _images(recipe: Recipe) -> int | None:
-    """How many images the recipe's split names; None where there is no data set at hand."""
-    if recipe.data is None:
-        return None
-    if recipe.data == SHAPES and not Path(SHAPES).is_file():
-        return IMAGES.get(recipe.evaluation.split)  # told without drawing them
-    try:
-        return len(split_images(load_dataset(recipe.data), recipe.evaluation.split))
-    except DatasetError:  # a plan needs no data; a run will tell what is wrong with it
-        return None
+def _written(export: Export) -> StageTime:
+    return StageTime("export", None, f"{export.file_name}, not tried here", (f"export {export.file_name}",))
 
 
-def _seconds_to_compress(model: YOLOv5, files: list[int]) -> float:
+def _export(export: Export, recipe: Recipe, stride: int) -> StageTime:
+    """Writing a file and evaluating it; beside a graph the model by the graph's protocol, where that is another."""
+    written = _written(export)
+    if not export.evaluate:
+        return written
+    steps = (*written.steps, f"evaluate {export.file_name}", METRICS_STEP)
+    if export.format in GRAPHS and (export.nms or not export.dynamic_size):
+        size = fit_image_size(export.image_size or recipe.evaluation.image_size, stride)
+        shapes = "rectangles" if export.dynamic_size else "squares"
+        steps += (f"evaluate the model on {shapes} of {size} px",)
+    return replace(written, steps=steps)
+
+
+def _seconds_to_compress(model: YOLOv5, files: Sequence[int]) -> float:
     """Compressing, in threads, is nearly all the time it takes to save a model; a sample tells how fast it goes."""
     sample = b""
     for tensor in model.state_dict().values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from compressor.artifact.load import LoadedModel, fetch_and_load
 from compressor.artifact.save import round_to_dtype, unfolded_storage
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import draw, find_calibration_images, load_images, same_images
+from compressor.data.dataset import not_drawn
 from compressor.errors import DatasetError, Diagnostic, RecipeError, RunError
 from compressor.forecast import repaired
 from compressor.modifiers import Materials, apply_steps, foresee_steps
@@ -74,10 +75,10 @@ def open_job(recipe_file: RecipeFile, progress: Progress) -> Job:
         PlanError: see `steps_of`.
     """
     path, source = _load_source(recipe_file, progress)
-    return _job(recipe_file, path, source.model, _tables(recipe_file))
+    return _job(recipe_file, path, source.model, tables_of(recipe_file))
 
 
-def _tables(recipe_file: RecipeFile) -> Tables:
+def tables_of(recipe_file: RecipeFile) -> Tables:
     """The sensitivity tables that steps name, each from the folder of the file in which its name is written."""
     tables = {}
     for index, step in enumerate(recipe_file.recipe.modifiers):
@@ -136,6 +137,7 @@ class CalibrationImages:
         self.last: tuple[Calibration, Tensor] | None = None
         self.known: dict[Path, str] = {}  # SHA-256 of the files that were read
         self.told: set[str] = set()
+        self.drawn: dict[Calibration, list[Path]] = {}
 
     def __call__(self, wanted: Calibration) -> Tensor:
         """(N, 3, S, S) in [0, 1].
@@ -145,7 +147,7 @@ class CalibrationImages:
         """
         if self.last is None or self.last[0] != wanted:
             files = self.files(wanted)
-            with self.progress.step(f"read {len(files)} calibration images"):
+            with self.progress.step(_reading(files)):
                 self.last = wanted, load_images(files, fit_image_size(wanted.image_size, self.stride), self.known)
         return self.last[1]
 
@@ -159,15 +161,29 @@ class CalibrationImages:
             self.told.add(sentence)
             self.progress.warn(sentence)
 
-    def check(self) -> None:
+    def check(self, *, draws: bool = True) -> None:
         """Refuse what a step asks for before any work is done.
+
+        Args:
+            draws: draw the embedded data set where a step asks for it; it is known to be good.
 
         Raises:
             RecipeError, DatasetError: see `files`.
         """
         for step in self.recipe_file.recipe.modifiers:
-            if step.calibration is not None:
-                self.files(step.calibration)
+            wanted = step.calibration
+            if wanted is not None and (draws or not not_drawn(wanted.data or self.recipe_file.recipe.data)):
+                self.files(wanted)
+
+    def digests(self) -> list[list[list[str]]]:
+        """Name and SHA-256 of every image that a step draws, by step: what a result by these images depends on."""
+        wanted = [step.calibration for step in self.recipe_file.recipe.modifiers if step.calibration is not None]
+        return [[[file.name, self.sha256(file)] for file in self.files(each)] for each in wanted]
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Of reading the images that were asked for by now, in the account of where the time went."""
+        return tuple(map(_reading, self.drawn.values()))
 
     def files(self, wanted: Calibration) -> list[Path]:
         """The images that a step draws.
@@ -176,6 +192,11 @@ class CalibrationImages:
             RecipeError: R112 neither the step nor the recipe names a data set.
             DatasetError: D411 an image is judged on as well; see also `find_calibration_images`.
         """
+        if wanted not in self.drawn:
+            self.drawn[wanted] = self._draw(wanted)
+        return self.drawn[wanted]
+
+    def _draw(self, wanted: Calibration) -> list[Path]:
         source = wanted.data or self.recipe_file.recipe.data
         if source is None:
             help_text = "name it with --data, or in the step: calibration: {data: FOLDER}"
@@ -188,6 +209,10 @@ class CalibrationImages:
             help_text = "name other images: calibration: {data: FOLDER}; or accept it: calibration: {judged: true}"
             raise DatasetError(Diagnostic("D411", message, source, help=help_text))
         return files
+
+
+def _reading(files: Sequence[Path]) -> str:
+    return f"read {len(files)} calibration images"
 
 
 def check_unseen(made_by: dict[str, Any] | None, judged: Iterable[Path], data: str) -> None:

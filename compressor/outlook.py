@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compressor.errors import Diagnostic
 from compressor.results.network import Change, ModelSummary, SparsitySummary
 
 PLAN_SCHEMA = "compressor/plan/1"
@@ -23,14 +24,16 @@ class StageTime:
     """About how long a stage of a run will take.
 
     Attributes:
-        stage: evaluate before, modify, save, evaluate after.
-        seconds: wall time, None where the number of images is not known.
+        stage: open, evaluate before, search, modify, save, evaluate after, turns, export, report.
+        seconds: wall time, None where it cannot be told.
         basis: what the figure rests on.
+        steps: of the stage, as the run's account of time names them.
     """
 
     stage: str
     seconds: float | None
     basis: str
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class Plan:
         sizes: the saved file in every dtype and layout.
         dtype: the recipe's own choice among them.
         layout: likewise.
-        times: the long stages of the run.
+        times: every stage of the run.
+        refused: what the run would refuse, beside the recipe and the weights.
+        warnings: what of the data would be left out or amended.
     """
 
     model: ModelSummary
@@ -58,6 +63,8 @@ class Plan:
     dtype: str
     layout: str
     times: tuple[StageTime, ...]
+    refused: tuple[Diagnostic, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def network_macs(self) -> int:

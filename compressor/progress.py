@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -27,6 +27,23 @@ class Progress(Protocol):
 
     def warn(self, text: str) -> None:
         """One line that everyone should see."""
+
+
+MOST_WARNINGS = 10  # of one kind that are printed one by one
+
+
+def warn_of(progress: Progress, sentences: Sequence[str], rest: str) -> None:
+    """Tell of what was left out, amended or replaced, whatever was asked for: it moves figures.
+
+    Args:
+        progress: whom to tell.
+        sentences: one for each.
+        rest: where all of them can be read, where there are too many to tell.
+    """
+    for sentence in sentences[:MOST_WARNINGS]:
+        progress.warn(f"warning: {sentence}")
+    if len(sentences) > MOST_WARNINGS:
+        progress.warn(f"and {len(sentences) - MOST_WARNINGS:,} more warnings: {rest}")
 
 
 class Silent:

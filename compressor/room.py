@@ -31,6 +31,8 @@ def check_room(job: Job, output: Path, kept: Path) -> None:
     there = sum(file.stat().st_size for file in kept.rglob("*") if file.is_file())
     needed = max(0, 2 * models * forecast_file(job, dense=True) - there) + _PAGES
     place = output.absolute().parent
+    while not place.exists():
+        place = place.parent
     free = shutil.disk_usage(place).free
     if free < needed:
         message = f"the run needs about {megabytes(needed)} MB of the disk, and {megabytes(free)} MB are free"

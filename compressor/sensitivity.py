@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any, Literal, Protocol, assert_never
 
 import torch
 
-from compressor import __version__
 from compressor.artifact.load import fetch_and_load
+from compressor.artifact.save import canonical_json
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import draw, find_calibration_images, load_images
 from compressor.data.dataset import load_dataset, read_split
+from compressor.environment import surroundings
 from compressor.errors import Diagnostic, InputError, PlanError
 from compressor.evaluation.change import OutputChange
 from compressor.evaluation.class_names import check_classes
@@ -24,7 +26,7 @@ from compressor.modifiers.alone import Alone, put_back
 from compressor.modifiers.prune import prune
 from compressor.plan.layers import Layer, convolutions, raw_weights_unknown
 from compressor.plan.targets import targeted
-from compressor.progress import Progress, Silent
+from compressor.progress import Progress, Silent, warn_of
 from compressor.recipe.load import check_part
 from compressor.recipe.modifiers import Prune
 from compressor.recipe.nodes import Place
@@ -210,8 +212,7 @@ class _ApLost:
         self.model = model
         self.judge = judge
         self.images = len(judge.split.samples)
-        annotations = judge.split.dataset.annotations
-        self.digest = judge.split.sha256 + (sha256(annotations) if annotations else "")
+        self.digest = hashlib.sha256(canonical_json(judge.facts).encode()).hexdigest()
         self.dense = self._ap(progress)
         if self.dense <= 0:
             message = "AP of the dense network is 0: it finds nothing on these images, so no layer can lose any"
@@ -240,14 +241,15 @@ def _judge(question: Question, model: YOLOv5, device: torch.device, progress: Pr
     for sentence in (*told, *split.choice):
         progress.warn(sentence)
     judge = make_judge(split, Evaluation(split=question.split, image_size=question.image_size), device)
+    warn_of(progress, judge.warnings, "`compressor evaluate` tells them all")
     return judge.part(question.images)
 
 
 def _key(subject: Subject, meter: Meter) -> dict[str, Any]:
     question: dict[str, Any] = json.loads(json.dumps(asdict(subject.question)))  # lists for tuples, as read back
     del question["other_names"]
-    facts = {"weights_sha256": subject.sha256, "images_sha256": meter.digest, "device": subject.device.type}
-    return {**question, **facts, "version": __version__}
+    facts = {"weights_sha256": subject.sha256, "images_sha256": meter.digest}
+    return {**question, **facts, **json.loads(json.dumps(surroundings(subject.device)))}
 
 
 class _Options:

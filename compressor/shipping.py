@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,7 @@ def export_file(
         progress.warn(caution)
     size = fit_image_size(options.image_size, max(32, *loaded.model.strides))
     with progress.step(f"read {images_from}"):
-        images = _read(find_calibration_images(images_from, "val"), size)
+        images = _read(_drawn(find_calibration_images(images_from, "val")), size)
     with staged(output) as folder, progress.step(f"export {form}"):
         place = folder / output.name
         agreement = write(loaded, form, replace(options, image_size=size), images, place)
@@ -136,20 +137,20 @@ def export_run(
     """
     stride = max(32, *loaded.model.strides)
     files = [sample.image for sample in judge.split.samples] if judge else []
+    compared_on = _drawn(files or _images_at_hand(data, settings)) if exports else []
     done: list[Exported] = []
     for export in exports:
         for caution in cautions(export.format, loaded):
             progress.warn(caution)
         size = fit_image_size(export.image_size or settings.image_size, stride)
         place, title = folder / export.file_name, f"export {export.file_name}"
-        facts = {"export": export.model_dump(mode="json"), "settings": settings.model_dump(mode="json")}
-        key = steps.key(artifact=artifact, data=judge.split.sha256 if judge else data, **facts)
+        key = export_key(steps, export, artifact, judge, settings, compared_on)
         kept = steps.find(title, key)
         if kept is not None:
             done.append(_put_back(kept, place))
             continue
         with progress.step(title):
-            images = _read(files or _images_at_hand(data, settings), size)
+            images = _read(compared_on, size)
             agreement = write(loaded, export.format, _options(export, size), images, place)
         told = Exported(export.format, export.file_name, bytes_of(place), agreement, None)
         if judge and export.evaluate:
@@ -162,6 +163,19 @@ def export_run(
         done.append(told)
         steps.keep(title, key, {_TOLD: _EXPORTED.dump_json(done[-1]), **_contents(place)})
     return tuple(done)
+
+
+def export_key(
+    steps: Steps, export: Export, artifact: str, judge: Judge | None, settings: Settings, compared_on: Sequence[Path]
+) -> str:
+    """All that an exported file and its figures depend on."""
+    return steps.key(
+        export=export.model_dump(mode="json"),
+        artifact=artifact,
+        judged=judge.facts if judge else None,
+        settings=settings.model_dump(mode="json"),
+        compared_on=[[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in compared_on],
+    )
 
 
 def _contents(place: Path) -> dict[str, bytes]:
@@ -234,7 +248,12 @@ def _evaluated_alike(
     return found
 
 
+def _drawn(files: Sequence[Path]) -> list[Path]:
+    """A few of the images, to compare on."""
+    return draw(list(files), CHECK_IMAGES, seed=0)
+
+
 def _read(files: Sequence[Path], image_size: int) -> Tensor:
-    """(N, 3, S, S) in [0, 1] of a few of the images."""
+    """(N, 3, S, S) in [0, 1]."""
     with torch.inference_mode():
-        return load_images(draw(list(files), CHECK_IMAGES, seed=0), image_size)
+        return load_images(files, image_size)

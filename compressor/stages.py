@@ -57,7 +57,7 @@ def judge_before(judge: Judge, model: YOLOv5, shared: Path | None, steps: Steps,
         progress: told of the evaluation.
     """
     network, judgement = judge.network(model), baseline_key(model, judge)
-    key = steps.key(judgement=judgement)
+    key = evaluation_key(steps, model, judge)
     own = unpacked(steps.find(BEFORE, key), judge)
     if own is None and shared is not None:
         found = Baselines(shared).find(judgement, judge)
@@ -76,7 +76,7 @@ def judge_before(judge: Judge, model: YOLOv5, shared: Path | None, steps: Steps,
 
 def judge_after(judge: Judge, network: Network, model: YOLOv5, steps: Steps, progress: Progress) -> Judged:
     """The judgement of the saved model, or the one that was kept of just this model."""
-    key = steps.key(judgement=baseline_key(model, judge))
+    key = evaluation_key(steps, model, judge)
     found = unpacked(steps.find(AFTER, key), judge)
     if found is None:
         found = judge.evaluate(network, progress, AFTER, resampled=True)
@@ -98,8 +98,7 @@ def settle(
     if steps is None:
         seeker = Seeker(job, images, device, progress)
     else:
-        told = job.recipe.model_dump(mode="json", exclude={"report", "exports", "description"})
-        key = steps.key(recipe=told, data=judge.split.sha256 if judge else None, **_given(job, images))
+        key = search_key(steps, job, images, judge)
         found = steps.find(SEARCH, key)
         known = _TRIES.validate_json(found["tries.json"]) if found else ()
 
@@ -124,7 +123,7 @@ def compress(
     Raises:
         ArtifactError: A502 a tensor came back different.
     """
-    key = steps.key(recipe=job.recipe.model_dump(mode="json"), **_given(job, images))
+    key = modified_key(steps, job, images)
     kept, path = steps.find(MODIFIED, key), staging / MODEL
     if kept is not None:
         told = json.loads(kept["changes.json"])
@@ -151,11 +150,26 @@ def _check_same(back: YOLOv5, model: YOLOv5) -> None:
             raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
 
 
+def evaluation_key(steps: Steps, model: YOLOv5, judge: Judge) -> str:
+    """All that an evaluation depends on."""
+    return steps.key(judgement=baseline_key(model, judge))
+
+
+def search_key(steps: Steps, job: Job, images: CalibrationImages, judge: Judge | None) -> str:
+    """All that the tries of a search depend on; the whole recipe, since it travels in the files that are weighed."""
+    judged = judge.facts if judge else None
+    return steps.key(recipe=job.recipe.model_dump(mode="json"), judged=judged, **_given(job, images))
+
+
+def modified_key(steps: Steps, job: Job, images: CalibrationImages) -> str:
+    """All that the compressed file depends on; the whole recipe, since it travels in it."""
+    return steps.key(recipe=job.recipe.model_dump(mode="json"), **_given(job, images))
+
+
 def _given(job: Job, images: CalibrationImages) -> dict[str, Any]:
     """What the modifiers are given beside the recipe, by digests."""
-    wanted = [step.calibration for step in job.recipe.modifiers if step.calibration is not None]
     return {
         "weights": [job.path.name, job.weights_sha256],
         "tables": {name: table_text(table) for name, table in job.tables.items()},
-        "calibration": [[[file.name, images.sha256(file)] for file in images.files(each)] for each in wanted],
+        "calibration": images.digests(),
     }

@@ -9,17 +9,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compressor.errors import CompressorError, Diagnostic, InputError, OutputError
+import torch
+
+from compressor.data.dataset import Split, load_dataset
+from compressor.errors import (
+    CompressorError,
+    Diagnostic,
+    DownloadError,
+    InputError,
+    OutputError,
+)
+from compressor.evaluation.predict import select_device
+from compressor.inputs import Inputs, differences
 from compressor.output import claimed, recover, staged
-from compressor.pipeline import Options, run
+from compressor.pipeline import run
 from compressor.progress import Progress
+from compressor.readiness import Options, read_told, report_files
 from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.nodes import shortened
 from compressor.recipe.overrides import Override, parse_set
 from compressor.report.compare import PLOT, overview, overview_markdown, pareto_png
 from compressor.results.gates import Verdict
 from compressor.results.run import RunRecord, load_run
-from compressor.run_folder import MODEL, sha256
+from compressor.run_folder import MODEL
 from compressor.written import put
 
 SWEEP_SCHEMA = "compressor/sweep/1"
@@ -165,15 +177,15 @@ def sweep(
 
     Args:
         grid: the points.
-        output: folder of the sweep; finished runs in it stay where recipe and weights are the same.
+        output: folder of the sweep; finished runs in it stay where all that they depend on is the same.
         device: where to run.
         command: for the records.
         sort: of the comparison's lines.
         progress: told of every step.
-        force: replace runs of other recipes or weights.
+        force: replace runs of other input.
 
     Raises:
-        OutputError: O601 a run of another recipe is there; O602, O603, O604 see `compressor.output`.
+        OutputError: O601 a run of other input is there; O602, O603, O604 see `compressor.output`.
     """
     with claimed(output):
         return _sweep(grid, output, device, command, sort, progress, force=force)
@@ -185,12 +197,8 @@ def _sweep(
     _check_folder(output)
     for name in (RECORD, PAGE, PLOT):
         recover(output / name, output)
-    done = {point.name: _done(point, output / point.name) for point in grid}
-    for point in grid:
-        if done[point.name] is None and (output / point.name).exists() and not force:
-            help_text = "name another folder with --output, or replace the run with --force"
-            message = "a run of another recipe or other weights is here"
-            raise OutputError(Diagnostic("O601", message, str(output / point.name), help=help_text))
+    earlier = _Earlier(select_device(device), progress)
+    done = {point.name: earlier.run(point, output / point.name, force=force) for point in grid}
     _write(output, {RECORD: json.dumps({"schema": SWEEP_SCHEMA}) + "\n"}, progress)
     outcomes = []
     for number, point in enumerate(grid, start=1):
@@ -232,18 +240,46 @@ def _check_folder(output: Path) -> None:
         raise OutputError(Diagnostic("O603", message, str(output), help=help_text))
 
 
-def _done(point: Point, folder: Path) -> RunRecord | None:
-    """The finished run of a point, where its recipe and its weights are still the same."""
-    try:
-        record = load_run(folder)
-    except InputError:
+class _Earlier:
+    """Finds the finished runs of points; what several depend on is read once.
+
+    Args:
+        device: of the sweep.
+        progress: told of reading.
+    """
+
+    def __init__(self, device: torch.device, progress: Progress) -> None:
+        self.inputs = Inputs(device, progress)
+        self.progress = progress
+        self.splits: dict[tuple[str, str], Split] = {}
+
+    def run(self, point: Point, folder: Path, *, force: bool) -> RunRecord | None:
+        """The run of just this point, where everything that it depends on is still the same; None where there is none.
+
+        Raises:
+            OutputError: O601 something else is in its folder, and it may not be replaced.
+        """
+        if not folder.exists():
+            return None
+        try:
+            record = load_run(folder)
+            other = differences(record.inputs, self._inputs(point.recipe_file))
+        except (InputError, DownloadError, OSError):  # a run will tell what it is
+            record, other = None, ["input"]
+        if record is not None and not other and (folder / MODEL).is_file():
+            return record
+        if not force:
+            what = f"a run of other {', '.join(other)}" if other else f"a run without its {MODEL}"
+            help_text = "name another folder with --output, or replace the run with --force"
+            raise OutputError(Diagnostic("O601", f"{what} is here", str(folder), help=help_text))
         return None
-    recipe = point.recipe_file.recipe.model_dump(mode="json")
-    if record.search is not None and record.search.modifier < len(recipe["modifiers"]):  # a budget that was settled
-        recipe["modifiers"][record.search.modifier]["sparsity"] = record.search.sparsity
-    weights = Path(str(point.recipe_file.recipe.model.weights))
-    same_weights = not weights.is_file() or sha256(weights) == record.weights.sha256
-    return record if record.recipe == recipe and same_weights and (folder / MODEL).is_file() else None
+
+    def _inputs(self, recipe_file: RecipeFile) -> dict[str, str]:
+        recipe = recipe_file.recipe
+        data, split = str(recipe.data), recipe.evaluation.split
+        if (data, split) not in self.splits:
+            self.splits[data, split] = read_told(load_dataset(data), split, self.progress)
+        return self.inputs.of(recipe_file, self.splits[data, split], [*filter(None, report_files(recipe_file))])
 
 
 def _write(output: Path, files: dict[str, str | bytes], progress: Progress) -> None:

@@ -12,6 +12,7 @@ import yaml
 from compressor.outlook import Plan
 from compressor.pipeline import plan
 from compressor.progress import Silent
+from compressor.readiness import Options
 from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.overrides import Override, parse_set
 from tests.tiny import tiny_weights
@@ -44,7 +45,7 @@ def loaded(path: Path, weights: Path) -> RecipeFile:
 
 
 def planned(path: Path, weights: Path) -> Plan:
-    return plan(loaded(path, weights), "cpu", Silent())
+    return plan(loaded(path, weights), Options(Path("nowhere"), "cpu"), Silent())
 
 
 def test_recipes_are_found_on_the_pages() -> None:
@@ -74,7 +75,7 @@ def test_every_fragment_shown_can_be_parsed(page: str, number: int, text: str) -
 @pytest.mark.parametrize("path", [path for path in SHIPPED if path not in SIZED], ids=lambda path: path.stem)
 def test_every_shipped_recipe_can_be_planned(path: Path, weights: Path) -> None:
     recipe_file = loaded(path, weights)
-    steps = plan(recipe_file, "cpu", Silent()).steps
+    steps = plan(recipe_file, Options(Path("nowhere"), "cpu"), Silent()).steps
     assert len(steps) == len(recipe_file.recipe.modifiers)
     assert all(step.pruned or not step.prunes for step in steps)
 

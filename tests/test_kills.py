@@ -20,8 +20,9 @@ from compressor.errors import OutputError
 from compressor.job import open_job
 from compressor.kept import Files, Kept, Steps, titles
 from compressor.output import claimed, recover
-from compressor.pipeline import Options, run
+from compressor.pipeline import run
 from compressor.progress import Silent
+from compressor.readiness import Options
 from compressor.recipe.load import load_recipe
 from compressor.recipe.overrides import parse_set
 from compressor.results.run import load_run

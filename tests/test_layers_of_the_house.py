@@ -40,7 +40,21 @@ ORDER = (
         "run_report",
         "forecast",
     ),
-    *("starter", "job", "budget", "room", "sensitivity", "baselines", "stages", "pipeline", "sweep", "verification"),
+    *(
+        "starter",
+        "job",
+        "inputs",
+        "budget",
+        "room",
+        "sensitivity",
+        "baselines",
+        "stages",
+        "readiness",
+        "inspection",
+        "pipeline",
+        "sweep",
+        "verification",
+    ),
     *("cli", "__main__"),
 )
 

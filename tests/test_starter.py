@@ -14,9 +14,10 @@ from compressor.artifact.save import Form, Provenance, encode_model, round_to_dt
 from compressor.artifact.size import folds_on_load
 from compressor.errors import CheckpointError, InputError, PlanError, RecipeError
 from compressor.modifiers.prune import prune
-from compressor.pipeline import Options, plan
+from compressor.pipeline import plan
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
+from compressor.readiness import Options
 from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import Calibration, Prune, Repair
 from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
@@ -107,7 +108,7 @@ def planned_sizes(text: str, folder: Path) -> dict[str, int]:
     """What `plan` says of a recipe: bytes by layout, in the recipe's dtype."""
     file = folder / "planned.yaml"
     file.write_text(text, encoding="utf-8")
-    found = plan(load_recipe(file), "cpu", Silent())
+    found = plan(load_recipe(file), Options(folder / "run", "cpu"), Silent())
     return {size.layout: size.size_bytes for size in found.sizes if size.dtype == found.dtype}
 
 

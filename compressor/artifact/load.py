@@ -37,6 +37,17 @@ from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.checkpoint import read_checkpoint
 from compressor.yolov5.fuse import fuse
 
+_GRAPHS = {
+    ".onnx": "ONNX",
+    ".xml": "OpenVINO",
+    ".torchscript": "TorchScript",
+    ".engine": "TensorRT",
+    ".tflite": "TensorFlow Lite",
+    ".pb": "TensorFlow",
+    ".mlmodel": "Core ML",
+    ".mlpackage": "Core ML",
+}  # by ending: what exporters make of weights
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -51,6 +62,18 @@ class Origin:
     version: str
     form: Form
     provenance: Provenance
+
+
+_GRAPHS = {
+    ".onnx": "ONNX",
+    ".xml": "OpenVINO",
+    ".torchscript": "TorchScript",
+    ".engine": "TensorRT",
+    ".tflite": "TensorFlow Lite",
+    ".pb": "TensorFlow",
+    ".mlmodel": "Core ML",
+    ".mlpackage": "Core ML",
+}  # by ending: what exporters make of weights
 
 
 @dataclass(frozen=True)
@@ -100,6 +123,14 @@ def load_model(path: Path) -> LoadedModel:
     Raises:
         CheckpointError: W3xx the file is missing, damaged, hostile or not supported.
     """
+    runtime = _GRAPHS.get(".xml" if path.is_dir() and any(path.glob("*.xml")) else path.suffix.lower())
+    if runtime and is_there(path):
+        message = f"this is a graph for {runtime}, not weights with their layers, which alone can be compressed"
+        help_text = (
+            "name the .pt or .safetensors that it was exported from; of a graph for ONNX, OpenVINO or TorchScript "
+            "`compressor evaluate` tells the figures and `compressor benchmark` the speed"
+        )
+        raise CheckpointError(Diagnostic("W302", message, str(path), help=help_text))
     if path.is_dir():
         found = sorted(file.name for file in path.glob("*.safetensors"))
         help_text = f"name the file in it: {(path / found[0]).as_posix()}" if found else "name a weights file"

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -193,14 +193,33 @@ def file_metadata(
     )
 
 
-def measure(source: bytes, stored: YOLOv5, artifact: bytes, dtype: Dtype) -> Sizes:
-    """What the source, the artifact and its tensors stored densely weigh, raw and gzipped.
+def measure(
+    source: bytes, stored: YOLOv5, artifact: bytes, dtype: Dtype, origin: tuple[Form, Provenance] | None
+) -> Sizes:
+    """What the source, the file and the dense files of its tensors weigh, raw and gzipped.
 
     Compressing is most of the time it takes to save YOLOv5x, so the four files are compressed side by side.
+
+    Args:
+        source: of the file.
+        stored: the tensors that the file holds.
+        artifact: the file.
+        dtype: its number type.
+        origin: of an artifact, whose dense files are those that its recipe would write with `layout: dense`; None for
+            other files, beside which only their tensors are weighed.
     """
-    dense_float32, dense = (to_bytes(dense_tensors(stored, each)) for each in ("float32", dtype))
+    dense_float32, dense = (_dense_file(stored, each, origin) for each in ("float32", dtype))
     with ThreadPoolExecutor() as pool:  # zlib releases the interpreter's lock
-        return Sizes(*pool.map(_file_size, (source, dense_float32, dense, artifact)))
+        weighed = list(pool.map(_file_size, (source, dense_float32, dense, artifact)))
+    return Sizes(weighed[0], weighed[1], weighed[2], weighed[3], dense_as_written=origin is not None)
+
+
+def _dense_file(stored: YOLOv5, dtype: Dtype, origin: tuple[Form, Provenance] | None) -> bytes:
+    if origin is None:
+        return to_bytes(dense_tensors(stored, dtype))
+    form, provenance = origin
+    recipe = {**provenance.recipe, "artifact": {"dtype": dtype, "layout": "dense"}}
+    return encode_model(stored, replace(form, dtype=dtype, layout="dense"), replace(provenance, recipe=recipe))
 
 
 def gzip_size(data: bytes) -> int:

@@ -5,48 +5,40 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.data_warnings import print_data_warnings
 from compressor.cli.gates import end_where_failed, print_verdicts
 from compressor.cli.interrupts import LEFT, told_as, unwind
-from compressor.cli.recipe_options import recipe_options
+from compressor.cli.recipe_options import recipe_options, run_options
 from compressor.cli.streams import utf8
 from compressor.errors import CompressorError
 from compressor.kept import titles
+from compressor.progress import warn_of
 from compressor.recipe.load import RecipeFile
 from compressor.report.intervals import interval_sentence
 from compressor.report.tables import coco_table, detection_table, exports_table, size_table, sparsity_table, steps_table
 from compressor.results.run import RunRecord
 from compressor.run_folder import RECORD, REPORT, steps_folder
 
+if TYPE_CHECKING:  # they import torch
+    from compressor.readiness import Options
+
 
 @click.command(short_help="Run a recipe: judge, compress, judge again, save, report.")
 @console_options
 @recipe_options
-@click.option("--output", type=click.Path(path_type=Path), help="Run folder; reports/RECIPE when not given.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
-@click.option("--no-evaluate", is_flag=True, help="Compress and save only; data is needed for repairs alone.")
-@click.option(
-    "--template",
-    type=click.Path(path_type=Path),
-    shell_complete=complete_file,
-    help="Jinja2 template of the report, instead of the recipe's.",
-)
-@click.option("--force", is_flag=True, help="Replace an existing run folder.")
+@run_options
 @click.option("--resume", is_flag=True, help="Go on with what an interrupted run of this recipe has kept.")
 def apply(
     *,
     recipe_file: RecipeFile,
-    output: Path | None,
-    device: str,
-    no_evaluate: bool,
-    template: Path | None,
-    force: bool,
+    options: Options,
     resume: bool,
     console: Console,
 ) -> None:
@@ -58,14 +50,12 @@ def apply(
     Example:
       compressor apply recipes/yolov5s_global30.yaml --data coco128.yaml
     """  # noqa: D205  # click shows the first sentence whole
-    from compressor.pipeline import Options, run
+    from compressor.pipeline import run
 
     unwind()
-    folder = output or Path("reports") / recipe_file.name
+    folder = options.output
     command = shlex.join(["compressor", *(utf8(word) for word in sys.argv[1:] if word != "--resume")])
-    options = Options(
-        folder, device, evaluate=not no_evaluate, force=force, resume=resume, template=template, command=command
-    )
+    options = replace(options, resume=resume, command=command)
     begun = time.time()
     with told_as(lambda: _left(folder, command, begun)):
         try:
@@ -96,6 +86,13 @@ def _kept(folder: Path, command: str) -> str:
     return f"kept are: {done}. To go on: {command} --resume"
 
 
+def _not_of_the_data(record: RunRecord) -> list[str]:
+    """Warnings but for those that are shown with the figures."""
+    data = record.compressed.data if record.compressed else None
+    shown = (*map(str, data.not_evaluated), *data.skipped) if data else ()
+    return [warning for warning in record.warnings if warning not in shown]
+
+
 def _print(record: RunRecord, folder: Path, console: Console) -> None:
     before, after = record.baseline, record.compressed
     if after is not None:
@@ -114,6 +111,7 @@ def _print(record: RunRecord, folder: Path, console: Console) -> None:
         console.result(exports_table(record.exports, after).text())
     if record.warnings:
         console.result(f"\n{len(record.warnings)} warnings: see the report")
+        warn_of(console, _not_of_the_data(record), f"see {folder / REPORT}")
     console.heading("\nWritten")
     for name in (REPORT, RECORD, *(file.path for file in record.files)):
         console.result(f"  {(folder / name).as_posix()}")

@@ -92,7 +92,7 @@ class Console:
     def section(self, title: str) -> None:
         """Print a line to stderr that names what follows."""
         if not self.quiet:
-            self._log(click.style(printable(title), bold=True))
+            self._log(click.style(printable_lines(title), bold=True))
 
     def aside(self, text: str) -> None:
         """Print to stderr what is no result."""

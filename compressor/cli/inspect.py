@@ -28,10 +28,10 @@ def inspect(*, file: str, layers: bool, sizes: bool, as_json: bool, console: Con
     Example:
       compressor inspect reports/yolov5n_global30/model.safetensors --layers
     """
-    from compressor import pipeline
+    from compressor import inspection
 
     unwind()
-    seen = pipeline.inspect(file, console, weigh=sizes)
+    seen = inspection.inspect(file, console, weigh=sizes)
     if as_json:
         document = {"schema": "compressor/inspection/1", "file": file, **asdict(seen)}
         console.document(json.dumps(document, indent=2, ensure_ascii=False))

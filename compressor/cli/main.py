@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 
 import click
 
@@ -29,20 +30,40 @@ from compressor.cli.verify import verify
 from compressor.errors import Diagnostic, InputError, did_you_mean
 
 
-class _Suggesting(click.Group):
-    """A group that names the nearest command when one is misspelt."""
+class _Commands(click.Group):
+    """A group that names the nearest command when one is misspelt, and takes no option twice that has one value."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
-            return super().resolve_command(ctx, args)
+            name, command, rest = super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = did_you_mean(args[0], self.commands)
             raise click.UsageError(f"there is no command {args[0]!r}{'; ' + near if near else ''}", ctx) from error
+        if command is not None:
+            _refuse_twice(command, click.Context(command, parent=ctx, info_name=name), rest)
+        return name, command, rest
 
 
-@click.group(cls=_Suggesting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _refuse_twice(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Refuse an option that is given twice and keeps one value: click would silently take the last.
+
+    Raises:
+        UsageError: by the name of the option.
+    """
+    try:
+        _, _, given = command.make_parser(ctx).parse_args(list(args))
+    except click.UsageError:  # which parsing tells again, in its turn
+        return
+    for param, times in Counter(given).items():
+        single = isinstance(param, click.Option) and not param.multiple
+        switch = isinstance(param, click.Option) and param.is_flag and not param.secondary_opts
+        if single and not switch and times > 1:
+            raise click.UsageError(f"{param.opts[0]} is given {'twice' if times == 2 else f'{times} times'}", ctx)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="compressor")
 @terminal_options
 def cli(**_options: object) -> None:  # commands read them from the context

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
-from compressor.cli.recipe_options import recipe_options
+from compressor.cli.recipe_options import recipe_options, run_options
+from compressor.errors import InputError
 from compressor.outlook import PLAN_SCHEMA, Plan
+from compressor.progress import warn_of
 from compressor.recipe.load import RecipeFile
 from compressor.report.tables import macs_table, plan_table, predicted_size_table, sparsity_table, time_table
 from compressor.results.document import to_json
+
+if TYPE_CHECKING:  # they import torch
+    from compressor.readiness import Options
 
 _AFTER_A_REPAIR = "the repair before it is not tried here: the total is right, the shares of the layers are a guess"
 
@@ -18,11 +25,12 @@ _AFTER_A_REPAIR = "the repair before it is not tried here: the total is right, t
 @click.command(short_help="Show what a recipe would change, layer by layer; nothing is changed.")
 @console_options
 @recipe_options
-@click.option("--device", default="auto", show_default=True, help="Where the run would be: cpu, cuda, cuda:1, or auto.")
+@run_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def plan(*, recipe_file: RecipeFile, device: str, as_json: bool, console: Console) -> None:
+def plan(*, recipe_file: RecipeFile, options: Options, as_json: bool, console: Console) -> None:
     """Show every layer each step of a recipe would touch, the sparsity, MACs and file sizes it would give, and about
-    how long the run would take. Nothing is changed, and no image is read but for a score that goes by images.
+    how long the run would take. Nothing is changed. Whatever `apply` would refuse is told, by exit code 2 as well: give
+    the options that it will be given.
 
     \b
     Example:
@@ -31,17 +39,30 @@ def plan(*, recipe_file: RecipeFile, device: str, as_json: bool, console: Consol
     from compressor import pipeline
 
     unwind()
-    planned = pipeline.plan(recipe_file, device, console)
+    planned = pipeline.plan(recipe_file, options, console)
     if as_json:
         console.document(
             to_json(planned, schema=PLAN_SCHEMA, recipe=recipe_file.recipe.model_dump(mode="json")).rstrip()
         )
-        return
-    _print(planned, console)
-    names = [export.file_name for export in recipe_file.recipe.exports]
-    if names:
-        console.heading("\nOther formats")
-        console.result(", ".join(names))
+    else:
+        _print(planned, console)
+        names = [export.file_name for export in recipe_file.recipe.exports]
+        if names:
+            console.heading("\nOther formats")
+            console.result(", ".join(names))
+    warn_of(console, planned.warnings, "`compressor evaluate` tells them all")
+    _end_where_refused(planned, console)
+
+
+def _end_where_refused(planned: Plan, console: Console) -> None:
+    """Tell what `apply` would refuse, and end with its exit code; that a run is there already is only told."""
+    there = [fault for fault in planned.refused if fault.code == "O601"]
+    for fault in there:
+        console.warn(f"apply will need --force or another --output: {fault.message}: {fault.path}")
+    others = [fault for fault in planned.refused if fault not in there]
+    if others:
+        console.warn("apply would refuse this:")
+        raise InputError(*others)
 
 
 def _print(planned: Plan, console: Console) -> None:

@@ -15,6 +15,7 @@ from compressor.cli.gates import end_where_failed, print_verdicts
 from compressor.cli.interrupts import told_as, unwind
 from compressor.cli.recipe_options import ACCEPT_OTHER_NAMES, other_names_option
 from compressor.cli.streams import utf8
+from compressor.progress import warn_of
 from compressor.recipe.overrides import parse_set
 
 
@@ -37,7 +38,7 @@ from compressor.recipe.overrides import parse_set
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")
 @other_names_option
 @sort_option
-@click.option("--force", is_flag=True, help="Replace runs that were made of another recipe or other weights.")
+@click.option("--force", is_flag=True, help="Replace runs that were made of another recipe or other input.")
 def sweep(
     *,
     recipe: Path,
@@ -75,6 +76,8 @@ def sweep(
     if lines:
         print_lines(lines, console)
         console.result(f"{folder / 'comparison.md'}: the page")
+    warnings = [warning for each in outcomes if each.record for warning in each.record.warnings]
+    warn_of(console, list(dict.fromkeys(warnings)), "see the reports")
     for each in outcomes:
         if each.fault:
             console.warn(f"{each.name} failed:")

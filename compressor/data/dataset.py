@@ -21,7 +21,8 @@ from compressor.data.image_size import displayed_size
 from compressor.data.labels import label_path, parse_labels
 from compressor.data.mistaken import what_else
 from compressor.data.places import Found, find
-from compressor.data.shapes import shapes_dataset
+from compressor.data.shapes import NAMES as SHAPES_NAMES
+from compressor.data.shapes import is_drawn, shapes_dataset
 from compressor.data.sources import find_images, is_there, is_utf8, shown
 from compressor.data.unused_labels import MOST_BYTES_OF_LABELS, LabelCensus
 from compressor.errors import DatasetError, Diagnostic, did_you_mean
@@ -165,6 +166,13 @@ def load_dataset(source: str) -> Dataset:
         message = f"cannot read the data set: {fault.strerror or fault}"
         raise DatasetError(Diagnostic("D402", message, source, help=help_text)) from fault
     return _resolve(source, parse_description(content, source), file.parent.absolute())
+
+
+def not_drawn(source: str | None) -> Dataset | None:
+    """The embedded data set without its images, where it is meant and not drawn yet; None where there is more."""
+    if source != SHAPES or Path(SHAPES).is_file() or is_drawn():
+        return None
+    return Dataset(SHAPES, {}, SHAPES_NAMES, None)
 
 
 def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None] | None = None) -> Split:

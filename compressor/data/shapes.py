@@ -59,6 +59,11 @@ class Scene:
         return boxes
 
 
+def is_drawn() -> bool:
+    """Whether the data set is in the cache folder."""
+    return (cache_folder() / "datasets" / _VERSION / "shapes.yaml").exists()
+
+
 def shapes_dataset() -> Path:
     """The data set's YAML in the cache folder; drawn on first use, in about ten seconds.
 

@@ -43,6 +43,8 @@ from compressor.results.judgement import (
 )
 from compressor.yolov5.build import YOLOv5
 
+METRICS_STEP = "COCO metrics"  # of every evaluation, in the account of where the time went
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -70,7 +72,7 @@ class Judge:
         """
         network = model if isinstance(model, Network) else self.network(model)
         found, speed = detect(network, self.split.samples, self.settings, progress, title)
-        with progress.step("COCO metrics"):
+        with progress.step(METRICS_STEP):
             ids = dict(zip((sample.image for sample in self.split.samples), self.ground_truth.image_ids, strict=True))
             predictions = to_predictions([image.detections for image in found], [ids[i.sample.image] for i in found])
             metrics, judged = self.metrics(found, predictions, network.names)
@@ -95,6 +97,11 @@ class Judge:
         detection, classes = own_metrics(found, names)
         judged = judge_coco(self.ground_truth, predictions, self.settings.coco_engine)
         return Metrics(coco_metrics(judged), detection, classes), judged
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See `facts_of`; and the sentences that a result tells of the data."""
+        return {**facts_of(self.split, self.settings), "notes": ascii(self.warnings)}
 
     def network(self, model: YOLOv5) -> Network:
         """A copy of the model, ready to be judged."""
@@ -204,6 +211,20 @@ def _check_some_remain(truth: GroundTruth, split: Split) -> None:
     message = f"none of the objects can be evaluated: {'; '.join(map(str, left))}"
     help_text = "correct what they name, so that each has an image of the split and a class of the data set"
     raise DatasetError(Diagnostic("D420", message, str(place), help=help_text))
+
+
+def facts_of(split: Split, settings: Settings) -> dict[str, Any]:
+    """What an evaluation depends on beside the network and its surroundings, as JSON can hold it.
+
+    The class names of the data decide which objects count, and what the data are called is told in the result.
+    """
+    return {
+        "data": split.identity,
+        "described": ascii(split.dataset),  # paths need not be UTF-8
+        "images": len(split.samples),
+        "split": split.name,
+        "settings": settings.model_dump(mode="json"),
+    }
 
 
 @dataclass(frozen=True, eq=False)

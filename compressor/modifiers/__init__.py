@@ -16,13 +16,14 @@ from compressor.errors import Diagnostic, RunError
 from compressor.modifiers.activations import input_norms
 from compressor.modifiers.order import Step, Tables
 from compressor.modifiers.prune import Evidence, prune
-from compressor.modifiers.repair import Subject, foreseen, repair
+from compressor.modifiers.repair import Subject, foreseen, repair, title
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
-from compressor.recipe.modifiers import Calibration, Prune, Repair
+from compressor.recipe.modifiers import Calibration, Modifier, Prune, Repair
 from compressor.results.network import Change
 from compressor.yolov5.build import YOLOv5
 
+PRUNE_STEP = "prune"  # in the account of where the time went
 Images = Callable[[Calibration], Tensor]  # (N, 3, H, W) in [0, 1]
 
 
@@ -70,6 +71,11 @@ def apply_steps(steps: Sequence[Step], materials: Materials, progress: Progress)
         progress.note(told)
         changes.append(change)
     return tuple(changes)
+
+
+def step_titles(modifiers: Sequence[Modifier]) -> tuple[str, ...]:
+    """What modifiers are called in the account of where the time went."""
+    return tuple(PRUNE_STEP if isinstance(each, Prune) else title(each) for each in modifiers)
 
 
 def foresee_steps(steps: Sequence[Step], materials: Materials, progress: Progress) -> tuple[Change, ...]:
@@ -124,7 +130,7 @@ def _enough_memory() -> Iterator[None]:
 
 
 def _prune(layers: tuple[Layer, ...], modifier: Prune, materials: Materials, progress: Progress) -> Change:
-    with progress.step("prune"):
+    with progress.step(PRUNE_STEP):
         norms = {}
         if modifier.calibration is not None:
             with _enough_memory():

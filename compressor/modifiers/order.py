@@ -11,9 +11,10 @@ from torch import Tensor
 
 from compressor.errors import Diagnostic, PlanError
 from compressor.modifiers.prune import prune
-from compressor.plan.layers import Layer, raw_weights_unknown
+from compressor.plan.layers import Layer, raw_weights_unknown, zero_fraction
 from compressor.plan.targets import Places, sparsity_groups, targeted
 from compressor.recipe.modifiers import Modifier, Prune, Repair
+from compressor.report.tables import percent
 from compressor.sensitivity_table import SensitivityTable
 
 Step = tuple[tuple[Layer, ...], Modifier]
@@ -137,13 +138,26 @@ def _needless(run: Sequence[tuple[int, PruneStep]], places: Places) -> list[Diag
         without = _zeros(doubtful, others)
         if all(torch.equal(without[name], zeros) for name, zeros in outcome.items()):
             needed = others
-    help_text = "take it out, or give it other layers, another sparsity or another place in the order"
-    message = "modifiers[{}] makes no difference: without it the same weights are zero"
-    return [
-        places.place("modifiers", i).diagnostic("P205", message.format(i), help_text)
-        for i, _ in doubtful
-        if i not in needed
-    ]
+    untouched = _zeros(doubtful, {})
+
+    def changes(index: int, step: PruneStep) -> bool:
+        alone = _zeros(doubtful, {index: step})
+        return any(not torch.equal(alone[name], zeros) for name, zeros in untouched.items())
+
+    return [_no_difference(i, step, places, done=not changes(i, step)) for i, step in doubtful if i not in needed]
+
+
+def _no_difference(index: int, step: PruneStep, places: Places, *, done: bool) -> Diagnostic:
+    """P205 of a prune; `done` where its layers hold as many zeros as it asks for before any other step."""
+    if done:
+        share = percent(zero_fraction(step[0]))
+        told = f"its layers are sparser already, {share} of their weights are zero"
+        message = f"modifiers[{index}] makes no difference: {told}"
+        help_text = "ask for more; or leave the key `modifiers` out, and the model is evaluated and packed as it is"
+    else:
+        message = f"modifiers[{index}] makes no difference: without it the same weights are zero"
+        help_text = "take it out, or give it other layers, another sparsity or another place in the order"
+    return places.place("modifiers", index).diagnostic("P205", message, help_text)
 
 
 def _is_told_by_weights(modifier: Prune) -> bool:

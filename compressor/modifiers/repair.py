@@ -71,7 +71,7 @@ def repair(
     names = frozenset(before)
     twin = replace(subject, model=on_device(subject.model, device), dense=on_device(subject.dense, device))
     images = images.to(device)
-    with progress.bar(f"repair: {_words(modifier)}", _unit(modifier)) as update:
+    with progress.bar(title(modifier), _unit(modifier)) as update:
         match modifier.method:
             case "distill":
                 distill(twin.dense, twin.model, names, images, modifier, update)
@@ -103,6 +103,11 @@ def _bring_back(source: YOLOv5, model: YOLOv5) -> None:
 def described(modifier: Repair, layers: int, images: int) -> str:
     """One line for the terminal and the report."""
     return f"repair {layers} layers by {_words(modifier)} on {images} unlabelled images"
+
+
+def title(modifier: Repair) -> str:
+    """Of the step, in the account of where the time went."""
+    return f"repair: {_words(modifier)}"
 
 
 def _words(modifier: Repair) -> str:

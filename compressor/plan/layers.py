@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from compressor.compiled import compiled
 from compressor.errors import Diagnostic
 from compressor.recipe.nodes import Place
 from compressor.recipe.targets import Role
+from compressor.results.network import LayerSparsity
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.convolutions import Convolution, convolutions_of
 from compressor.yolov5.fuse import batchnorm_behind, batchnorm_scale
@@ -49,6 +50,16 @@ class Layer:
     def zeros(self) -> int:
         """Weights that are exactly zero."""
         return int(_zeros(self.weight.float().cpu().contiguous().view(-1).numpy()))
+
+    @property
+    def summary(self) -> LayerSparsity:
+        """What a record holds of it."""
+        return LayerSparsity(self.name, self.role, tuple(self.weight.shape), self.weight.numel(), self.zeros)
+
+
+def zero_fraction(layers: Sequence[Layer]) -> float:
+    """Of all weights of some layers, at least one, the share that is zero."""
+    return sum(layer.zeros for layer in layers) / sum(layer.weight.numel() for layer in layers)
 
 
 @compiled

@@ -253,7 +253,7 @@ def _range_help(location: Location, value: Any) -> str | None:
 def _empty_help(location: Location) -> str | None:
     match location[-1]:
         case "modifiers":
-            return f"add a modifier, such as {_MODIFIER}"
+            return f"add a modifier, such as {_MODIFIER}; or take the key out, to evaluate and pack the model as it is"
         case "targets":
             return 'write ["*"] for every convolution'
         case "sparsity":

@@ -5,7 +5,7 @@ The schema offers only what the engine does today. Each field's description is w
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -90,6 +90,11 @@ class Report(Part):
     )
 
 
+def _no_default(schema: dict[str, Any]) -> None:
+    """What stands for a key that is left out cannot be written."""
+    schema.pop("default", None)
+
+
 class Recipe(Part):
     """What to compress, how, how far, and how to judge the result."""
 
@@ -98,7 +103,9 @@ class Recipe(Part):
     model: Model = Model()
     data: Name = Field(None, min_length=1, description="a YOLOv5 dataset YAML, or a name such as coco.yaml")
     modifiers: Annotated[tuple[Modifier, ...], Field(strict=False, min_length=1, max_length=MOST_MODIFIERS)] = Field(
-        description="what to do to the model, in order"
+        (),
+        description="what to do to the model, in order; without the key it is evaluated and packed as it is",
+        json_schema_extra=_no_default,  # for an empty list is an error
     )
     evaluation: Evaluation = Evaluation()
     artifact: Artifact = Artifact()

@@ -22,7 +22,7 @@ _TELLTALE_KEYS = {"version", "modifiers"}  # of a recipe, however unfinished
 
 def resolved_values(recipe: Recipe) -> dict[str, Any]:
     """The recipe with every default, less the keys that hold nothing."""
-    return recipe.model_dump(mode="json", exclude_none=True)
+    return recipe.model_dump(mode="json", exclude_none=True, exclude=None if recipe.modifiers else {"modifiers"})
 
 
 def resolved_text(recipe: Recipe) -> str:

@@ -108,7 +108,8 @@ def _not_rendered(why: str, place: str) -> InputError:
 
 def context(run: RunRecord) -> dict[str, Any]:
     """What a template may use."""
-    recipe = yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True).rstrip()
+    written = {key: value for key, value in run.recipe.items() if key != "modifiers" or value}  # empty, it is an error
+    recipe = yaml.safe_dump(written, sort_keys=False, allow_unicode=True).rstrip()
     command = printable(run.command)
     description = " ".join(run.recipe["description"].split())
     return {

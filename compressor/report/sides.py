@@ -73,7 +73,8 @@ def load_side(place: Path) -> Side:
 def side_of(run: RunRecord, artifact: Path | None) -> Side:
     """A run as one side."""
     judged = run.compressed or run.baseline
-    sizes = {name.replace("_", " "): size["size_bytes"] for name, size in asdict(run.sizes).items()}
+    weighed = ("source", "dense_float32", "dense", "artifact")
+    sizes = {name.replace("_", " "): getattr(run.sizes, name).size_bytes for name in weighed}
     environment = asdict(run.environment)
     packages = environment.pop("packages")
     return Side(

@@ -198,7 +198,7 @@ def model_table(before: ModelSummary, after: ModelSummary) -> Table:
 def sparsity_table(sparsity: SparsitySummary) -> Table:
     """Zeros three ways."""
     rows = (
-        ("of the targeted weights", percent(sparsity.targeted)),
+        ("of the targeted weights", "-" if sparsity.targeted is None else percent(sparsity.targeted)),
         ("of all convolution weights", percent(sparsity.conv_weights)),
         ("of all parameters (as upstream counts)", percent(sparsity.all_parameters)),
     )
@@ -379,10 +379,10 @@ def predicted_size_table(plan: Plan) -> Table:
 
 
 def time_table(times: Sequence[StageTime]) -> Table:
-    """About how long each long stage takes, and all together."""
+    """About how long each stage takes, and all together."""
     rows = [(time.stage, time.basis, duration(time.seconds)) for time in times]
     known = [time.seconds for time in times if time.seconds is not None]
-    total = duration(sum(known)) if len(known) == len(times) else "-"
+    total = duration(sum(known)) if len(known) == len(times) else f"more than {duration(sum(known))}"
     return Table(("stage", "measured on this machine", "about"), (*rows, ("total", "", total)), text_columns=2)
 
 

@@ -33,15 +33,17 @@ class Sizes:
 
     Attributes:
         source: the checkpoint as it came.
-        dense_float32: all tensors of the finished model, dense, in float32.
-        dense: the same in the artifact's dtype.
+        dense_float32: what the artifact would be in float32 with `layout: dense`.
+        dense: the same in the artifact's dtype: what `x dense` and gates on the size are shares of.
         artifact: the artifact.
+        dense_as_written: the dense files hold the same metadata as the artifact; earlier versions left it out.
     """
 
     source: FileSize
     dense_float32: FileSize
     dense: FileSize
     artifact: FileSize
+    dense_as_written: bool = False
 
 
 @dataclass(frozen=True)

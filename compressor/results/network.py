@@ -96,7 +96,7 @@ class LayerSparsity:
 class SparsitySummary:
     """Zeros of the finished model, counted three ways; fractions in [0, 1]."""
 
-    targeted: float
+    targeted: float | None
     conv_weights: float
     all_parameters: float
 
@@ -110,7 +110,7 @@ def summed_up(layers: Sequence[LayerSparsity], changes: Sequence[Change], all_pa
         all_parameters: fraction of all parameters that is zero.
     """
     names = {layer.name for change in changes if change.prunes for layer in change.layers}
-    targeted = _zero_fraction([layer for layer in layers if layer.name in names])
+    targeted = _zero_fraction([layer for layer in layers if layer.name in names]) if names else None
     return SparsitySummary(targeted, _zero_fraction(layers), all_parameters)
 
 

@@ -179,6 +179,7 @@ class RunRecord:
         warnings: everything skipped, amended or left out, one sentence each.
         files: what the run wrote, by path within its folder, but for report.md and run.json.
         report_sha256: of report.md as the run wrote it; empty in runs of earlier versions.
+        inputs: digests of all that the run depends on, by name; none in runs of earlier versions.
     """
 
     name: str
@@ -205,6 +206,7 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     files: tuple[FileDigest, ...] = ()
     report_sha256: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
     schema: str = field(default=RUN_SCHEMA)
 
 

@@ -111,7 +111,9 @@ def _run(
     if loaded is None or loaded.origin is None:
         return Verification(tuple(checks), (*trust, Trusted(("*",), f"{MODEL} cannot be read")))
     with progress.step("count and weigh"):
-        facts = facts_of(loaded, loaded.origin, (folder / MODEL).read_bytes(), source_at_hand(record.weights))
+        artifact, source = (folder / MODEL).read_bytes(), source_at_hand(record.weights)
+        written = record.sizes.dense_as_written
+        facts = facts_of(loaded, loaded.origin, artifact, source, dense_as_written=written)
     found = data_of(record, data, facts, progress)
     known = Known(
         gzipped=record.environment.packages.get(ZLIB) == zlib.ZLIB_RUNTIME_VERSION,

@@ -12,7 +12,6 @@ from compressor.artifact.save import Provenance, measure
 from compressor.data.fetch import weights_at_hand
 from compressor.errors import CompressorError
 from compressor.input_file import regular_size
-from compressor.pipeline import layer_sparsity
 from compressor.plan.layers import convolutions
 from compressor.results.files import FileDigest, Sizes
 from compressor.results.network import LayerSparsity, ModelSummary
@@ -68,7 +67,9 @@ class Facts:
     source: Source | None
 
 
-def facts_of(loaded: LoadedModel, origin: Origin, artifact: bytes, source: Source | None) -> Facts:
+def facts_of(
+    loaded: LoadedModel, origin: Origin, artifact: bytes, source: Source | None, *, dense_as_written: bool
+) -> Facts:
     """Everything that an artifact gives.
 
     Args:
@@ -76,7 +77,10 @@ def facts_of(loaded: LoadedModel, origin: Origin, artifact: bytes, source: Sourc
         origin: what it says of how it was made.
         artifact: its bytes.
         source: the weights it was made from.
+        dense_as_written: how the run weighed the dense files, see `Sizes`.
     """
+    made = (origin.form, origin.provenance) if dense_as_written else None
+    read = source.path.read_bytes() if source else b""
     layers = convolutions(loaded.model)
     empty = {
         folded: build(loaded.model.architecture, loaded.model.names, fused=folded).eval().requires_grad_(False)
@@ -86,11 +90,11 @@ def facts_of(loaded: LoadedModel, origin: Origin, artifact: bytes, source: Sourc
         provenance=origin.provenance,
         names=loaded.model.names,
         convolutions=tuple(layer.convolution for layer in layers),
-        layers=tuple(map(layer_sparsity, layers)),
+        layers=tuple(layer.summary for layer in layers),
         all_parameters=sparsity(loaded.model),
         model=summarise(loaded.model),
         dense={folded: summarise(network) for folded, network in empty.items()},
-        sizes=measure(source.path.read_bytes() if source else b"", loaded.stored, artifact, origin.form.dtype),
+        sizes=measure(read, loaded.stored, artifact, origin.form.dtype, made),
         source=source,
     )
 

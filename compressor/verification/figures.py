@@ -16,8 +16,9 @@ from compressor.evaluation.coco import Predictions, read_predictions
 from compressor.evaluation.coco_figures import precision_by_recall
 from compressor.evaluation.examples import examples_png
 from compressor.evaluation.judge import Judge
-from compressor.pipeline import evaluate, open_judge
+from compressor.pipeline import evaluate
 from compressor.progress import Progress
+from compressor.readiness import open_judge
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.pictures import EXAMPLES

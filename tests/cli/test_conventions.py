@@ -79,3 +79,24 @@ def test_exit_codes_and_misspellings(place: Path, arguments: tuple[str, ...], co
     assert done.returncode == code
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("apply", "r.yaml", "--weights", "a.pt", "--weights", "b.pt"),
+        ("plan", "r.yaml", "--weights=a.pt", "--set", "a=1", "--set", "b=2", "--weights=a.pt"),
+        ("sensitivity", "a.pt", "--data", "d.yaml", "--repaired", "--no-repaired"),
+        ("check", "r.yaml", "--format", "json", "--format", "text"),
+    ],
+)
+def test_an_option_of_one_value_is_not_given_twice(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = compressor(*words, cwd=tmp_path)
+    assert (done.returncode, "is given twice" in done.stderr) == (2, True), done.stderr
+    assert f"compressor {words[0]}: U920 --" in done.stderr
+
+
+def test_what_may_be_given_twice_is(tmp_path: Path) -> None:
+    done = compressor("check", "nowhere.yaml", "-q", "-q", "--set", "a=1", "--set", "a=2", cwd=tmp_path)
+    assert "is given twice" not in done.stderr
+    assert "U920" not in compressor("check", "--", "--weights", "--weights", cwd=tmp_path).stderr

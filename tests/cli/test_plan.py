@@ -66,12 +66,18 @@ def test_arithmetic_is_that_of_the_network(place: Path) -> None:
 def test_time_is_told_for_the_images_at_hand(place: Path) -> None:
     recipe = tiny_recipe(place, "tiny_time").name
     plan = planned(place, recipe)
-    assert [time["stage"] for time in plan["times"]] == ["evaluate before", "modify", "save", "evaluate after"]
+    stages = ["open", "evaluate before", "modify", "save", "evaluate after", "turns", "report"]
+    assert [time["stage"] for time in plan["times"]] == stages
     assert all(time["seconds"] > 0 for time in plan["times"])
-    assert "6 images" in plan["times"][0]["basis"]
-    plan = planned(place, recipe, "--data", "nowhere.yaml", "--set", "evaluation.baseline=false")
-    assert [time["stage"] for time in plan["times"]] == ["modify", "save", "evaluate after"]
-    assert plan["times"][-1]["seconds"] is None
+    assert "6 images" in plan["times"][1]["basis"]
+    assert plan["refused"] == []
+    done = compressor("plan", recipe, "--data", "nowhere.yaml", "--set", "evaluation.baseline=false", cwd=place)
+    assert done.returncode == 2
+    assert "more than" in done.stdout.splitlines()[-1]
+    assert "apply would refuse this:\nnowhere.yaml: D402" in done.stderr
+    done = compressor("plan", recipe, "--data", "nowhere.yaml", "--no-evaluate", "--json", cwd=place)
+    assert (done.returncode, "nowhere" in done.stderr) == (0, False)
+    assert [time["stage"] for time in json.loads(done.stdout)["times"]] == ["open", "modify", "save", "report"]
 
 
 def test_text_names_every_layer_and_the_form_the_recipe_asks_for(place: Path) -> None:
@@ -97,7 +103,7 @@ def test_two_steps_are_planned_one_after_the_other(place: Path) -> None:
         "  - {type: prune, allocation: uniform, sparsity: 0.3}\n"
         "  - {type: prune, targets: [backbone], allocation: uniform, sparsity: 0.6}\n"
     )
-    first, second = planned(place, "two.yaml")["steps"]
+    first, second = planned(place, "two.yaml", "--no-evaluate")["steps"]
     before = {layer["name"]: layer["zeros_after"] for layer in first["layers"]}
     assert all(layer["zeros_before"] == before[layer["name"]] for layer in second["layers"])
     recipe.write_text(recipe.read_text().replace("0.6", "0.2"))
@@ -114,12 +120,16 @@ def test_a_repair_is_told_and_not_done(place: Path) -> None:
         "  - {type: repair, calibration: {data: nowhere}}\n"
         "  - {type: prune, allocation: global, sparsity: 0.6}\n"
     )
-    done = compressor("plan", "gradual.yaml", cwd=place)
-    assert done.returncode == 0, done.stderr
+    done = compressor("plan", "gradual.yaml", "--no-evaluate", cwd=place)
+    assert done.returncode == 2
+    assert "apply would refuse this:\nnowhere: D402" in done.stderr
     assert "2. repair 60 layers by least squares on 32 unlabelled images\n" in done.stdout
     assert done.stdout.count("the shares of the layers are a guess") == 1
     assert "repairs are not tried, they take minutes" in done.stdout
-    first, repair, second = planned(place, "gradual.yaml")["steps"]
+    done = compressor("plan", "gradual.yaml", "--no-evaluate", "--json", cwd=place)
+    document = json.loads(done.stdout)
+    assert [each["code"] for each in document["refused"]] == ["D402"]
+    first, repair, second = document["steps"]
     assert [layer["zeros_after"] for layer in repair["layers"]] == [layer["zeros_after"] for layer in first["layers"]]
     assert sum(layer["zeros_after"] for layer in second["layers"]) == round(
         0.6 * sum(x["weights"] for x in second["layers"])
@@ -134,7 +144,7 @@ def test_nothing_is_written_not_even_the_embedded_images(tmp_path: Path, split: 
     arguments = ("plan", recipe, "--set", f"evaluation.split={split}", "--json")
     done = compressor(*arguments, cwd=tmp_path, env={"COMPRESSOR_CACHE": str(cache)})
     assert done.returncode == 0, done.stderr
-    assert f"{images} images" in json.loads(done.stdout)["times"][0]["basis"]
+    assert f"{images} images" in json.loads(done.stdout)["times"][1]["basis"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,4 +157,40 @@ def test_what_the_file_cannot_hold_is_told_before_the_run(tmp_path: Path) -> Non
     done = compressor("plan", recipe, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     assert "A501 " in done.stderr
-    assert planned(tmp_path, recipe, "--set", "artifact.dtype=float32")["sizes"]
+    assert planned(tmp_path, recipe, "--no-evaluate", "--set", "artifact.dtype=float32")["sizes"]
+
+
+def test_everything_that_apply_would_refuse_is_found_at_once(tmp_path: Path) -> None:
+    """The same as `apply` finds, one after the other."""
+    tiny_weights(tmp_path)
+    tiny_data(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("x")
+    recipe = tiny_recipe(tmp_path, "r")
+    repair = "  - {type: repair, method: bias, calibration: {data: away, images: 2}}\nevaluation:"
+    recipe.write_text(recipe.read_text().replace("evaluation:", repair))
+    wrong = [
+        ("out: O603", ["--output", "out"]),
+        ("t.j2: U901", ["--set", "report.template=t.j2"]),
+        ("r.json: U901", ["--set", "report.reference=r.json"]),
+        ("gone.yaml: D402", ["--data", "gone.yaml"]),
+        ("away: D402", []),
+    ]
+    done = compressor("plan", recipe.name, *(word for _, words in wrong for word in words), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Sparsity" in done.stdout  # it is planned all the same
+    places = [done.stderr.find(found) for found, _ in wrong]
+    assert places == sorted(places)
+    assert places[0] > done.stderr.find("apply would refuse this:") > 0
+    for i, (found, _) in enumerate(wrong):
+        refused = compressor("apply", recipe.name, *(word for _, words in wrong[i:] for word in words), cwd=tmp_path)
+        assert (refused.returncode, found in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_run_that_is_there_already_is_told_and_is_no_error(tmp_path: Path) -> None:
+    tiny_weights(tmp_path)
+    recipe = tiny_recipe(tmp_path, "r").name
+    assert compressor("apply", recipe, "--no-evaluate", cwd=tmp_path).returncode == 0
+    done = compressor("plan", recipe, "--no-evaluate", cwd=tmp_path)
+    assert (done.returncode, "apply will need --force" in done.stderr) == (0, True)
+    assert "--force" not in compressor("plan", recipe, "--no-evaluate", "--force", cwd=tmp_path).stderr

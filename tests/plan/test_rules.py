@@ -10,6 +10,7 @@ from compressor.errors import PlanError
 from compressor.pipeline import plan
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
+from compressor.readiness import Options
 from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.overrides import Override
 from compressor.rules.catalogue import Rule, rules
@@ -50,6 +51,6 @@ def example(folder: Path, text: str | None, weights: str) -> RecipeFile:
 def test_wrong_example_is_refused_by_its_rule_and_right_one_plans(rule: Rule, folder: Path) -> None:
     weights = "folded.safetensors" if rule.code == "P209" else "tiny.safetensors"
     with pytest.raises(PlanError) as caught:
-        plan(example(folder, rule.wrong, weights), "cpu", Silent())
+        plan(example(folder, rule.wrong, weights), Options(folder / "run", "cpu"), Silent())
     assert {fault.code for fault in caught.value.diagnostics} == {rule.code}
-    assert plan(example(folder, rule.right, weights), "cpu", Silent()).steps
+    assert plan(example(folder, rule.right, weights), Options(folder / "run", "cpu"), Silent()).steps

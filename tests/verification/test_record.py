@@ -45,7 +45,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Old:
     record = load_run(folder)
     loaded = load_model(folder / MODEL)
     assert loaded.origin is not None and record.compressed is not None
-    facts = facts_of(loaded, loaded.origin, (folder / MODEL).read_bytes(), None)
+    facts = facts_of(loaded, loaded.origin, (folder / MODEL).read_bytes(), None, dense_as_written=False)
     data = data_at_hand(record.compressed, str(place / "tiny.yaml"), facts, Silent())
     assert isinstance(data, Data)
     names = {"baseline": PREDICTIONS_BEFORE, "compressed": PREDICTIONS_AFTER}
