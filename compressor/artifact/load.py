@@ -6,8 +6,7 @@ import copy
 import hashlib
 import json
 import math
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,19 +22,13 @@ from compressor.data.sources import is_there
 from compressor.errors import CheckpointError, CompressorError, Diagnostic, first_line, ran_out_of_memory
 from compressor.input_file import MODEL_BYTES, regular_size
 from compressor.progress import Progress
-from compressor.yolov5.architecture import (
-    Anchors,
-    Architecture,
-    Generation,
-    architecture_from_yaml,
-    stock_architecture,
-    stock_sizes,
-)
+from compressor.yolov5.architecture import Architecture, architecture_from_yaml
 from compressor.yolov5.assemble import check_fit, empty_network, fill_network
-from compressor.yolov5.bounds import MOST_WEIGHTS, beyond, check_anchor_shape, check_classes
-from compressor.yolov5.build import YOLOv5, build
+from compressor.yolov5.bounds import MOST_WEIGHTS, beyond
+from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.checkpoint import read_checkpoint
 from compressor.yolov5.fuse import fuse
+from compressor.yolov5.state_dict import network_from_tensors
 
 _GRAPHS = {
     ".onnx": "ONNX",
@@ -146,10 +139,11 @@ def load_model(path: Path) -> LoadedModel:
     facts = {
         "container": checkpoint.container,
         "weights taken": checkpoint.weights,
-        "pickled class": checkpoint.pickled_class,
+        "pickled class": checkpoint.pickled_class or "- (a state dict, without modules)",
         "epoch": "-" if checkpoint.epoch is None else str(checkpoint.epoch),
         "date": checkpoint.date or "-",
         "optimizer state": "present" if checkpoint.has_optimizer else "none",
+        **({"not read": ", ".join(checkpoint.passed_over)} if checkpoint.passed_over else {}),
     }
     return LoadedModel(checkpoint.model, checkpoint.model, checkpoint.dtype, "YOLOv5 checkpoint", facts)
 
@@ -284,62 +278,9 @@ def _checked(path: Path, name: str, record: dict[str, Any], dense: Tensor) -> Te
 
 def _state_dict(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedModel:
     """A plain state dict with upstream's keys; `names` and `yaml` in its metadata are used where they are there."""
-    architecture = _architecture_of(path, metadata, file)
-    names = _names(metadata.get("names"), architecture.nc)
-    empty = _empty(path, architecture, names, file.shapes)
-    tensors = file.read_all()
-    dtype = str(tensors["model.0.conv.weight" if architecture.generation == "v6" else "model.0.conv.conv.weight"].dtype)
-    model = fill_network(empty, tensors, str(path))
-    strides = torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
-    model.architecture = replace(architecture, anchors=_nested(model.detect.anchors * strides))
+    model = network_from_tensors(file.shapes, file.read, metadata, str(path))
+    dtype = str(file.read(next(name for name in file.shapes if name.endswith(".conv.weight"))).dtype)
     return LoadedModel(model, model, dtype.removeprefix("torch."), "safetensors state dict", {})
-
-
-def _architecture_of(path: Path, metadata: dict[str, Any], file: Stored) -> Architecture:
-    """From the metadata's layer tables, or else the stock size that has just these tensor shapes."""
-    found = [re.fullmatch(r"model\.(\d{1,4})\.anchors", name) for name in file.shapes if name.endswith(".anchors")]
-    if len(found) != 1 or found[0] is None:
-        raise ValueError("a YOLOv5 state dict holds one entry named model.<last layer>.anchors")
-    grid, head_name = file.shapes[found[0][0]], f"model.{found[0][1]}.m.0.weight"
-    check_anchor_shape(grid, str(path))
-    head = file.shapes.get(head_name, ())
-    if len(head) != 4:
-        raise ValueError(f"{head_name} is {list(head)[:8] if head_name in file.shapes else 'missing'}")
-    nc = head[0] // grid[1] - 5
-    check_classes(nc, str(path))
-    anchors = _nested(file.read(found[0][0]))  # in grid units until the strides are known from the network
-    yaml = metadata.get("yaml", {})
-    if "backbone" in yaml:
-        return architecture_from_yaml(yaml, nc, anchors, str(path))
-    generation: Generation = "v5" if "model.0.conv.conv.weight" in file.shapes else "v6"
-    shapes = {key: shape for key, shape in file.shapes.items() if key.endswith(".weight") and len(shape) == 4}
-    for size in stock_sizes(generation):
-        stock = stock_architecture(generation, size, nc)
-        if len(stock.anchors) != len(anchors):  # of as many feature maps
-            continue
-        architecture = replace(stock, anchors=anchors)
-        with torch.device("meta"):
-            state = build(architecture).state_dict()
-        if {
-            key: tuple(each.shape) for key, each in state.items() if each.ndim == 4 and key.endswith("weight")
-        } == shapes:
-            return architecture
-    help_text = "write upstream's `yaml` (with backbone and head) as JSON into the file's metadata"
-    raise CheckpointError(Diagnostic("W309", "the tensors fit no stock YOLOv5 size", str(path), help=help_text))
-
-
-def _nested(anchors: Tensor) -> Anchors:
-    return tuple(tuple((width, height) for width, height in level) for level in anchors.float().tolist())
-
-
-def _names(named: Any, nc: int) -> tuple[str, ...]:
-    """Class names from a list, or from YOLOv5's mapping of index to name; `0`, `1`, ... where the file has none."""
-    if named is None:
-        return tuple(str(index) for index in range(nc))
-    names = [named[str(index)] for index in range(len(named))] if isinstance(named, dict) else named
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("`names` is neither a list of names nor a mapping of class indices to names")
-    return tuple(names)
 
 
 def _empty(

@@ -6,6 +6,7 @@ only while the file is written: pickle looks up what it names.
 
 from __future__ import annotations
 
+import copy
 import io
 import sys
 import threading
@@ -165,7 +166,7 @@ def _converted(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     match module:
         case Conv():
             conv, bn = _conv(module, dtype)
-            return _filled(_BLOCKS[Conv], conv=conv, bn=bn, act=nn.SiLU(inplace=True))
+            return _filled(_BLOCKS[Conv], conv=conv, bn=bn, act=copy.deepcopy(module.act))
         case Bottleneck():
             return _filled(_BLOCKS[Bottleneck], **_children(module, dtype), add=module.shortcut)
         case C3() | SPP() | SPPF() | Focus():
@@ -183,7 +184,7 @@ def _converted(module: nn.Module, dtype: torch.dtype) -> nn.Module:
         case nn.MaxPool2d():
             return nn.MaxPool2d(module.kernel_size, stride=module.stride, padding=module.padding)
         case nn.Upsample():
-            return nn.Upsample(scale_factor=module.scale_factor, mode=module.mode)
+            return nn.Upsample(scale_factor=module.scale_factor, mode=module.mode, align_corners=module.align_corners)
     raise AssertionError(f"YOLOv5 has no {type(module).__name__}")
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from compressor.errors import CheckpointError, Diagnostic
+from compressor.yolov5.activation import ACTIVATIONS, SILU, Activation, parse_activation
+from compressor.yolov5.layer_arguments import unsupported_argument
 
 Kind = Literal["Conv", "C3", "SPP", "SPPF", "Focus", "Concat", "Upsample", "Detect"]
 Anchors = tuple[tuple[tuple[float, float], ...], ...]  # per level, (width, height) in input pixels
@@ -47,6 +49,7 @@ class Architecture:
         anchors: per level, (width, height) in input pixels.
         backbone: rows up to and including the last backbone layer.
         head: the remaining rows; the last is Detect.
+        activation: of every Conv block.
     """
 
     nc: int
@@ -55,6 +58,7 @@ class Architecture:
     anchors: Anchors
     backbone: tuple[Row, ...]
     head: tuple[Row, ...]
+    activation: Activation = SILU
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -68,8 +72,12 @@ class Architecture:
 
     @property
     def name(self) -> str:
-        """`YOLOv5x` for a stock size whatever its classes and anchors, else `YOLOv5 (depth 0.5, width 0.3)`."""
-        scales = f" (depth {self.depth_multiple:g}, width {self.width_multiple:g})"
+        """`YOLOv5x` for a stock size whatever its classes and anchors, else `YOLOv5 (depth 0.5, width 0.3)`.
+
+        An activation other than SiLU is told as well.
+        """
+        other = "" if self.activation == SILU else f", {self.activation.text.removeprefix('nn.').removesuffix('()')}"
+        scales = f" (depth {self.depth_multiple:g}, width {self.width_multiple:g}{other})"
         return f"YOLOv5{self.stock_size or scales}"
 
     @property
@@ -199,8 +207,6 @@ def architecture_from_yaml(yaml: dict[str, Any], nc: int, anchors: Anchors, path
     """
     if yaml.get("ch", 3) != 3:
         raise _unsupported(path, f"a network with {yaml['ch']} input channels")
-    if yaml.get("activation"):
-        raise _unsupported(path, f"the custom activation {yaml['activation']!r}")
     try:
         return Architecture(
             nc=nc,
@@ -209,6 +215,7 @@ def architecture_from_yaml(yaml: dict[str, Any], nc: int, anchors: Anchors, path
             anchors=anchors,
             backbone=tuple(_row_from_yaml(row, path) for row in yaml["backbone"]),
             head=tuple(_row_from_yaml(row, path) for row in yaml["head"]),
+            activation=_activation(yaml.get("activation"), path),
         )
     except (ArithmeticError, KeyError, TypeError, ValueError) as fault:  # int(inf) is an overflow
         raise _unreadable(path, f"its layer table cannot be read: {fault}") from fault
@@ -224,7 +231,18 @@ def architecture_to_yaml(architecture: Architecture) -> dict[str, Any]:
         "backbone": [_row_to_yaml(row) for row in architecture.backbone],
         "head": [_row_to_yaml(row) for row in architecture.head],
         "ch": 3,
+        **({} if architecture.activation == SILU else {"activation": architecture.activation.text}),
     }
+
+
+def _activation(stated: Any, path: str) -> Activation:
+    if stated is None or stated == "":
+        return SILU
+    try:
+        return parse_activation(stated if isinstance(stated, str) else str(stated)[:60])
+    except ValueError as fault:
+        help_text = f"supported are {', '.join(ACTIVATIONS)}, written like nn.LeakyReLU(0.1)"
+        raise CheckpointError(Diagnostic("W304", f"{fault} is not supported", path, help=help_text)) from fault
 
 
 def _row_from_yaml(row: list[Any], path: str) -> Row:
@@ -233,7 +251,11 @@ def _row_from_yaml(row: list[Any], path: str) -> Row:
     if kind not in KINDS:
         raise _unsupported(path, f"the module {module!r}")
     sources = tuple(int(index) for index in source) if isinstance(source, list | tuple) else (int(source),)
-    return Row(sources, int(repeats), kind, tuple(_argument(arg) for arg in args))
+    arguments = tuple(_argument(arg) for arg in args)
+    unsupported = unsupported_argument(kind, arguments)
+    if unsupported is not None:
+        raise _unsupported(path, f"{unsupported}, of the row {kind} in its layer table,")
+    return Row(sources, int(repeats), kind, arguments)
 
 
 _WORDS: dict[str, Any] = {"None": None, "False": False, "True": True}
@@ -255,7 +277,7 @@ def _row_to_yaml(row: Row) -> list[Any]:
 
 
 def _unsupported(path: str, what: str) -> CheckpointError:
-    help_text = f"supported are {', '.join(KINDS)} with SiLU, as in the releases v4.0 to v7.0"
+    help_text = f"supported are {', '.join(KINDS)}, as in the releases v4.0 to v7.0"
     return CheckpointError(Diagnostic("W304", f"{what} is not supported", path, help=help_text))
 
 

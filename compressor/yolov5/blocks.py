@@ -6,15 +6,78 @@ All tensors are (B, C, H, W).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, assert_never
+
 import torch
 from torch import Tensor, nn
+
+from compressor.yolov5.activation import SILU, Activation
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
 
 
+@dataclass(frozen=True)
+class ConvForm:
+    """What all Conv blocks of a network have in common.
+
+    Attributes:
+        fused: without BatchNorm, the convolution with a bias.
+        activation: what follows.
+    """
+
+    fused: bool = False
+    activation: Activation = SILU
+
+
+_STANDARD = ConvForm()
+
+
+def activation_module(activation: Activation) -> nn.Module:  # noqa: PLR0912  # one flat table
+    """The module that computes it; SiLU in place, as upstream has it."""
+    settings: list[Any] = list(activation.settings)
+    match activation.kind:
+        case "SiLU":
+            return nn.SiLU(inplace=True)
+        case "ReLU":
+            return nn.ReLU()
+        case "ReLU6":
+            return nn.ReLU6()
+        case "LeakyReLU":
+            return nn.LeakyReLU(*settings)
+        case "Hardswish":
+            return nn.Hardswish()
+        case "Mish":
+            return nn.Mish()
+        case "ELU":
+            return nn.ELU(*settings)
+        case "SELU":
+            return nn.SELU()
+        case "CELU":
+            return nn.CELU(*settings)
+        case "GELU":
+            return nn.GELU(*settings)
+        case "Hardtanh":
+            return nn.Hardtanh(*settings)
+        case "Hardsigmoid":
+            return nn.Hardsigmoid()
+        case "Sigmoid":
+            return nn.Sigmoid()
+        case "Tanh":
+            return nn.Tanh()
+        case "Softplus":
+            return nn.Softplus(*settings)
+        case "Softsign":
+            return nn.Softsign()
+        case "Identity":
+            return nn.Identity()
+        case _:
+            assert_never(activation.kind)
+
+
 class Conv(nn.Module):
-    """Convolution without bias, BatchNorm, SiLU. After fusing: convolution with bias, SiLU.
+    """Convolution without bias, BatchNorm, activation. After fusing: convolution with bias, activation.
 
     Args:
         c_in: input channels.
@@ -23,7 +86,7 @@ class Conv(nn.Module):
         stride: stride in both directions.
         padding: zero padding on each side; half the kernel when not given.
         groups: channel groups.
-        fused: build the fused form.
+        form: fused or not, and the activation.
     """
 
     bn: nn.BatchNorm2d | None
@@ -37,13 +100,13 @@ class Conv(nn.Module):
         padding: int | None = None,
         groups: int = 1,
         *,
-        fused: bool = False,
+        form: ConvForm = _STANDARD,
     ) -> None:
         super().__init__()
         padding = kernel // 2 if padding is None else padding
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=fused)
-        self.bn = None if fused else nn.BatchNorm2d(c_out, eps=BN_EPS, momentum=BN_MOMENTUM)
-        self.act = nn.SiLU(inplace=True)
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=form.fused)
+        self.bn = None if form.fused else nn.BatchNorm2d(c_out, eps=BN_EPS, momentum=BN_MOMENTUM)
+        self.act = activation_module(form.activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c_in, H, W) to (B, c_out, H / stride, W / stride)."""
@@ -57,10 +120,10 @@ class Conv(nn.Module):
 class Bottleneck(nn.Module):
     """1x1 then 3x3 convolution, with an optional residual connection."""
 
-    def __init__(self, channels: int, *, shortcut: bool, fused: bool = False) -> None:
+    def __init__(self, channels: int, *, shortcut: bool, form: ConvForm = _STANDARD) -> None:
         super().__init__()
-        self.cv1 = Conv(channels, channels, 1, fused=fused)
-        self.cv2 = Conv(channels, channels, 3, fused=fused)
+        self.cv1 = Conv(channels, channels, 1, form=form)
+        self.cv2 = Conv(channels, channels, 3, form=form)
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,13 +135,15 @@ class Bottleneck(nn.Module):
 class C3(nn.Module):
     """Cross-stage partial block with three convolutions and `repeats` bottlenecks."""
 
-    def __init__(self, c_in: int, c_out: int, repeats: int, *, shortcut: bool = True, fused: bool = False) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, repeats: int, *, shortcut: bool = True, form: ConvForm = _STANDARD
+    ) -> None:
         super().__init__()
         hidden = c_out // 2
-        self.cv1 = Conv(c_in, hidden, 1, fused=fused)
-        self.cv2 = Conv(c_in, hidden, 1, fused=fused)
-        self.cv3 = Conv(2 * hidden, c_out, 1, fused=fused)
-        self.m = nn.Sequential(*(Bottleneck(hidden, shortcut=shortcut, fused=fused) for _ in range(repeats)))
+        self.cv1 = Conv(c_in, hidden, 1, form=form)
+        self.cv2 = Conv(c_in, hidden, 1, form=form)
+        self.cv3 = Conv(2 * hidden, c_out, 1, form=form)
+        self.m = nn.Sequential(*(Bottleneck(hidden, shortcut=shortcut, form=form) for _ in range(repeats)))
 
     def forward(self, x: Tensor) -> Tensor:
         """The bottleneck branch comes first in the concatenation."""
@@ -89,11 +154,13 @@ class C3(nn.Module):
 class SPP(nn.Module):
     """Spatial pyramid pooling (He et al. 2014, arXiv:1406.4729), generation v5."""
 
-    def __init__(self, c_in: int, c_out: int, kernels: tuple[int, ...] = (5, 9, 13), *, fused: bool = False) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, kernels: tuple[int, ...] = (5, 9, 13), *, form: ConvForm = _STANDARD
+    ) -> None:
         super().__init__()
         hidden = c_in // 2
-        self.cv1 = Conv(c_in, hidden, 1, fused=fused)
-        self.cv2 = Conv(hidden * (len(kernels) + 1), c_out, 1, fused=fused)
+        self.cv1 = Conv(c_in, hidden, 1, form=form)
+        self.cv2 = Conv(hidden * (len(kernels) + 1), c_out, 1, form=form)
         self.m = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in kernels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,11 +173,11 @@ class SPP(nn.Module):
 class SPPF(nn.Module):
     """SPP with one pool applied three times, generation v6; with kernel 5 equal to SPP(5, 9, 13)."""
 
-    def __init__(self, c_in: int, c_out: int, kernel: int = 5, *, fused: bool = False) -> None:
+    def __init__(self, c_in: int, c_out: int, kernel: int = 5, *, form: ConvForm = _STANDARD) -> None:
         super().__init__()
         hidden = c_in // 2
-        self.cv1 = Conv(c_in, hidden, 1, fused=fused)
-        self.cv2 = Conv(hidden * 4, c_out, 1, fused=fused)
+        self.cv1 = Conv(c_in, hidden, 1, form=form)
+        self.cv2 = Conv(hidden * 4, c_out, 1, form=form)
         self.m = nn.MaxPool2d(kernel, stride=1, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,9 +192,9 @@ class SPPF(nn.Module):
 class Focus(nn.Module):
     """Space-to-depth by 2, then a convolution: the stem of generation v5."""
 
-    def __init__(self, c_in: int, c_out: int, kernel: int = 1, *, fused: bool = False) -> None:
+    def __init__(self, c_in: int, c_out: int, kernel: int = 1, *, form: ConvForm = _STANDARD) -> None:
         super().__init__()
-        self.conv = Conv(4 * c_in, c_out, kernel, fused=fused)
+        self.conv = Conv(4 * c_in, c_out, kernel, form=form)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c_in, H, W) to (B, c_out, H / 2, W / 2)."""

@@ -7,8 +7,9 @@ from typing import assert_never
 from torch import Tensor, nn
 
 from compressor.yolov5.architecture import Architecture, Row
-from compressor.yolov5.blocks import C3, SPP, SPPF, Concat, Conv, Focus
+from compressor.yolov5.blocks import C3, SPP, SPPF, Concat, Conv, ConvForm, Focus
 from compressor.yolov5.detect import Detect
+from compressor.yolov5.layer_arguments import upsampling
 
 
 class YOLOv5(nn.Module):
@@ -89,10 +90,11 @@ def build(architecture: Architecture, names: tuple[str, ...] | None = None, *, f
     layers: list[nn.Module] = []
     channels: list[int] = []
     strides: list[int] = []
+    form = ConvForm(fused, architecture.activation)
     for row in architecture.rows:
         c_in = tuple(channels[index] if channels else 3 for index in row.sources)
         stride_in = tuple(strides[index] if strides else 1 for index in row.sources)
-        layer, c_out, stride = _layer(architecture, row, c_in, stride_in, fused=fused)
+        layer, c_out, stride = _layer(architecture, row, c_in, stride_in, form)
         layers.append(layer)
         channels.append(c_out)
         strides.append(stride)
@@ -105,32 +107,36 @@ def build(architecture: Architecture, names: tuple[str, ...] | None = None, *, f
 
 
 def _layer(
-    architecture: Architecture, row: Row, c_in: tuple[int, ...], stride_in: tuple[int, ...], *, fused: bool
+    architecture: Architecture, row: Row, c_in: tuple[int, ...], stride_in: tuple[int, ...], form: ConvForm
 ) -> tuple[nn.Module, int, int]:
     """One layer, its output channels and its stride relative to the network's input."""
     c1, stride = c_in[0], stride_in[0]
     match row.kind:
         case "Conv":
             c2 = architecture.channels(row.args[0])
-            conv = Conv(c1, c2, *row.args[1:], fused=fused)
+            conv = Conv(c1, c2, *row.args[1:5], form=form)
             return conv, c2, stride * conv.conv.stride[0]
         case "C3":
             c2 = architecture.channels(row.args[0])
             shortcut = bool(row.args[1]) if len(row.args) > 1 else True
-            return C3(c1, c2, architecture.repeats(row.repeats), shortcut=shortcut, fused=fused), c2, stride
+            return C3(c1, c2, architecture.repeats(row.repeats), shortcut=shortcut, form=form), c2, stride
         case "SPP":
             c2 = architecture.channels(row.args[0])
-            return SPP(c1, c2, *row.args[1:], fused=fused), c2, stride
+            return SPP(c1, c2, *row.args[1:], form=form), c2, stride
         case "SPPF":
             c2 = architecture.channels(row.args[0])
-            return SPPF(c1, c2, *row.args[1:], fused=fused), c2, stride
+            return SPPF(c1, c2, *row.args[1:], form=form), c2, stride
         case "Focus":
             c2 = architecture.channels(row.args[0])
-            return Focus(c1, c2, *row.args[1:], fused=fused), c2, stride * 2
+            return Focus(c1, c2, *row.args[1:2], form=form), c2, stride * 2
         case "Concat":
             return Concat(), sum(c_in), stride
         case "Upsample":
-            return nn.Upsample(scale_factor=2, mode="nearest"), c1, stride // 2
+            how = upsampling(row.args)
+            if stride % how.scale:
+                raise ValueError(f"a map of stride {stride} cannot be enlarged {how.scale} times")
+            layer = nn.Upsample(scale_factor=how.scale, mode=how.mode, align_corners=how.align_corners)
+            return layer, c1, stride // how.scale
         case "Detect":
             keep_anchor_grid = architecture.generation == "v5"
             anchors = architecture.anchors

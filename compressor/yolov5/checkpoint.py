@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from compressor.errors import CheckpointError, CompressorError, Diagnostic
 from compressor.yolov5.architecture import Anchors, architecture_from_yaml
 from compressor.yolov5.assemble import ANCHOR_GRID, check_fit, empty_network, fill_network, misfit
-from compressor.yolov5.blocks import BN_EPS
+from compressor.yolov5.attributes import check_modules
 from compressor.yolov5.bounds import check_anchor_shape, check_classes
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.containers import Container, ContainerKind, open_container
+from compressor.yolov5.module_tree import (
+    MAX_NODES,
+    Masked,
+    Source,
+    activation_of,
+    masked_together,
+    modules_of,
+    tensors_of,
+    unsupported_module,
+    unwrapped,
+)
 from compressor.yolov5.pickles import damaged, unsupported
-from compressor.yolov5.references import Inert, StoredTensor
+from compressor.yolov5.references import MODULES, Inert, StoredTensor, upstream_name
+from compressor.yolov5.state_dict import network_from_tensors, without_prefix
 
 Dtype = Literal["float16", "bfloat16", "float32", "float64"]
 
-_ROOTS = ("models.yolo.Model", "models.yolo.DetectionModel")
-_MAX_NODES = 50_000  # YOLOv5x6 has about 3,000 modules and tensors; a module that contains itself would have no end
-_MAX_DEPTH = 50
+_STATE_DICTS = ("state_dict", "model_state_dict", "ema_state_dict")  # keys that other trainers use
 _SPARE_BYTES = 64 * 2**20  # of storages, beside the tensors in them
+_FEW = 64  # numbers of an attribute
 
 
 @dataclass(frozen=True)
@@ -40,30 +52,35 @@ class Checkpoint:
         dtype: type of the weights in the file; the most frequent one where they differ.
         container: layout of the file.
         weights: which of the two networks of a training checkpoint was taken: `ema` where there is one.
-        pickled_class: class name in the file, such as `models.yolo.DetectionModel`.
+        pickled_class: class name in the file, such as `models.yolo.DetectionModel`; None of a state dict.
         epoch: last epoch; -1 in a stripped file, None where it is not stated.
         date: when it was written, as the file states it; None where it is not stated.
         has_optimizer: whether the file also holds the optimiser, as it does until training ends.
+        passed_over: classes beside the network that are not known; nothing of them was read.
     """
 
     model: YOLOv5
     dtype: Dtype
     container: ContainerKind
     weights: Literal["ema", "model"]
-    pickled_class: str
+    pickled_class: str | None
     epoch: int | None
     date: str | None
     has_optimizer: bool
+    passed_over: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a `.pt` file of the releases v4.0 to v7.0, whatever its layout, its number type and its class count.
 
+    It holds a checkpoint of training, a model alone, or the state dict of one.
+
     Raises:
-        CheckpointError: W301 not found; W302 not a checkpoint, or damaged; W303 it refers to what no checkpoint needs;
-            W304 a module or activation that is not supported; W305 tensors that do not fit the layer table;
-            W306 weights that are not finite; W307 class names that do not fit; W311 a layer table without sense;
-            W330 a network beyond all bounds; W331 anchors without sense.
+        CheckpointError: W301 not found; W302 not a checkpoint, or damaged; W303 it refers to what would run something;
+            W304 a module, or an attribute of one, that is not supported; W305 tensors that do not fit the layer table;
+            W306 weights that are not finite; W307 class names that do not fit; W309 a state dict of no stock size;
+            W311 a layer table without sense; W320 it calls an unknown function; W330 a network beyond all
+            bounds; W331 anchors without sense.
     """
     try:
         with open_container(path) as container:
@@ -81,114 +98,155 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _checkpoint(container: Container, path: Path) -> Checkpoint:
-    contents = container.root
-    if not isinstance(contents, dict) or not ("model" in contents or "ema" in contents):
-        raise damaged(str(path), "it holds no model (a bare state dictionary lacks the layer table)")
+    contents = container.root if isinstance(container.root, dict) else {"model": container.root}
     weights: Literal["ema", "model"] = "model" if contents.get("ema") is None else "ema"
-    root = contents[weights]
-    if not isinstance(root, Inert) or root.name not in _ROOTS:
-        raise damaged(str(path), "its model is not a pickled YOLOv5 detection model")
-    stored = _flatten(root, str(path))
-    _check_total(stored, path)
+    taken = unwrapped(_network_in(contents, weights, str(path)))
     epoch, date = contents.get("epoch"), contents.get("date")
+    stored = _tensors_in(taken, str(path))
+    _check_total(stored, path)
+    if isinstance(taken, Inert):
+        model = _model(taken, stored, container, str(path))
+    else:
+        model = _network_of_tensors(stored, contents, container, str(path))
     return Checkpoint(
-        model=_model(root, stored, container, str(path)),
+        model=model,
         dtype=_weights_dtype(stored),
         container=container.kind,
         weights=weights,
-        pickled_class=root.name,
+        pickled_class=taken.name if isinstance(taken, Inert) else None,
         epoch=epoch if isinstance(epoch, int) else None,
         date=date if isinstance(date, str) else None,
         has_optimizer=contents.get("optimizer") is not None,
+        passed_over=container.passed_over,
     )
 
 
-def _flatten(root: Inert, path: str) -> dict[str, StoredTensor]:
-    """The tensors of a module tree under their state-dict names, in state-dict order."""
+def _network_in(contents: dict[Any, Any], weights: str, path: str) -> Any:
+    """The pickled network or the state dict of a file's dictionary, which may itself be one."""
+    if contents.get(weights) is not None:
+        return contents[weights]
+    for key in _STATE_DICTS:
+        if _is_state_dict(contents.get(key)):
+            return contents[key]
+    if _is_state_dict(contents):
+        return contents
+    raise damaged(path, "it holds no model: neither a pickled network nor tensors under YOLOv5's names")
+
+
+def _is_state_dict(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(each, StoredTensor) for each in value.values())
+
+
+def _tensors_in(taken: Any, path: str) -> dict[str, Source]:
+    if isinstance(taken, Inert):
+        if MODULES.get(upstream_name(taken.name), "Model") != "Model":
+            raise damaged(path, f"its model is a {taken.name}, not a pickled YOLOv5 detection model")
+        if upstream_name(taken.name) not in MODULES:
+            raise unsupported_module(taken, "", path)
+        return tensors_of(modules_of(taken, path), path)
+    if not _is_state_dict(taken):
+        raise damaged(path, "its model is not a pickled YOLOv5 detection model")
+    if len(taken) > MAX_NODES:
+        raise damaged(path, "its state dict has more entries than any network")
     tensors: dict[str, StoredTensor] = {}
-    visited = count()
-    for prefix, module in _walk(root, "", visited, path):
-        _check_module(module, prefix, path)
-        temporary = module.state.get("_non_persistent_buffers_set", [])[:100]
-        for name, tensor in chain(module.state["_parameters"].items(), module.state["_buffers"].items()):
-            _check_visit(visited, name, prefix, path)
-            if tensor is None or name in temporary:
-                continue
-            if not isinstance(tensor, StoredTensor) or f"{prefix}{name}" in tensors:
-                raise damaged(path, f"{prefix}{name} is not one tensor")
-            tensors[f"{prefix}{name}"] = tensor
-    return tensors
+    for key, value in taken.items():
+        name = without_prefix(key) if isinstance(key, str) else str(key)[:40]
+        if not isinstance(value, StoredTensor) or len(name) > 1000 or name in tensors:
+            raise damaged(path, f"{name[:100]} of its state dict is not one tensor")
+        tensors[name] = value
+    return masked_together(tensors)
 
 
-def _walk(module: Inert, prefix: str, visited: Iterator[int], path: str) -> Iterator[tuple[str, Inert]]:
-    """Every module with its dotted name, which ends in a dot, parents first."""
-    yield prefix, module
-    for name, child in module.state["_modules"].items():
-        _check_visit(visited, name, prefix, path)
-        if isinstance(child, Inert):
-            yield from _walk(child, f"{prefix}{name}.", visited, path)
-        elif child is not None:
-            raise damaged(path, f"{prefix}{name} is not a module")
+def _stored(source: Source) -> tuple[StoredTensor, ...]:
+    return (source.original, source.mask) if isinstance(source, Masked) else (source,)
 
 
-def _check_visit(visited: Iterator[int], name: Any, prefix: str, path: str) -> None:
-    if next(visited) > _MAX_NODES or prefix.count(".") > _MAX_DEPTH:
-        raise damaged(path, "its modules contain each other without end")
-    if not isinstance(name, str) or len(name) > 100:
-        raise damaged(path, f"a module or tensor below {prefix or 'the root'} has no proper name")
-
-
-def _check_module(module: Inert, prefix: str, path: str) -> None:
-    """Refuse what the tensors do not tell: another activation, another BatchNorm epsilon."""
-    match module.name:
-        case "models.common.Conv":
-            activation = module.state["_modules"]["act"].name
-            if activation != "torch.nn.modules.activation.SiLU":
-                raise unsupported(path, f"the activation {activation.rpartition('.')[2]} of {prefix}act")
-        case "torch.nn.modules.batchnorm.BatchNorm2d":
-            eps = float(module.state["eps"])
-            if eps != BN_EPS:
-                raise unsupported(path, f"the BatchNorm epsilon {eps} of {prefix[:-1]} (YOLOv5 has {BN_EPS})")
-
-
-def _check_total(stored: dict[str, StoredTensor], path: Path) -> None:
-    """Refuse thousands of tensors that are all views of one large storage."""
-    total = sum(tensor.numel * tensor.array.type.size_bytes for tensor in stored.values())
+def _check_total(sources: Mapping[str, Source], path: Path) -> None:
+    """Refuse thousands of tensors that are all views of one large storage, and views larger than theirs."""
+    stored = [tensor for source in sources.values() for tensor in _stored(source)]
+    total = sum(tensor.numel * tensor.array.type.size_bytes for tensor in stored)
     if total > 4 * path.stat().st_size:
         raise damaged(str(path), "its tensors overlap and would unpack to far more than the file's size")
-    storages = {tensor.array.key: tensor.array for tensor in stored.values()}
+    storages = {tensor.array.key: tensor.array for tensor in stored}
     held = sum(array.numel * array.type.size_bytes for array in storages.values())
     if held > 2 * total + _SPARE_BYTES:  # all of a storage is read for any part of it
         raise damaged(str(path), "its tensors are small parts of far larger storages")
 
 
-def _weights_dtype(stored: dict[str, StoredTensor]) -> Dtype:
+def _weights_dtype(sources: Mapping[str, Source]) -> Dtype:
     sizes: Counter[Dtype] = Counter()
-    for tensor in stored.values():
+    for tensor in (_stored(source)[0] for source in sources.values()):
         match tensor.array.type.name:
             case "float16" | "bfloat16" | "float32" | "float64" as dtype:
                 sizes[dtype] += tensor.numel
     return sizes.most_common(1)[0][0]
 
 
-def _model(root: Inert, stored: dict[str, StoredTensor], container: Container, path: str) -> YOLOv5:
+def _values(source: Source, name: str, container: Container) -> Tensor:
+    """A tensor's values; those of a masked one are what its network computes with.
+
+    Raises:
+        CheckpointError: W302 damaged; W304 a mask of other values than 0 and 1.
+    """
+    values = container.array(_stored(source)[0])
+    if isinstance(source, Masked):
+        if source.mask.shape != source.original.shape:
+            raise damaged(container.path, f"{name} has a mask of another shape")
+        mask = container.array(source.mask)
+        if not np.isin(mask, (0, 1)).all():
+            raise unsupported(container.path, f"the mask of {name}, which holds more than 0 and 1,")
+        values = values * mask + 0  # a negative weight times 0 is -0
+    return torch.from_numpy(values)
+
+
+def _network_of_tensors(
+    sources: Mapping[str, Source], contents: dict[Any, Any], container: Container, path: str
+) -> YOLOv5:
+    """A state dict, with the `names` and the `yaml` that stand beside it."""
+    yaml = contents.get("yaml")
+    described = {
+        "names": contents.get("names"),
+        "yaml": _without_missing(_plain(yaml, count(), path)) if isinstance(yaml, dict) else None,
+    }
+    shapes = {name: _stored(source)[0].shape for name, source in sources.items()}
+    try:
+        return network_from_tensors(shapes, lambda name: _values(sources[name], name, container), described, path)
+    except (KeyError, ValueError) as fault:
+        raise damaged(path, f"its state dict is none of a YOLOv5 detection model: {str(fault)[:200]}") from fault
+
+
+def _model(root: Inert, stored: dict[str, Source], container: Container, path: str) -> YOLOv5:
     """Build what the file's own layer table describes, without memory, then give it the file's tensors."""
+    modules = modules_of(root, path)
     yaml = _plain({key: root.state["yaml"].get(key) for key in _YAML_KEYS}, count(), path)
     head = f"model.{len(yaml['backbone']) + len(yaml['head']) - 1}"
     _check_present(stored, (f"{head}.anchors", f"{head}.m.0.weight"), path)
-    check_anchor_shape(stored[f"{head}.anchors"].shape, path)
-    levels = container.array(stored[f"{head}.anchors"])
-    channels = stored[f"{head}.m.0.weight"].shape[:1]
+    shapes = {name: _stored(source)[0].shape for name, source in stored.items()}
+    check_anchor_shape(shapes[f"{head}.anchors"], path)
+    levels = _values(stored[f"{head}.anchors"], f"{head}.anchors", container).numpy()
+    channels = shapes[f"{head}.m.0.weight"][:1]
     nc = _class_count(root, yaml, channels[0] if channels else 0, levels.shape[1], path)
     check_classes(nc, path)
     names = _class_names(root.state.get("names"), nc, path)
     architecture = architecture_from_yaml(_without_missing(yaml), nc, _pairs(levels), path)
+    if not yaml["activation"]:  # the table says nothing of it where a release's own was changed in its source
+        architecture = replace(architecture, activation=activation_of(modules, path) or architecture.activation)
     model = empty_network(architecture, names, stored, path)
-    check_fit(model, {name: tensor.shape for name, tensor in stored.items()}, path)
+    check_fit(model, shapes, path)
+    check_modules(modules, model, lambda value: _numbers(value, container), path)
     strides = np.array(model.strides, dtype=np.float32).reshape(-1, 1, 1)
     model.architecture = replace(architecture, anchors=_pairs(levels * strides))
     kept = (name for name in model.state_dict() if not name.endswith(ANCHOR_GRID))
-    return fill_network(model, {name: torch.from_numpy(container.array(stored[name])) for name in kept}, path)
+    return fill_network(model, {name: _values(stored[name], name, container) for name in kept}, path)
+
+
+def _numbers(value: Any, container: Container) -> tuple[float, ...] | None:
+    """The values of a small tensor, or of a list of numbers."""
+    if isinstance(value, StoredTensor) and value.numel <= _FEW:
+        return tuple(container.array(value).ravel().tolist())
+    if isinstance(value, list | tuple) and len(value) <= _FEW and all(isinstance(each, int | float) for each in value):
+        return tuple(value)
+    return None
 
 
 _YAML_KEYS = ("nc", "depth_multiple", "width_multiple", "backbone", "head", "ch", "activation")
@@ -196,7 +254,7 @@ _YAML_KEYS = ("nc", "depth_multiple", "width_multiple", "backbone", "head", "ch"
 
 def _plain(value: Any, visited: Iterator[int], path: str, depth: int = 0) -> Any:
     """A copy of nested lists and dictionaries that is known to be finite."""
-    if next(visited) > _MAX_NODES or depth > 10:
+    if next(visited) > MAX_NODES or depth > 10:
         raise damaged(path, "its layer table has no end")
     match value:
         case dict():
@@ -243,7 +301,7 @@ def _pairs(levels: NDArray[Any]) -> Anchors:
     return tuple(tuple((float(width), float(height)) for width, height in level) for level in levels)
 
 
-def _check_present(stored: dict[str, StoredTensor], names: tuple[str, ...], path: str) -> None:
+def _check_present(stored: Mapping[str, Source], names: tuple[str, ...], path: str) -> None:
     missing = [name for name in names if name not in stored]
     if missing:
         raise misfit(path, f"the file lacks {', '.join(missing)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,15 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.input_file import regular_size
-from compressor.yolov5.pickles import Interpreter, damaged
+from compressor.yolov5.pickles import MAX_PICKLE_BYTES, Interpreter, damaged
 from compressor.yolov5.references import StoredArray, StoredTensor
 
 ContainerKind = Literal["zip", "legacy"]
 
 _ZIP_START = b"PK\x03\x04"
-_LEGACY_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # the pickled number of torch's old format
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the number that torch's old format starts with, pickled
+_LEGACY_START = re.compile(
+    rb"\x80[\x02-\x05](?:\x95.{8})?\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\.", re.DOTALL
+)
 _LEGACY_PROTOCOL = 1001
-_MAX_PICKLE_BYTES = 64 * 2**20
+_START_BYTES = 32
 _MAX_FILE_BYTES = 8 * 2**30  # a training checkpoint of YOLOv5x6 with its optimiser has 1.1
 _MAX_DIRECTORY_BYTES = 4 * 2**20  # of an archive; YOLOv5x6 has 0.2
 
@@ -37,12 +41,15 @@ class Container:
     Attributes:
         kind: which layout.
         root: the pickled object, made of plain data and the records of `references.py`.
+        passed_over: names of classes in it that are not known.
+        path: the file, for messages.
     """
 
-    def __init__(self, kind: ContainerKind, root: Any, path: str, read: Callable[[str], bytes]) -> None:
+    def __init__(self, kind: ContainerKind, root: Any, interpreter: Interpreter, read: Callable[[str], bytes]) -> None:
         self.kind: ContainerKind = kind
         self.root = root
-        self._path = path
+        self.passed_over = tuple(interpreter.passed_over)
+        self.path = interpreter.path
         self._read = read
         self._storages: dict[str, bytes] = {}  # a storage may be shared by many tensors
 
@@ -70,7 +77,7 @@ class Container:
         raw = self._storages[stored.key]
         if len(raw) != stored.numel * stored.type.size_bytes:
             stated = stored.numel * stored.type.size_bytes
-            raise damaged(self._path, f"storage {stored.key!r} has {len(raw):,} bytes where {stated:,} are stated")
+            raise damaged(self.path, f"storage {stored.key!r} has {len(raw):,} bytes where {stated:,} are stated")
         return raw
 
 
@@ -87,13 +94,13 @@ def open_container(path: Path) -> Iterator[Container]:
     if size_bytes > _MAX_FILE_BYTES:
         raise damaged(str(path), f"the file has {size_bytes:,} bytes, far more than any checkpoint")
     with path.open("rb") as stream:
-        start = stream.read(len(_LEGACY_START))
+        start = stream.read(_START_BYTES)
         stream.seek(0)
         if start.startswith(_ZIP_START):
             _check_directory(stream, path)
             with zipfile.ZipFile(stream) as archive:
                 yield _read_zip(archive, path)
-        elif start == _LEGACY_START:
+        elif _LEGACY_START.match(start):
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
                 yield _read_legacy(mapped, path)
         else:
@@ -121,10 +128,11 @@ def _read_zip(archive: zipfile.ZipFile, path: Path) -> Container:
         raise damaged(str(path), "it is a TorchScript export; name the .pt it was exported from")
     if f"{top}byteorder" in entries and archive.read(f"{top}byteorder") != b"little":
         raise damaged(str(path), "it was written by a big-endian machine")
-    if entries[pickles[0]].file_size > _MAX_PICKLE_BYTES:
+    if entries[pickles[0]].file_size > MAX_PICKLE_BYTES:
         raise damaged(str(path), "its data.pkl is larger than any checkpoint's")
-    root = Interpreter(str(path)).run(io.BytesIO(archive.read(pickles[0])))
-    return Container("zip", root, str(path), lambda key: archive.read(f"{top}data/{key}"))
+    interpreter = Interpreter(str(path))
+    root = interpreter.run(io.BytesIO(archive.read(pickles[0])))
+    return Container("zip", root, interpreter, lambda key: archive.read(f"{top}data/{key}"))
 
 
 class _Directory(io.BufferedIOBase):
@@ -171,8 +179,8 @@ def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
 def _read_legacy(stream: mmap.mmap, path: Path) -> Container:
     """Magic number, protocol, system description, the object, the storage keys, then per key a count and raw data."""
     interpreter = Interpreter(str(path))
-    _magic, protocol, system = (Interpreter(str(path)).run(stream) for _ in range(3))
-    if protocol != _LEGACY_PROTOCOL or system["little_endian"] is not True:
+    magic, protocol, system = (Interpreter(str(path)).run(stream) for _ in range(3))
+    if magic != _LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL or system["little_endian"] is not True:
         raise damaged(str(path), "it was written in another protocol or by a big-endian machine")
     root = interpreter.run(stream)
     places: dict[str, tuple[int, int]] = {}
@@ -190,4 +198,4 @@ def _read_legacy(stream: mmap.mmap, path: Path) -> Container:
         start, size = places[key]
         return stream[start : start + size]
 
-    return Container("legacy", root, str(path), read)
+    return Container("legacy", root, interpreter, read)

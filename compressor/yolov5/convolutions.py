@@ -9,6 +9,7 @@ from typing import assert_never
 
 from compressor.recipe.targets import Role
 from compressor.yolov5.architecture import Architecture, Row
+from compressor.yolov5.layer_arguments import upsampling
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _output(architecture: Architecture, row: Row, c_in: list[int], stride: int) 
         case "Concat":
             return sum(c_in), stride
         case "Upsample":
-            return c_in[0], stride // 2
+            return c_in[0], stride // upsampling(row.args).scale
         case "Detect":
             return 0, stride
         case _:

@@ -11,9 +11,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from compressor.yolov5.activation import Activation
 from compressor.yolov5.blocks import Conv
 from compressor.yolov5.build import YOLOv5
 from compressor.yolov5.detect import Detect
+
+_Pointwise = tuple[str, list[float], str]
 
 
 def has_fused_kernels(dtype: torch.dtype) -> bool:
@@ -35,31 +38,45 @@ def prepare_for_cpu(model: YOLOv5) -> None:
     """
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know it for tensors only
     if has_fused_kernels(next(model.parameters()).dtype):
-        _fuse_kernels(model)
+        _fuse_kernels(model, model.architecture.activation)
     model.detect.__class__ = _InferenceHead  # as for the convolutions: other methods, the same parameters and names
 
 
-def _fuse_kernels(model: nn.Module) -> None:
+def _fuse_kernels(model: nn.Module, activation: Activation) -> None:
+    pointwise = _pointwise(activation)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.__class__ = FusedConv2d
-        elif isinstance(module, Conv):
-            setattr(module.conv, "activation", "swish")  # noqa: B010  # as oneDNN calls SiLU
+        elif isinstance(module, Conv) and pointwise is not None:
+            setattr(module.conv, "pointwise", pointwise)  # noqa: B010
             setattr(module, "act", nn.Identity())  # noqa: B010
+
+
+def _pointwise(activation: Activation) -> _Pointwise | None:
+    """What the kernel calls an activation, its numbers and its algorithm; None where the module has to stay."""
+    numbers = [setting for setting in activation.settings if isinstance(setting, float)]
+    words = {"SiLU": "swish", "ReLU": "relu", "Hardswish": "hardswish", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+    words |= {"LeakyReLU": "leaky_relu", "Hardtanh": "hardtanh"}
+    match activation.kind:
+        case "ReLU6":
+            return "hardtanh", [0.0, 6.0], ""
+        case "GELU":
+            return "gelu", [], str(activation.settings[0])
+        case kind if kind in words:
+            return words[kind], numbers, ""
+    return None
 
 
 class FusedConv2d(nn.Conv2d):
     """A convolution with its bias and, where it has one, its activation in one kernel."""
 
-    activation = "none"
+    pointwise: _Pointwise = ("none", [], "")
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H', W')."""
         x = x.contiguous(memory_format=torch.channels_last)
         geometry = (self.padding, self.stride, self.dilation, self.groups)
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.bias, *geometry, self.activation, [], ""
-        )
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *geometry, *self.pointwise)
         return out
 
 

@@ -122,7 +122,10 @@ CALLS: dict[str, Callable[[str, tuple[bytes, ...]], bytes]] = {
 _ONCE = ("EXT1", "EXT2", "EXT4")  # what they call is not in the file
 
 _ENDLESS = 2_100_000  # instructions: five times those of a genuine training checkpoint
-_LONG = ("many references", "many dictionaries", "many marks", "many objects", "many texts", "many memos")
+_LONG = (
+    *("many references", "many dictionaries", "many marks", "many objects", "many texts", "many memos"),
+    *("many memos of protocol 4", "many sets", "many strangers", "many frames"),
+)
 
 
 def _bombs() -> dict[str, bytes]:
@@ -170,6 +173,13 @@ def _bombs() -> dict[str, bytes]:
         "words that are no letters": b"X\x04\0\0\0\xff\xfe\xfd\xfc",
         "half of a letter": b"X\x03\0\0\0\xed\xa0\x80",
         "an escape that is none": b"S'\\x'\n",
+        "many frames": (b"\x95" + bytes(8)) * (_ENDLESS // 8),
+        "many memos of protocol 4": b"N" + b"\x94" * (_ENDLESS // 2),
+        "many sets": b"](" + b"\x8f" * (_ENDLESS // 4) + b"e",
+        "deep sets": b"\x8f(" * 300_000 + b"\x90" * 300_000,
+        "deep frozen sets": b"(" * 300_000 + b"\x91" * 300_000,
+        "many strangers": named("mine.Tool") + b"\x940](" + b"h\0)\x81" * (_ENDLESS // 8) + b"e",
+        "many names of strangers": b"](" + b"".join(named(f"mine.Tool{i}") for i in range(100_000)) + b"e",
         "no instruction at all": b"",
         "nothing but ends": b"." * 1000,
     }
@@ -312,7 +322,7 @@ def write_corpus(folder: Path, every: int = 1) -> list[Path]:
         every: of the combinations of a call with what it calls, take only one in so many, and of the longest files one.
     """
     bodies = {f"refused {name}": body for name, body in REFUSED.items()}
-    bodies |= {f"instruction {name}": body for name, body in INSTRUCTIONS.items()}
+    bodies |= {f"instruction {name}": body for name, (body, _) in INSTRUCTIONS.items()}
     bodies |= {f"abuse {name}": body for name, (body, _) in ABUSES.items()}
     calls = {
         f"{how} {name}": make(name, IMPORTS[name])

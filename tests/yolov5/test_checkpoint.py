@@ -324,8 +324,11 @@ def _attribute(key: str, value: Any) -> Callable[[nn.Module], None]:
 
 
 CHANGES = [
-    (_other_activation, "W304 the activation Hardswish of model.1.act is not supported"),
-    (_other_epsilon, "W304 the BatchNorm epsilon 1e-05 of model.1.bn (YOLOv5 has 0.001) is not supported"),
+    (_other_activation, "W304 the activation nn.Hardswish() of model.1.act, where the network's is nn.SiLU(), is not"),
+    (
+        _other_epsilon,
+        "W304 eps 1e-05 of model.1.bn (torch.nn.modules.batchnorm.BatchNorm2d), where its layer table makes 0.001",
+    ),
     (_other_shape, "W305 model.1.conv.weight is [3, 2, 1, 1] in the file and [8, 8, 3, 3] by its layer table"),
     (_tensor_missing, "W305 model.1.conv.weight is missing in the file and [8, 8, 3, 3] by its layer table"),
     (_tensor_too_many, "W305 mask is [2] in the file and missing by its layer table"),
@@ -344,7 +347,12 @@ CHANGES = [
     (_yaml("head", []), "W305 the file lacks model.9.anchors"),
     (_yaml("width_multiple", float("inf")), "W311 its layer table makes no network"),
     (_yaml("depth_multiple", "deep"), "W311 its layer table cannot be read"),
-    (_yaml("activation", "nn.ReLU()"), "W304 the custom activation 'nn.ReLU()'"),
+    (
+        _yaml("activation", "nn.ReLU()"),
+        "W304 the activation nn.SiLU() of model.0.act, where the network's is nn.ReLU()",
+    ),
+    (_yaml("activation", "nn.PReLU()"), "W304 the activation 'nn.PReLU()' is not supported"),
+    (_yaml("activation", "__import__('os').system('touch ran')"), "W304 the activation \"__import__('os')"),
 ]
 
 
@@ -360,9 +368,15 @@ def test_what_does_not_fit_is_named(
 def test_modules_of_other_networks_are_named(tmp_path: Path, look_alikes: LookAlikes) -> None:
     root = look_alikes.root(tiny())
     root.get_submodule("model").register_module("2", look_alikes.classes["BottleneckCSP"]())
-    assert fault(save(tmp_path / "x.pt", root)) == "W304 the module models.common.BottleneckCSP is not supported"
+    assert (
+        fault(save(tmp_path / "x.pt", root))
+        == "W304 the module models.common.BottleneckCSP of model.2 is not supported"
+    )
     root = look_alikes.root(tiny(), "SegmentationModel")
-    assert fault(save(tmp_path / "y.pt", root)) == "W304 the module models.yolo.SegmentationModel is not supported"
+    assert (
+        fault(save(tmp_path / "y.pt", root))
+        == "W304 a segmentation model (models.yolo.SegmentationModel) is not supported"
+    )
 
 
 def test_a_layer_table_naming_another_module(tmp_path: Path, look_alikes: LookAlikes) -> None:
@@ -385,10 +399,12 @@ def test_what_is_no_checkpoint(tmp_path: Path, look_alikes: LookAlikes) -> None:
         path = tmp_path / f"{number}.pt"
         path.write_bytes(content)
         assert f"W302 not a readable YOLOv5 checkpoint: {expected}" in fault(path)
-    torch.save(tiny().state_dict(), tmp_path / "state.pt")
-    assert "it holds no model" in fault(tmp_path / "state.pt")
+    torch.save({"a": torch.zeros(2)}, tmp_path / "state.pt")
+    assert "its state dict is none of a YOLOv5 detection model" in fault(tmp_path / "state.pt")
+    torch.save([torch.zeros(2)], tmp_path / "list.pt")
+    assert "not a pickled YOLOv5 detection model" in fault(tmp_path / "list.pt")
     assert "not a pickled YOLOv5 detection model" in fault(save(tmp_path / "conv.pt", nn.Conv2d(1, 1, 1)))
-    assert "not a pickled YOLOv5 detection model" in fault(save(tmp_path / "empty.pt", None))
+    assert "it holds no model" in fault(save(tmp_path / "empty.pt", None))
 
 
 @pytest.mark.parametrize("legacy", [False, True])

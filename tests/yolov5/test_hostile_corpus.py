@@ -49,7 +49,7 @@ def test_every_file_is_refused_in_a_sentence(corpus: Corpus) -> None:
     for result in results:
         first, *rest = result["err"].splitlines()
         assert result["code"] == 2 and not result["out"], result
-        assert any(f" {code} " in first for code in ("W301", "W302", "W303", "W304")) or "R1" in first, result
+        assert any(f" {code} " in first for code in ("W301", "W302", "W303", "W304", "W320")) or "R1" in first, result
         assert "Traceback" not in result["err"] and any("help: " in line for line in rest), result
 
 

@@ -1,0 +1,59 @@
+"""What a pickle may name beside the table of `references.py`: classes that nobody reads, or what would run a program.
+
+Nothing is looked up, imported or called either way. The difference is what the user is told: a class of the author's
+own project beside the network is passed over by name; what runs programs where the file is opened is refused as such.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# Whatever of these is data stands in the table; the rest starts programs, opens files, imports, or could be made to.
+_CLOSED = sys.stdlib_module_names | {
+    *("__builtin__", "commands", "copy_reg", "popen2", "urllib2", "nt", "posix", "torch", "numpy", "compressor"),
+    *("dill", "cloudpickle", "joblib", "pip", "setuptools", "pkg_resources", "wheel", "IPython", "numexpr", "cffi"),
+    *("sh", "plumbum", "pexpect", "ptyprocess", "fabric", "invoke", "paramiko", "requests", "urllib3", "httpx"),
+}
+# Modules that others import, by which a dotted name would reach them: `models.yolo.os.system`.
+_RUNNERS = frozenset(
+    (
+        *(
+            "os",
+            "sys",
+            "nt",
+            "posix",
+            "subprocess",
+            "shutil",
+            "builtins",
+            "importlib",
+            "runpy",
+            "pty",
+            "ctypes",
+            "socket",
+        ),
+        *("pickle", "marshal", "torch", "numpy", "pathlib", "urllib", "requests", "multiprocessing", "threading"),
+    )
+)
+_SCRIPTS = ("__main__", "__mp_main__")  # whose classes the author wrote
+_OPEN = ("torch.nn.", "torch.optim.", "torch.amp.", "torch.cuda.amp.", "torch.distributed.", "torch.quantization.")
+
+
+def would_run(name: str) -> bool:
+    """Whether a name that is not in the table reaches for what runs programs, files or imports.
+
+    Args:
+        name: module and qualified name with dots, as the file writes it.
+    """
+    parts = name.split(".")
+    if len(name) > 200 or not all(part.isidentifier() and not part.startswith("__") for part in parts[1:]):
+        return True
+    if name.startswith(_OPEN):
+        return not is_class(name) or bool(_RUNNERS & set(parts[1:]))
+    if parts[0] not in _SCRIPTS and (not parts[0].isidentifier() or parts[0] in _CLOSED):
+        return True
+    return bool(_RUNNERS & set(parts[1:]))
+
+
+def is_class(name: str) -> bool:
+    """Whether a name is that of a class, as Python projects write them: it begins with a capital letter."""
+    return name.rpartition(".")[2].lstrip("_")[:1].isupper()
