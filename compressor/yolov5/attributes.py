@@ -54,7 +54,7 @@ def check_modules(modules: Mapping[str, Inert], model: YOLOv5, numbers: Numbers,
         if MODULES[upstream_name(module.name)] != _kind(built):
             raise unsupported(path, f"a {module.name} as {name}, where the layer table has a {_kind(built)},")
         _check_children(module, built, name, path)
-        for attribute, wanted in _computing(built):
+        for attribute, wanted in computing(built):
             found = module.state.get(attribute, _ABSENT)
             if found is not _ABSENT and not _alike(attribute, found, wanted):
                 raise _other(name, module, attribute, (found, wanted), path)
@@ -84,7 +84,7 @@ def _check_children(module: Inert, built: nn.Module, name: str, path: str) -> No
                 raise unsupported(path, f"the attribute {key} of {name or 'the model'}, which hides what is stored,")
 
 
-def _computing(built: nn.Module) -> Iterator[tuple[str, Any]]:
+def computing(built: nn.Module) -> Iterator[tuple[str, Any]]:
     """Attributes of a built module that change what it computes, by upstream's names."""
     match built:
         case nn.Conv2d():

@@ -109,6 +109,9 @@ def activation_in(module: Inert, name: str, path: str) -> Activation:
         CheckpointError: W304 it is not built here.
     """
     kind = MODULES[upstream_name(module.name)]
+    limits = tuple(module.state.get(limit) for limit in ("min_val", "max_val"))
+    if kind == "ReLU6" and limits not in ((0, 6), (None, None)):  # torch's is a Hardtanh of these
+        raise unsupported(path, f"a ReLU6 with other limits than 0 and 6, {name},")
     try:
         return activation(kind, module.state)
     except ValueError as fault:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import click
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -158,7 +159,8 @@ def artifact_of_another_version(place: Path, _: pytest.MonkeyPatch) -> None:
 
 
 def state_dict_of_no_stock_size(place: Path, _: pytest.MonkeyPatch) -> None:
-    save_file(tiny_model().state_dict(), place / "tiny.safetensors")
+    layer_more = {"model.25.conv.weight": torch.zeros(1, 1, 1, 1)}
+    save_file({**tiny_model().state_dict(), **layer_more}, place / "tiny.safetensors")
 
 
 def cache_that_is_a_file(place: Path, patch: pytest.MonkeyPatch) -> None:
