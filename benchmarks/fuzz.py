@@ -1,9 +1,13 @@
 """Damaged and lying inputs by the thousand: each must end in a result or in one of compressor's own errors.
 
-Run from the repository root: `.venv/bin/python benchmarks/fuzz.py --count 3000 --seed 1 --checkpoint yolov5n.pt`. Good
-files of every kind that compressor reads are changed, blindly and by their structure, and handed to the functions that
-the commands call, in this process. A traceback, an error that nobody foresaw (E899), a warning of Python's, more than
-2 GB, or more than 20 s is a finding: it is printed, and its input kept in `--findings`. Exits 1 if there is any.
+Run from the repository root: `.venv/bin/python benchmarks/fuzz.py --graphs --count 3000 --seed 1 --checkpoint x.pt`.
+Good files of every kind that compressor reads are changed, blindly and by their structure, and handed to the functions
+that the commands call, in this process; beside them stand networks that ask for gigabytes, minutes or nonsense
+(`hostile_networks.py`), each read by one of the commands that open weights. A traceback, an error that nobody foresaw
+(E899), a warning of Python's, a control character on the terminal, memory that runs out (E812), or more than 20 s is a
+finding: it is printed, and its input kept in `--findings`. Exits 1 if there is any.
+
+The limit is on the address space (RLIMIT_AS): what the imports and the good files took, and 2 GB beyond.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import contextlib
 import faulthandler
 import io
 import json
+import multiprocessing
 import os
 import pickle
 import platform
@@ -26,12 +31,15 @@ import time
 import traceback
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import FrameType
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).parents[1])]  # for the tests' small models and data
@@ -42,6 +50,7 @@ import compressor.data  # noqa: F401  # sets the bounds of OpenCV, which is impo
 # isort: split
 import cv2
 import torch
+from hostile_networks import artifact, base, checkpoint, hostile, state_dict
 from mutations import mutated
 
 from compressor.artifact.save import Form, Provenance, encode_model
@@ -50,9 +59,10 @@ from compressor.cli.main import cli
 from compressor.data.batches import load_batches, plan_batches
 from compressor.data.calibration import load_images
 from compressor.data.dataset import load_dataset, read_split
-from compressor.errors import CompressorError
+from compressor.errors import CompressorError, Diagnostic
 from compressor.evaluation.coco import ground_truth_from_labels
 from compressor.evaluation.judge import make_judge
+from compressor.export.open import open_network
 from compressor.recipe.schema import Evaluation
 from compressor.sensitivity_table import load_table
 from compressor.yolov5.pickles import Interpreter
@@ -74,12 +84,16 @@ class Target:
         file: where a changed one is put.
         seeds: good ones.
         run: reads it as the commands do; raises SystemExit with a command's exit code, or CompressorError.
+        make: of a random source a whole new input, instead of a changed one.
+        inspect: reads an unchanged one where `run` does something else with each.
     """
 
     kind: str
     file: Path
     seeds: list[bytes]
     run: Callable[[], None]
+    make: Callable[[Random], bytes] | None = None
+    inspect: Callable[[], None] | None = None
 
 
 def good_files(place: Path) -> None:
@@ -142,12 +156,118 @@ def targets(place: Path, checkpoint: Path | None) -> dict[str, Target]:
         ),
         "table": Target("json", table, [(place / "table.json").read_bytes()], lambda: planned(table)),
     }
-    return {**found, **data_targets(place)}
+    return {**found, **network_targets(place), **data_targets(place)}
 
 
 def _read_by(file: Path, kind: str, seeds: list[bytes], *words: str) -> Target:
     """A file that a command reads whose words these are, the file last."""
     return Target(kind, file, seeds, lambda: cli.main([*words, str(file)], standalone_mode=False))
+
+
+def network_targets(place: Path) -> dict[str, Target]:
+    """Layer tables of attackers in every kind of weights file."""
+    random = Random(0)
+    good = {
+        "network": state_dict(base(3), Random(1)),
+        "network.pt": checkpoint(base(3), NAMES),
+        "network artifact": artifact(base(3), NAMES, random),
+    }
+    found = {}
+    for name, seed in good.items():
+        file = place / f"hostile{'.pt' if name == 'network.pt' else '.safetensors'}"
+        run = partial(by_some_command, file, place)
+        inspect = partial(cli.main, ["inspect", str(file)], standalone_mode=False)
+        found[name] = Target("", file, [seed], run, hostile(name, NAMES), inspect)
+    return found
+
+
+def graph_targets(place: Path) -> dict[str, Target]:
+    """Graphs for the runtimes, opened and computed; in processes of their own, which a runtime may end."""
+    for form, output in (("onnx", "x.onnx"), ("openvino", "x_ir"), ("torchscript", "x.torchscript")):
+        words = [
+            "export",
+            place / "dense.safetensors",
+            "--format",
+            form,
+            "--image-size",
+            "64",
+            "--output",
+            place / output,
+        ]
+        with contextlib.redirect_stdout(io.StringIO()):
+            cli.main([str(word) for word in [*words, "-q"]], standalone_mode=False)
+    found = {}
+    for kind, name in (("onnx", "x.onnx"), ("openvino", "x_ir/model.xml"), ("torchscript", "x.torchscript")):
+        file = place / "changed" / kind / Path(name).name
+        file.parent.mkdir(parents=True)
+        if kind == "openvino":
+            shutil.copy(place / "x_ir" / "model.bin", file.with_suffix(".bin"))
+        run = partial(_apart, file)
+        found[kind] = Target("", file, [(place / name).read_bytes()], run)
+    return found
+
+
+def _apart(file: Path) -> None:
+    """A graph opened and computed in a process of its own; a crash of native code is told as one."""
+    told = Path(tempfile.mkstemp(prefix="fuzz")[1])
+    process = _PROCESSES.Process(target=_opened, args=(str(file), str(told)))
+    process.start()
+    try:
+        process.join()
+    finally:
+        process.kill()
+    text = told.read_text()
+    told.unlink()
+    if process.exitcode:
+        raise CrashError(f"a runtime ended its process with {process.exitcode}")
+    if text.startswith("!"):
+        raise RuntimeError(text)
+    if text:
+        raise CompressorError(Diagnostic(text[:4], text[5:].splitlines()[0], help="-"))
+
+
+def _opened(file: str, told: str) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where runtimes complain themselves
+    _limit_memory()
+    try:
+        open_network(Path(file), torch.device("cpu")).predict(torch.zeros(2, 3, 64, 64))
+    except CompressorError as error:
+        Path(told).write_text(f"{error.diagnostics[0].code} {error}")
+    except BaseException:
+        Path(told).write_text("! " + traceback.format_exc())
+
+
+def _limit_memory() -> None:
+    """2 GB of address space beyond what the process has."""
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+_PROCESSES = multiprocessing.get_context("forkserver")  # runtimes have threads, which a fork of this one would lack
+_PROCESSES.set_forkserver_preload(["compressor.pipeline", "compressor.benchmark", "compressor.starter", "tests.tiny"])
+
+
+class CrashError(Exception):
+    """Code that is not ours ended its process."""
+
+
+def by_some_command(file: Path, place: Path) -> None:
+    """The file by one of the commands that open weights; which one, its bytes decide."""
+    recipe, yaml, out = place / "tiny_half.yaml", place / "data" / "tiny.yaml", place / "out"
+    small = ["--image-size", "64", "--device", "cpu"]
+    words: tuple[list[Any], ...] = (
+        ["inspect", file, "--layers"],
+        ["plan", recipe, "--weights", file, "--device", "cpu"],
+        ["evaluate", file, "--data", yaml, *small],
+        ["export", file, "--format", "yolov5", "--output", out / "x.pt"],
+        ["benchmark", file, "--runs", "2", *small],
+        ["verify", file],
+        ["apply", recipe, "--weights", file, "--no-evaluate", "--output", out / "run", "--device", "cpu"],
+    )
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    chosen = words[zlib.crc32(file.read_bytes()) % len(words)]
+    cli.main([str(word) for word in chosen], standalone_mode=False)
 
 
 def planned(table: Path) -> None:
@@ -231,11 +351,11 @@ def judged(yaml: Path) -> None:
 
 def ending(target: Target) -> str:
     """How an input ended, in a word or two; a finding begins with a !."""
-    output = io.StringIO()
+    output, shown = io.StringIO(), io.StringIO()
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     faulthandler.dump_traceback_later(6 * SECONDS, exit=True)  # code that is not Python's cannot be interrupted
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(output):
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(output):
             target.run()
         result = "read"
     except CompressorError as error:
@@ -254,21 +374,33 @@ def ending(target: Target) -> str:
         output.write(traceback.format_exc())
     signal.setitimer(signal.ITIMER_REAL, 0)
     faulthandler.cancel_dump_traceback_later()
-    if result == "E899" or "Traceback" in output.getvalue():
+    if result in ("E899", "E812") or "Traceback" in output.getvalue():
         result = f"!{result} {output.getvalue()[-1500:]}"
     elif (
         not "".join(output.getvalue().split()).isprintable()
         or max(map(len, output.getvalue().splitlines()), default=0) > 5000
     ):
         result = f"!a message of {len(output.getvalue()):,} characters: {output.getvalue()[:300]}"
+    elif not "".join(shown.getvalue().split()).isprintable():
+        result = f"!a control character in {shown.getvalue()[:300]!r}"
     elif result.startswith("!"):
         result += f" {output.getvalue()[-1500:]}"
     return result
 
 
-def fuzz(place: Path, options: argparse.Namespace) -> tuple[Counter[str], Counter[str], list[str]]:
-    """Change, read and note; counts by kind of input and by how it ended, and the findings."""
+@dataclass
+class Most:
+    """The largest of a kind: seconds of an input, and MB that the resident memory grew by while it was read."""
+
+    seconds: float = 0
+    megabytes: float = 0
+
+
+def fuzz(place: Path, options: argparse.Namespace) -> tuple[Counter[str], Counter[str], list[str], dict[str, Most]]:
+    """Change, read and note; counts by kind of input and by how it ended, the findings, and the largest by kind."""
     kinds = targets(place, options.checkpoint)
+    if options.graphs:
+        kinds |= graph_targets(place)
     chosen = [name for name in kinds if not options.only or name in options.only.split(",")]
     tried: Counter[str] = Counter()
     ends: Counter[str] = Counter()
@@ -277,21 +409,24 @@ def fuzz(place: Path, options: argparse.Namespace) -> tuple[Counter[str], Counte
         for seed in kinds[name].seeds:
             kinds[name].file.parent.mkdir(exist_ok=True)
             kinds[name].file.write_bytes(seed)
-            result = ending(kinds[name])
+            result = ending(replace(kinds[name], run=kinds[name].inspect or kinds[name].run))
             assert result == "read", f"{name}: an unchanged file ends in {result}"
     start = time.monotonic()
-    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    most = {name: Most() for name in chosen}
+    _limit_memory()
     for index in range(options.first, options.first + options.count):
         if options.seconds and time.monotonic() - start > options.seconds:
             break
         name = chosen[index % len(chosen)]
         target, random = kinds[name], Random(f"{options.seed} {index}")
         seed = random.choice(target.seeds)
-        content = mutated(seed, target.kind, random, target.seeds)
+        content = target.make(random) if target.make else mutated(seed, target.kind, random, target.seeds)
         target.file.write_bytes(content)
         clock = time.monotonic()
+        before = _start_peak()
         result = ending(target)
+        most[name].seconds = max(most[name].seconds, time.monotonic() - clock)
+        most[name].megabytes = max(most[name].megabytes, _status_mb("VmHWM") - before)
         tried[name] += 1
         ends[f"{name}: {result.split()[0]}"] += 1
         if result.startswith("!"):
@@ -303,7 +438,18 @@ def fuzz(place: Path, options: argparse.Namespace) -> tuple[Counter[str], Counte
         elif time.monotonic() - clock > 5:
             print(f"{name} {index}: {time.monotonic() - clock:.1f} s", file=sys.stderr)
         target.file.write_bytes(seed)
-    return tried, ends, findings
+    return tried, ends, findings, most
+
+
+def _start_peak() -> float:
+    """Resident memory of this process in MB; its peak starts anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status_mb("VmRSS")
+
+
+def _status_mb(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
 
 
 def _expire(_signal: int, _frame: FrameType | None) -> None:
@@ -318,19 +464,22 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="index of the first input")
     parser.add_argument("--only", help="kinds of input, such as recipe,table")
     parser.add_argument("--checkpoint", type=Path, help="a real .pt to change; a small one is made otherwise")
+    parser.add_argument("--graphs", action="store_true", help="also change exported graphs, and let runtimes open them")
     parser.add_argument("--findings", type=Path, default=Path("findings"), help="folder of inputs that ended badly")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, _expire)
     warnings.simplefilter("error")
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
-        tried, ends, findings = fuzz(Path(folder).resolve(), options)
+        tried, ends, findings, most = fuzz(Path(folder).resolve(), options)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, peak {peak:,.0f} MB")
     print(f"{sum(tried.values()):,} inputs in {time.monotonic() - start:.0f} s, {len(findings)} findings")
     for name, count in sorted(tried.items()):
         told = sorted((end.split(": ")[1], n) for end, n in ends.items() if end.startswith(f"{name}: "))
         print(f"  {name:<15} {count:>6}  {', '.join(f'{end} {n}' for end, n in told)}")
+    for name, each in sorted(most.items()):
+        print(f"  most of {name}: {each.seconds:.1f} s, {each.megabytes:,.0f} MB more")
     sys.exit(1 if findings else 0)
 
 
