@@ -115,7 +115,8 @@ def test_existing_recipe_is_replaced_only_when_asked_to(place: Path) -> None:
     done = invoke(*arguments, "--force", cwd=place)
     assert done.exit_code == 0, done.stderr
     assert load_recipe(place / "old.yaml").recipe.model.weights == "tiny.safetensors"
-    assert {path.name for path in place.iterdir()} == {"mine.yaml", "old.yaml", "tiny.safetensors"}
+    names = {"mine.yaml", "old.kept.yaml", "old.yaml", "tiny.safetensors"}
+    assert {path.name for path in place.iterdir()} == names, "what somebody wrote is kept"
 
 
 @pytest.mark.parametrize("output", ["tiny.safetensors", "notes.txt", "folder", "link.yaml", "broken.yaml"])
