@@ -81,7 +81,7 @@ def test_the_terminal_and_the_report_tell_of_them(place: Path) -> None:
     for name, shapes in zip(
         NAMES, ("rectangles of 64 px", "rectangles of 64 px", "squares of 64 px", "-"), strict=True
     ):
-        (row,) = [line for line in report.splitlines() if line.startswith(f"| {name} ")]
+        row = next(line for line in report.splitlines() if line.startswith(f"| {name} "))
         assert f"| {shapes} " in row
 
 
@@ -99,7 +99,7 @@ def test_the_run_can_be_verified_from_anywhere(place: Path) -> None:
     done = compressor("verify", "reports/shipped", "--evaluate", "--json", cwd=place)
     assert done.returncode == 0, done.stdout
     claims = [check["claim"] for check in json.loads(done.stdout)["checks"]]
-    assert sum("judged again" in claim for claim in claims) == 4
+    assert {claim.split(":")[0] for claim in claims if "judged again" in claim} >= {"model.safetensors", *NAMES[:3]}
 
 
 def test_a_changed_export_is_told(copy: Path) -> None:
