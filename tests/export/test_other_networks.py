@@ -1,8 +1,10 @@
-"""Networks with other strides than the released ones: from 4 (P2) to 128 (P7), through every format and back."""
+"""Networks other than the released ones, through every format and back: strides of 4 (P2) to 128 (P7), activations."""
 
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +15,7 @@ from compressor.artifact.load import LoadedModel
 from compressor.export.open import open_network
 from compressor.export.write import Options, write
 from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat
+from compressor.yolov5.activation import SILU, parse_activation
 from compressor.yolov5.architecture import Architecture, Row
 from compressor.yolov5.build import YOLOv5, build
 from compressor.yolov5.fuse import fuse
@@ -50,3 +53,27 @@ def test_every_format_takes_every_stride(wide: YOLOv5, tmp_path: Path, form: Exp
         torch.testing.assert_close(
             network.predict(other), fuse(copy.deepcopy(wide)).predict(other), rtol=1e-4, atol=1e-2
         )
+
+
+@pytest.mark.parametrize(
+    ("form", "activation"),
+    [
+        *product(("yolov5", "dense", "torchscript"), ("nn.ReLU()", "nn.LeakyReLU(0.1)", "nn.Hardswish()")),
+        ("onnx", "nn.LeakyReLU(0.1)"),  # of which OpenVINO's is made
+        ("onnx", "nn.Hardswish()"),
+    ],
+)
+def test_every_format_takes_other_activations(form: ExportFormat, activation: str, tmp_path: Path) -> None:
+    rows = tuple(Row((-1,), 1, "Conv", (8, 3, 2)) for _ in range(3))
+    head = (Row((1, 2), 1, "Detect", ("nc", "anchors")),)
+    anchors = (((8.0, 8.0), (12.0, 9.0)), ((30.0, 30.0), (60.0, 40.0)))
+    architecture = Architecture(len(NAMES), 1.0, 1.0, anchors, rows, head, parse_activation(activation))
+    model = fill(build(architecture, NAMES)).eval().requires_grad_(False)
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    place = tmp_path / f"model{ENDINGS[form]}"
+    write(loaded(model), form, Options(64), images, place)
+    found = open_network(place, torch.device("cpu")).predict(images)
+    torch.testing.assert_close(found, model.predict(images), rtol=1e-4, atol=1e-3)
+    with torch.no_grad():
+        silu = fill(build(replace(architecture, activation=SILU), NAMES)).eval().predict(images)
+    assert not torch.allclose(found, silu, rtol=1e-2, atol=1e-2)
