@@ -257,12 +257,24 @@ def by_some_command(file: Path, place: Path) -> None:
     small = ["--image-size", "64", "--device", "cpu"]
     words: tuple[list[Any], ...] = (
         ["inspect", file, "--layers"],
-        ["plan", recipe, "--weights", file, "--device", "cpu"],
+        ["plan", recipe, "--weights", file, "--data", yaml, "--device", "cpu"],
         ["evaluate", file, "--data", yaml, *small],
         ["export", file, "--format", "yolov5", "--output", out / "x.pt"],
         ["benchmark", file, "--runs", "2", *small],
         ["verify", file],
-        ["apply", recipe, "--weights", file, "--no-evaluate", "--output", out / "run", "--device", "cpu"],
+        [
+            "apply",
+            recipe,
+            "--weights",
+            file,
+            "--data",
+            yaml,
+            "--no-evaluate",
+            "--output",
+            out / "run",
+            "--device",
+            "cpu",
+        ],
     )
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
@@ -275,7 +287,9 @@ def planned(table: Path) -> None:
     load_table(table)
     step = f"modifiers.0={{type: prune, allocation: sensitivity, table: {table}, sparsity: 0.5}}"
     recipe = table.parents[1] / "tiny_half.yaml"
-    words = ["plan", recipe, "--weights", table.parents[1] / "tiny.safetensors", "--set", step, "--device", "cpu", "-q"]
+    place = table.parents[1]
+    given = ["--weights", place / "tiny.safetensors", "--data", place / "data" / "tiny.yaml", "--set", step]
+    words = ["plan", recipe, *given, "--device", "cpu", "-q"]
     cli.main([str(word) for word in words], standalone_mode=False)
 
 

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from compressor.artifact.bitmask import Bitmask, decode
 from compressor.artifact.load import load_model
+from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.errors import CheckpointError, CompressorError
+from compressor.export.checkpoint import checkpoint_bytes
 from compressor.yolov5 import bounds
 from compressor.yolov5.architecture import Architecture, Row, stock_architecture, stock_sizes
 from compressor.yolov5.build import build
@@ -182,6 +184,41 @@ def test_a_long_computation_is_stopped_before_it_is_made(monkeypatch: pytest.Mon
     monkeypatch.setattr("compressor.yolov5.tryout.MOST_OPERATIONS", 5_000_000)
     with pytest.raises(CheckpointError, match="W330 an image of 640 px would take more than 0 billion operations"):
         try_out(model, "x.pt")
+
+
+def test_a_checkpoint_and_an_artifact_are_bounded_as_well(tmp_path: Path) -> None:
+    model = build(with_levels(3, 4), fused=True).eval()
+    rows = (replace(model.architecture.backbone[0], args=(8, 3, 8000)), *model.architecture.backbone[1:])
+    model.architecture = replace(model.architecture, backbone=rows)
+    form, provenance = Form("float32", "dense"), Provenance({}, "x", "0" * 64)
+    (tmp_path / "x.pt").write_bytes(checkpoint_bytes(model, torch.float32))
+    (tmp_path / "x.safetensors").write_bytes(encode_model(model, form, provenance))
+    for name in ("x.pt", "x.safetensors"):
+        with pytest.raises(CheckpointError, match=r"W330 the stride of layer 0 \(Conv\) is 8000"):
+            load_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("shape", [[10**12, 0, 1, 1], [], "ab", [2, -3], [10**6, 10**6]])
+def test_an_artifact_of_tensors_that_its_bytes_do_not_hold(shape: Any, tmp_path: Path) -> None:
+    """A bitmask of a trillion rows without columns takes no byte of the file."""
+    model = build(with_levels(3, 4), fused=True).eval()
+    data = encode_model(model, Form("float32", "dense"), Provenance({}, "x", "0" * 64))
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + size])
+    told = json.loads(header["__metadata__"]["compressor"])
+    told["tensors"]["w.weight"] = {"shape": shape, "dtype": "float32", "sha256": ""}
+    end = len(data) - 8 - size
+    rows = shape[0] if shape and isinstance(shape, list) else 1
+    header["__metadata__"]["compressor"] = json.dumps(told)
+    header["w.bitmask"] = {"dtype": "U8", "shape": [rows, 0], "data_offsets": [end, end]}
+    header["w.compressed"] = {"dtype": "F32", "shape": [0], "data_offsets": [end, end]}
+    header["w.row_offsets"] = {"dtype": "I64", "shape": [0], "data_offsets": [end, end]}
+    header["w.shape"] = {"dtype": "I64", "shape": [2], "data_offsets": [end, end + 16]}
+    text = json.dumps(header).encode()
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :] + struct.pack("<2q", rows, 0))
+    with pytest.raises(CheckpointError, match=r"W302|W330 it holds 1e\+12 numbers"):
+        load_model(file)
 
 
 def test_rows_without_columns_cost_nothing_and_hold_nothing() -> None:
