@@ -41,7 +41,7 @@ class Inert:
 
 @dataclass(eq=False)
 class Placeholder(Inert):
-    """An object of a class that is not known. Nothing of it is read; items that are put into it are dropped."""
+    """An object of a class that is no part of a network. Nothing of it is read; items put into it are dropped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +190,13 @@ def _inert(name: str) -> Reference:
     return Reference(name, call)
 
 
+def _placeholder(name: str) -> Callable[..., Placeholder]:
+    def call(*_: Any) -> Placeholder:
+        return Placeholder(name)
+
+    return call
+
+
 def _not_callable(*_: Any) -> NoReturn:
     raise TypeError("not to be called")
 
@@ -283,7 +290,8 @@ _DTYPES = (
 
 # Everything a checkpoint of the releases v4.0 to v7.0 names, stripped or not, and common data beside the network.
 REFERENCES: dict[str, Reference | ElementType] = {
-    **{name: _inert(name) for name in (*MODULES, *WRAPPERS, *_DATA)},
+    **{name: _inert(name) for name in (*MODULES, *WRAPPERS)},
+    **{name: Reference(name, _placeholder(name)) for name in _DATA},
     **{f"{_PIP}{name}": _inert(f"{_PIP}{name}") for name in (*MODULES, *WRAPPERS) if name.startswith("models.")},
     **{name: Reference(name, call) for name, call in _FUNCTIONS.items()},
     **_ELEMENT_TYPES,
@@ -293,11 +301,7 @@ REFERENCES: dict[str, Reference | ElementType] = {
 
 def unknown(name: str) -> Unknown:
     """What stands in for a name that is not in the table."""
-
-    def call(*_: Any) -> Placeholder:
-        return Placeholder(name)
-
-    return Unknown(name, call)
+    return Unknown(name, _placeholder(name))
 
 
 def upstream_name(name: str) -> str:

@@ -26,8 +26,8 @@ from compressor.yolov5.fuse import fuse
 from tests.conftest import fill, fill_array
 
 CLASSES = {
-    "models.yolo": ("Model", "DetectionModel", "SegmentationModel", "Detect"),
-    "models.common": ("Conv", "Bottleneck", "BottleneckCSP", "C3", "SPP", "SPPF", "Focus", "Concat"),
+    "models.yolo": ("Model", "DetectionModel", "SegmentationModel", "ClassificationModel", "Detect"),
+    "models.common": ("Conv", "Bottleneck", "BottleneckCSP", "C3", "SPP", "SPPF", "Focus", "Concat", "AutoShape"),
 }
 MODULE_KEYS = frozenset(nn.Module().__dict__)
 
@@ -37,16 +37,22 @@ def forward_fuse(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 class LookAlikes:
-    """Empty classes under upstream's module and class names, and module trees made of them."""
+    """Empty classes under upstream's module and class names, and module trees made of them.
 
-    def __init__(self) -> None:
-        self.modules = {name: types.ModuleType(name) for name in ("models", *CLASSES)}
+    Args:
+        prefix: of the modules' names, as other packages have it.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        parts = [prefix[:end] for end, letter in enumerate(prefix) if letter == "."]
+        names = [*parts, *(f"{prefix}{name}" for name in ("models", *CLASSES))]
+        self.modules = {name: types.ModuleType(name) for name in names}
         self.classes: dict[str, type[nn.Module]] = {}
-        for module, names in CLASSES.items():
-            for name in names:
-                members = {"__module__": module, "forward_fuse": forward_fuse}
-                self.classes[name] = type(name, (nn.Module,), members)
-                setattr(self.modules[module], name, self.classes[name])
+        for module, kinds in CLASSES.items():
+            for kind in kinds:
+                members = {"__module__": f"{prefix}{module}", "forward_fuse": forward_fuse}
+                self.classes[kind] = type(kind, (nn.Module,), members)
+                setattr(self.modules[f"{prefix}{module}"], kind, self.classes[kind])
 
     def tree(self, module: nn.Module) -> nn.Module:
         """The same tensors in a tree of look-alikes; torch's own modules stay what they are."""
