@@ -19,6 +19,7 @@ from compressor.results.document import to_json
 if TYPE_CHECKING:  # they import torch
     from compressor.readiness import Options
 
+_STILL_NEEDED = {"O601": "--force or another --output", "R112": "--data"}  # a plan can be made without
 _AFTER_A_REPAIR = "the repair before it is not tried here: the total is right, the shares of the layers are a guess"
 
 
@@ -34,7 +35,7 @@ def plan(*, recipe_file: RecipeFile, options: Options, as_json: bool, console: C
 
     \b
     Example:
-      compressor plan recipes/yolov5_global30.yaml --weights best.pt
+      compressor plan recipes/yolov5_global30.yaml --weights best.pt --data mine.yaml
     """  # noqa: D205  # click shows the first sentence whole
     from compressor import pipeline
 
@@ -55,11 +56,12 @@ def plan(*, recipe_file: RecipeFile, options: Options, as_json: bool, console: C
 
 
 def _end_where_refused(planned: Plan, console: Console) -> None:
-    """Tell what `apply` would refuse, and end with its exit code; that a run is there already is only told."""
-    there = [fault for fault in planned.refused if fault.code == "O601"]
-    for fault in there:
-        console.warn(f"apply will need --force or another --output: {fault.message}: {fault.path}")
-    others = [fault for fault in planned.refused if fault not in there]
+    """Print what `apply` would refuse, and end with its exit code; options that it only still needs are notes."""
+    for each in planned.refused:
+        if each.code in _STILL_NEEDED:
+            place = f": {each.path}" if each.code == "O601" else ""
+            console.warn(f"apply will need {_STILL_NEEDED[each.code]}: {each.message}{place}")
+    others = [each for each in planned.refused if each.code not in _STILL_NEEDED]
     if others:
         console.warn("apply would refuse this:")
         raise InputError(*others)

@@ -194,3 +194,12 @@ def test_a_run_that_is_there_already_is_told_and_is_no_error(tmp_path: Path) -> 
     done = compressor("plan", recipe, "--no-evaluate", cwd=tmp_path)
     assert (done.returncode, "apply will need --force" in done.stderr) == (0, True)
     assert "--force" not in compressor("plan", recipe, "--no-evaluate", "--force", cwd=tmp_path).stderr
+
+
+def test_a_plan_needs_no_data_and_says_that_apply_will(tmp_path: Path) -> None:
+    tiny_weights(tmp_path)
+    recipe = tiny_recipe(tmp_path)
+    recipe.write_text(recipe.read_text("utf-8").replace("data: tiny.yaml\n", ""), "utf-8")
+    done = compressor("plan", recipe.name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "apply will need --data: no data set is named" in done.stderr
