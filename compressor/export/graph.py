@@ -15,9 +15,9 @@ from compressor.artifact.save import canonical_json
 from compressor.errors import Diagnostic, RunError
 from compressor.evaluation.network import Network, Suppression, are_finite
 from compressor.export.mark import EXPORTED_BY
+from compressor.yolov5.bounds import DETECTION_STRIDES
 
 METADATA = "compressor"  # the key under which a file holds it
-_STRIDES = frozenset(2**level for level in range(2, 8))  # of P2 to P7, as many levels as YOLOv5 detects on
 _LARGEST = 8192
 _MOST_BYTES = 2**31  # of the images of one pass, where their number is not ours to choose
 _DTYPES = (torch.float32, torch.float16)
@@ -55,7 +55,7 @@ class Graph:
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        if not self.strides or not set(self.strides) <= _STRIDES:
+        if not self.strides or not set(self.strides) <= set(DETECTION_STRIDES):
             raise ValueError(f"its strides are {str(self.strides)[:60]}")
         size = self.image_size
         if size is not None and (type(size) is not int or not 0 < size <= _LARGEST or size % max(self.strides)):
