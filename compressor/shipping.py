@@ -102,7 +102,10 @@ def cautions(form: str, loaded: LoadedModel) -> tuple[str, ...]:
         )
     zeros = sum(layer.zeros for layer in convolutions(loaded.stored))
     if zeros:
-        told.append(f"YOLOv5's training keeps no zeros: of the {zeros:,} in this model few are left after one epoch")
+        told.append(
+            f"YOLOv5's own training keeps no zeros, of which this model has {zeros:,}: of 558,566 in a YOLOv5n 30,641 "
+            "were left after one epoch"
+        )
     return tuple(told)
 
 
@@ -140,8 +143,6 @@ def export_run(
     compared_on = _drawn(files or _images_at_hand(data, settings)) if exports else []
     done: list[Exported] = []
     for export in exports:
-        for caution in cautions(export.format, loaded):
-            progress.warn(caution)
         size = fit_image_size(export.image_size or settings.image_size, stride)
         place, title = folder / export.file_name, f"export {export.file_name}"
         key = export_key(steps, export, artifact, judge, settings, compared_on)
