@@ -13,8 +13,9 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from compressor.benchmark import Question, benchmark
 from compressor.data.dataset import load_dataset, read_split
-from compressor.errors import CheckpointError, RunError
+from compressor.errors import CheckpointError, InputError, RunError
 from compressor.evaluation.judge import make_judge
 from compressor.evaluation.network import Network, inference_network
 from compressor.export.extras import needed
@@ -117,6 +118,14 @@ def test_a_graph_of_one_image_is_evaluated_one_image_at_a_time(
     ours = evaluated(Network(NAMES, (32,), model.predict, CPU, image_size=SIZE), tmp_path / "tiny.yaml", 4)
     assert pytest.approx(ours.metrics.coco.AP, abs=5e-4) == found.metrics.coco.AP
     assert found.settings.protocol == ours.settings.protocol
+
+
+def test_a_graph_of_one_image_is_measured_at_that_batch_size_only(folder: Path) -> None:
+    file = str(folder / "static.onnx")
+    with pytest.raises(InputError, match=r"U909 the file takes 1 at a time only, not 4\n.*--batch-size 1"):
+        benchmark(Question((file,), image_size=SIZE, batch_sizes=(1, 4)), Silent())
+    (measured,) = benchmark(Question((file,), image_size=SIZE, runs=1, warm_up=0), Silent()).measured
+    assert (measured.batch_size, len(measured.times_ms)) == (1, 1)
 
 
 def test_a_graph_of_any_shape_is_evaluated_as_the_model_is(folder: Path, model: YOLOv5, tmp_path: Path) -> None:
