@@ -30,15 +30,15 @@ from tabulate import tabulate
 from compressor.data.dataset import load_dataset, read_split
 from compressor.evaluation.bootstrap import average_precisions, resampled_weights
 from compressor.evaluation.coco import Predictions
-from compressor.evaluation.coco_figures import judge_coco
-from compressor.evaluation.judge import Judge, make_judge
-from compressor.job import CalibrationImages, Job, modify, open_job, storage
+from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.evaluate import Judge, make_judge
+from compressor.models.yolov5.build import YOLOv5
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
 from compressor.recipe.schema import Evaluation
-from compressor.run_folder import sha256
-from compressor.yolov5.build import YOLOv5
+from compressor.run.folder import sha256
+from compressor.run.job import CalibrationImages, Job, modify, open_job, storage
 
 FOLDER = Path(__file__).parent
 DONE = FOLDER / "accuracy.jsonl"

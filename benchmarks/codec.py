@@ -25,9 +25,9 @@ from torch import Tensor
 
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode, encode
 from compressor.artifact.save import dense_tensors, laid_out, round_to_dtype
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import build
-from compressor.yolov5.fuse import fuse
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import build
+from compressor.models.yolov5.fuse import fuse
 
 SPARSITIES = (0.3, 0.5, 0.7, 0.9)
 

@@ -27,7 +27,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from compressor.data.dataset import load_dataset, read_split
-from compressor.evaluation.judge import make_judge
+from compressor.evaluation.evaluate import make_judge
 from compressor.evaluation.network import Network
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation

@@ -61,11 +61,11 @@ from compressor.data.calibration import load_images
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import CompressorError, Diagnostic
 from compressor.evaluation.coco import ground_truth_from_labels
-from compressor.evaluation.judge import make_judge
+from compressor.evaluation.evaluate import make_judge
 from compressor.export.open import open_network
+from compressor.models.yolov5.pickles import Interpreter
 from compressor.recipe.schema import Evaluation
-from compressor.sensitivity_table import load_table
-from compressor.yolov5.pickles import Interpreter
+from compressor.results.sensitivity import load_table
 from tests.tiny import NAMES, tiny_data, tiny_model, tiny_recipe
 
 SECONDS, MEMORY = 20, 2 * 2**30
@@ -244,7 +244,9 @@ def _limit_memory() -> None:
 
 
 _PROCESSES = multiprocessing.get_context("forkserver")  # runtimes have threads, which a fork of this one would lack
-_PROCESSES.set_forkserver_preload(["compressor.pipeline", "compressor.benchmark", "compressor.starter", "tests.tiny"])
+_PROCESSES.set_forkserver_preload(
+    ["compressor.run.pipeline", "compressor.tasks.benchmark", "compressor.tasks.init", "tests.tiny"]
+)
 
 
 class CrashError(Exception):

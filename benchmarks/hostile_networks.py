@@ -18,9 +18,9 @@ from safetensors.numpy import save
 
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.export.checkpoint import checkpoint_bytes
-from compressor.yolov5.architecture import Architecture, Row, architecture_to_yaml
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.convolutions import convolutions_of
+from compressor.models.yolov5.architecture import Architecture, Row, architecture_to_yaml
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.convolutions import convolutions_of
 
 _NUMBERS: tuple[Any, ...] = (
     *(0, -1, -8, 1, 2, 3, 5, 7, 8, 16, 31, 32, 63, 64, 127, 128, 256, 1000, 4096, 12_000, 16_000, 10**6, 10**9, 2**63),

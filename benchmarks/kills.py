@@ -19,10 +19,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from compressor.errors import OutputError
-from compressor.pipeline import run
 from compressor.progress import Silent
-from compressor.readiness import Options
 from compressor.recipe.load import load_recipe
+from compressor.run.pipeline import run
+from compressor.run.readiness import Options
 from tests.kills import COMMANDS, FullDisk, Trials, make_inputs, timeless
 
 KINDS = [kind for kind in COMMANDS if kind != "apply without figures"]  # which tests do

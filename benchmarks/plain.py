@@ -16,11 +16,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from compressor.compiled import compiled
 from compressor.data.batches import BatchPlan
 from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
 from compressor.evaluation.coco import GroundTruth, Predictions, to_predictions
-from compressor.yolov5.build import YOLOv5
+from compressor.jit import compiled
+from compressor.models.yolov5.build import YOLOv5
 
 
 @compiled

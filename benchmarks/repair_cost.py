@@ -21,15 +21,15 @@ import torch
 from tabulate import tabulate
 
 from compressor.data.calibration import draw, find_calibration_images, load_images
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers import Materials, apply_steps
-from compressor.modifiers.order import steps_of
+from compressor.modifiers.redundant import steps_of
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.modifiers import Calibration, Prune, Repair
 from compressor.recipe.nodes import Place
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.fuse import fuse
 
 PEER_IMAGES = 4
 

@@ -25,12 +25,12 @@ from tabulate import tabulate
 from torch import Tensor
 
 from compressor.evaluation.bootstrap import resample
-from compressor.evaluation.coco_figures import judge_coco
+from compressor.evaluation.coco_engine import judge_coco
 from compressor.evaluation.network import inference_network
 from compressor.evaluation.nms import non_max_suppression
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import build
-from compressor.yolov5.convolutions import convolutions_of
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import build
+from compressor.models.yolov5.convolutions import convolutions_of
 
 CPU = torch.device("cpu")
 IMAGES = (250, 500, 1_000, 5_000)

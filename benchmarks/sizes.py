@@ -17,11 +17,11 @@ from safetensors.torch import save as to_bytes
 from tabulate import tabulate
 
 from compressor.artifact.save import Dtype, Form, Provenance, dense_tensors, encode_model, gzip_size, round_to_dtype
-from compressor.modifiers.selection import cuts, drop
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.fuse import fuse
+from compressor.modifiers.prune.selection import cuts, drop
 from compressor.plan.layers import convolutions
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.fuse import fuse
 
 TABLE = Path(__file__).parent / "sizes.md"
 SPARSITIES = (0.3, 0.5, 0.7, 0.9)

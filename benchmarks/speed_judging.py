@@ -17,7 +17,8 @@ from side_by_side import Comparison, Work, compare
 from torch import Tensor
 
 from compressor.evaluation.coco import COCO_CATEGORY_IDS, GroundTruth, Predictions, as_objects
-from compressor.evaluation.coco_figures import coco_metrics, judge_coco
+from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.coco_figures import coco_metrics
 from compressor.evaluation.nms import Limits, non_max_suppression, suppress
 
 DETECTIONS = 220  # of each image

@@ -13,13 +13,13 @@ from side_by_side import Comparison, Work, compare
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from compressor.modifiers.allocation import erdos_renyi_kernel
-from compressor.modifiers.prune import prune
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.fuse import fuse
+from compressor.modifiers.prune.allocation import erdos_renyi_kernel
+from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.modifiers import Prune
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.fuse import fuse
 
 SPARSITY = 0.3
 Allocation = Literal["global", "lamp", "uniform", "erk"]

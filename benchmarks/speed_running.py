@@ -20,16 +20,16 @@ from torch import Tensor
 
 from compressor.data.batches import BatchPlan, load_batches, plan_batches
 from compressor.data.dataset import Split, load_dataset, read_split
-from compressor.evaluation.judge import make_judge
+from compressor.evaluation.evaluate import make_judge
 from compressor.evaluation.network import inference_network
 from compressor.export.checkpoint import checkpoint_bytes
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.checkpoint import read_checkpoint
+from compressor.models.yolov5.fuse import fuse
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.recipe.schema import Precision
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.checkpoint import read_checkpoint
-from compressor.yolov5.fuse import fuse
 
 IMAGE_SIZE, BATCH_SIZE, STRIDE = 640, 8, 32
 CPU = torch.device("cpu")

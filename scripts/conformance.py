@@ -21,13 +21,13 @@ from safetensors.numpy import load_file
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests.conftest holds the filling rule
 
 from compressor.artifact.load import load_model
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.checkpoint import read_checkpoint
+from compressor.models.yolov5.describe import summarise
+from compressor.models.yolov5.fuse import fuse
 from compressor.plan.layers import convolutions
 from compressor.report.tables import Table
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.checkpoint import read_checkpoint
-from compressor.yolov5.describe import summarise
-from compressor.yolov5.fuse import fuse
 from tests.conftest import fill, fill_array
 
 FORWARD = ("v6_n", "v6_s", "v6_m", "v6_l", "v6_x", "v6_n6", "v5_s", "v5_m", "v5_l", "v5_x", "v5_s6")

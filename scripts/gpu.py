@@ -69,7 +69,7 @@ def speed(weights: Path, device: str) -> str:
     from compressor.artifact.load import load_model  # noqa: PLC0415
     from compressor.evaluation.network import inference_network  # noqa: PLC0415
     from compressor.evaluation.timing import one_pass, take_turns  # noqa: PLC0415
-    from compressor.yolov5.fuse import fuse  # noqa: PLC0415
+    from compressor.models.yolov5.fuse import fuse  # noqa: PLC0415
 
     model = load_model(weights).model
     network = inference_network(model, torch.device(device))

@@ -30,7 +30,7 @@ from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import AP_IMAGES, METHODS, SCORES
 from compressor.recipe.sizes import SIZE
 from compressor.recipe.targets import KERNEL, N_OF_M
-from compressor.results import judgement
+from compressor.results import evaluation as judgement
 from compressor.results.run import RUN_SCHEMA, RunRecord
 from compressor.rules.catalogue import Rule, rules
 

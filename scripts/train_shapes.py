@@ -19,12 +19,12 @@ from safetensors.torch import save
 
 from compressor.data.dataset import load_dataset, read_split
 from compressor.data.shapes import NAMES, shapes_dataset
+from compressor.models.yolov5.architecture import Architecture, architecture_to_yaml, stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.loss import LossSettings
 from compressor.training.augment import AugmentSettings
 from compressor.training.optimiser import OptimiserSettings
 from compressor.training.train import EpochLosses, Hyperparameters, train
-from compressor.yolov5.architecture import Architecture, architecture_to_yaml, stock_architecture
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.loss import LossSettings
 
 IMAGE_SIZE = 256
 SEED = 0

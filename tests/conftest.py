@@ -18,8 +18,8 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from compressor.cli import interrupts
-from compressor.held import ENDING
-from compressor.yolov5.build import YOLOv5
+from compressor.files.signals import ENDING
+from compressor.models.yolov5.build import YOLOv5
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no fault
 settings.load_profile("steady")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.results.run import load_run
-from compressor.run_report import rendered
+from compressor.run.report import rendered
 from tests.cli.commands import compressor
 from tests.tiny import tiny_data, tiny_recipe, tiny_weights
 

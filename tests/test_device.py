@@ -15,9 +15,9 @@ from safetensors.numpy import load_file
 
 from compressor.artifact.load import load_model
 from compressor.evaluation.network import inference_network
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
 from compressor.plan.layers import convolutions
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import YOLOv5, build
 from tests.cli.commands import compressor
 from tests.conftest import fill
 from tests.tiny import tiny_data, tiny_recipe, tiny_weights

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from compressor.outlook import Plan
-from compressor.pipeline import plan
 from compressor.progress import Silent
-from compressor.readiness import Options
 from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.overrides import Override, parse_set
+from compressor.results.plan import Plan
+from compressor.run.pipeline import plan
+from compressor.run.readiness import Options
 from tests.tiny import tiny_weights
 
 ROOT = Path(__file__).parents[1]

@@ -17,19 +17,19 @@ import pytest
 import torch
 import yaml
 
-from compressor import environment, job, stages
 from compressor.artifact.load import LoadedModel, load_model
 from compressor.data.description import Description
-from compressor.inputs import Inputs, differences
-from compressor.kept import Steps
+from compressor.files.store import Steps
 from compressor.plan.layers import convolutions
 from compressor.progress import Progress, Silent
-from compressor.readiness import Options, Ready, Refusals, make_ready
 from compressor.recipe.load import load_recipe
 from compressor.recipe.part import Part, models_in, types_of
 from compressor.recipe.schema import Recipe
-from compressor.sensitivity_table import LayerLosses, SensitivityTable, table_text
-from compressor.shipping import export_key
+from compressor.results.sensitivity import LayerLosses, SensitivityTable, table_text
+from compressor.run import environment, job, stages
+from compressor.run.exports import export_key
+from compressor.run.inputs import Inputs, differences
+from compressor.run.readiness import Options, Ready, Refusals, make_ready
 from tests.tiny import NAMES, tiny_data, tiny_model, tiny_weights
 
 BEFORE, SEARCH, MODIFIED, AFTER, EXPORT = "before", "search", "modified", "after", "export"

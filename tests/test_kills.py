@@ -14,20 +14,23 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from compressor import budget, pipeline, room, run_report
 from compressor.cli.main import cli, main
 from compressor.errors import OutputError
-from compressor.job import open_job
-from compressor.kept import Files, Kept, Steps, titles
-from compressor.output import claimed, recover
-from compressor.pipeline import run
+from compressor.files.store import Files, Kept, Steps, titles
+from compressor.files.writing import claimed, recover
+from compressor.models.yolov5 import describe
 from compressor.progress import Silent
-from compressor.readiness import Options
 from compressor.recipe.load import load_recipe
 from compressor.recipe.overrides import parse_set
 from compressor.results.run import load_run
-from compressor.run_folder import steps_folder, unfinished_place
-from compressor.yolov5 import describe
+from compressor.run import disk_space as room
+from compressor.run import pipeline
+from compressor.run import report as run_report
+from compressor.run import search as budget
+from compressor.run.folder import steps_folder, unfinished_place
+from compressor.run.job import open_job
+from compressor.run.pipeline import run
+from compressor.run.readiness import Options
 from tests.cli.commands import compressor
 from tests.kills import COMMANDS, QUICK, FullDisk, Trials, make_inputs, timeless
 
@@ -268,7 +271,7 @@ def test_a_second_run_is_refused_while_the_first_holds_the_lock(place: Path, kin
 HOLDS = """
 import sys, time
 from pathlib import Path
-from compressor.output import claimed
+from compressor.files.writing import claimed
 with claimed(Path("out")):
     print("locked", flush=True)
     time.sleep(60)
@@ -290,7 +293,7 @@ def test_a_crash_frees_the_lock(tmp_path: Path) -> None:
 REPLACES = """
 import os, shutil, signal, sys
 from pathlib import Path
-from compressor.output import publish, staged
+from compressor.files.writing import publish, staged
 rename, left = Path.rename, [int(sys.argv[1])]
 def stop(*arguments, **_):
     left[0] -= 1

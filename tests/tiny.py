@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from compressor.artifact.save import Form, Provenance, encode_model
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
 
 NAMES = ("disc", "box", "bar")
 

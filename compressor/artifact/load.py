@@ -20,15 +20,15 @@ from compressor.artifact.stored import Stored
 from compressor.data.fetch import find_weights
 from compressor.data.sources import is_there
 from compressor.errors import CheckpointError, CompressorError, Diagnostic, first_line, ran_out_of_memory
-from compressor.input_file import MODEL_BYTES, regular_size
+from compressor.files.reading import MODEL_BYTES, regular_size
+from compressor.models.yolov5.architecture import Architecture, architecture_from_yaml
+from compressor.models.yolov5.assemble import check_fit, empty_network, fill_network
+from compressor.models.yolov5.bounds import MOST_WEIGHTS, beyond
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.checkpoint import read_checkpoint
+from compressor.models.yolov5.fuse import fuse
+from compressor.models.yolov5.state_dict import network_from_tensors
 from compressor.progress import Progress
-from compressor.yolov5.architecture import Architecture, architecture_from_yaml
-from compressor.yolov5.assemble import check_fit, empty_network, fill_network
-from compressor.yolov5.bounds import MOST_WEIGHTS, beyond
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.checkpoint import read_checkpoint
-from compressor.yolov5.fuse import fuse
-from compressor.yolov5.state_dict import network_from_tensors
 
 _GRAPHS = {
     ".onnx": "ONNX",

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from compressor import __version__
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, encode
 from compressor.errors import ArtifactError, Diagnostic
+from compressor.models.yolov5.architecture import architecture_to_yaml
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.fuse import fuse
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes
-from compressor.yolov5.architecture import architecture_to_yaml
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.fuse import fuse
 
 FORMAT = "compressor/artifact/1"
 METADATA_KEY = "compressor"

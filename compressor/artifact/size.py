@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from compressor.artifact.bitmask import Bitmask
 from compressor.artifact.save import METADATA_KEY, Dtype, Form, Provenance, file_metadata, laid_out, stored_dtype
-from compressor.yolov5.build import YOLOv5
+from compressor.models.yolov5.build import YOLOv5
 
 PLACEHOLDER_DIGEST = "0" * 64  # as long as every SHA-256 in hexadecimal digits
 

@@ -18,16 +18,16 @@ from compressor.cli.interrupts import LEFT, told_as, unwind
 from compressor.cli.recipe_options import recipe_options, run_options
 from compressor.cli.streams import utf8
 from compressor.errors import CompressorError
-from compressor.kept import titles
+from compressor.files.store import titles
 from compressor.progress import warn_of
 from compressor.recipe.load import RecipeFile
 from compressor.report.intervals import interval_sentence
 from compressor.report.tables import coco_table, detection_table, exports_table, size_table, sparsity_table, steps_table
 from compressor.results.run import RunRecord
-from compressor.run_folder import RECORD, REPORT, steps_folder
+from compressor.run.folder import RECORD, REPORT, steps_folder
 
 if TYPE_CHECKING:  # they import torch
-    from compressor.readiness import Options
+    from compressor.run.readiness import Options
 
 
 @click.command(short_help="Run a recipe: judge, compress, judge again, save, report.")
@@ -50,7 +50,7 @@ def apply(
     Example:
       compressor apply recipes/yolov5s_global30.yaml --data coco128.yaml
     """  # noqa: D205  # click shows the first sentence whole
-    from compressor.pipeline import run
+    from compressor.run.pipeline import run
 
     unwind()
     folder = options.output

@@ -19,7 +19,7 @@ from compressor.report.escape import escaped
 from compressor.results.benchmark import BENCHMARK_SCHEMA, Benchmark
 
 if TYPE_CHECKING:
-    from compressor.benchmark import Backend
+    from compressor.tasks.benchmark import Backend
 
 _BACKENDS = ("torch", "onnxruntime", "openvino", "torchscript")
 
@@ -118,8 +118,8 @@ def benchmark(
     check_part(Evaluation, {"image_size": image_size})
     if len(set(backends)) < len(backends):
         raise click.UsageError("--backend: one is named twice")
-    from compressor import benchmark as work
     from compressor.export.open import is_graph
+    from compressor.tasks import benchmark as work
 
     if precision != "auto" and all(is_graph(Path(file)) for file in files):
         raise click.UsageError("--precision is for checkpoints and artifacts: a graph runs in its own number type")

@@ -16,9 +16,9 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.errors import Diagnostic, InputError
-from compressor.output import check_place, staged
+from compressor.files.writing import check_place, staged
+from compressor.files.written import put
 from compressor.results.run import RunRecord, load_run
-from compressor.written import put
 
 if TYPE_CHECKING:
     from compressor.report.compare import Line

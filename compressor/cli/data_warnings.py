@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compressor.cli.console import Console
-from compressor.results.judgement import DataSummary
+from compressor.results.evaluation import DataSummary
 
 _FEW = 5
 

@@ -14,8 +14,8 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.gates import check_gates, end_where_failed, print_verdicts
 from compressor.report.diff import KNOWN_OF_ARTIFACTS, Comparison, Part, compare, comparison_tables
+from compressor.report.diff_sides import Side, load_side
 from compressor.report.escape import escaped
-from compressor.report.sides import Side, load_side
 from compressor.results.gates import Verdict, verdicts
 
 DIFF_SCHEMA = "compressor/diff/2"

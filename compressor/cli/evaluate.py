@@ -18,7 +18,7 @@ from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.tables import evaluation_coco_table, evaluation_detection_table, evaluation_speed_line
 from compressor.results.alike import absences
 from compressor.results.document import to_json
-from compressor.results.judgement import EVALUATION_SCHEMA
+from compressor.results.evaluation import EVALUATION_SCHEMA
 
 
 def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -68,7 +68,7 @@ def evaluate(
       compressor evaluate yolov5n.pt --data coco128.yaml --batch-size 8
     """
     judged = check_part(Settings, settings)
-    from compressor import pipeline
+    from compressor.run import pipeline
 
     unwind()
     summary, evaluation = pipeline.evaluate(weights, data, judged, device, console, seen=seen)

@@ -13,7 +13,7 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.export.mark import EXPORTED_BY
-from compressor.output import check_place
+from compressor.files.writing import check_place
 from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat, Nms
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation
@@ -114,7 +114,7 @@ def export(
     check()
     from compressor.evaluation.network import Suppression
     from compressor.export.write import Options
-    from compressor.shipping import bytes_of, export_file
+    from compressor.run.exports import bytes_of, export_file
 
     unwind()
     options = Options(image_size, dynamic_size, Suppression(**dict(thresholds)) if nms else None)

@@ -65,7 +65,7 @@ def init(
         raise click.UsageError("--force replaces a file: name it with --output")
     if output is not None:
         check_recipe_place(output, force=force)
-    from compressor.starter import Goal, start
+    from compressor.tasks.init import Goal, start
 
     unwind()
     goal = Goal(sparsity, pattern=pattern, allocation=allocation, **dict([size] if size else []))

@@ -28,12 +28,12 @@ def inspect(*, file: str, layers: bool, sizes: bool, as_json: bool, console: Con
     Example:
       compressor inspect reports/yolov5n_global30/model.safetensors --layers
     """
-    from compressor import inspection
+    from compressor.tasks import inspect as inspection
 
     unwind()
     seen = inspection.inspect(file, console, weigh=sizes)
     if as_json:
-        document = {"schema": "compressor/inspection/1", "file": file, **asdict(seen)}
+        document = {"schema": "compressor/tasks/inspect/1", "file": file, **asdict(seen)}
         console.document(json.dumps(document, indent=2, ensure_ascii=False))
         return
     model = seen.model

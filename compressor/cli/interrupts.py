@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from compressor.held import ENDING
+from compressor.files.signals import ENDING
 
 INTERRUPTED = 130  # exit code, as a shell reports a process that SIGINT ended; SIGTERM's is 143
 LEFT = "the run folder was left as it was"

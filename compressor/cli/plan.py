@@ -10,14 +10,14 @@ from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options, run_options
 from compressor.errors import InputError
-from compressor.outlook import PLAN_SCHEMA, Plan
 from compressor.progress import warn_of
 from compressor.recipe.load import RecipeFile
 from compressor.report.tables import macs_table, plan_table, predicted_size_table, sparsity_table, time_table
 from compressor.results.document import to_json
+from compressor.results.plan import PLAN_SCHEMA, Plan
 
 if TYPE_CHECKING:  # they import torch
-    from compressor.readiness import Options
+    from compressor.run.readiness import Options
 
 _STILL_NEEDED = {"O601": "--force or another --output", "R112": "--data"}  # a plan can be made without
 _AFTER_A_REPAIR = "the repair before it is not tried here: the total is right, the shares of the layers are a guess"
@@ -37,7 +37,7 @@ def plan(*, recipe_file: RecipeFile, options: Options, as_json: bool, console: C
     Example:
       compressor plan recipes/yolov5_global30.yaml --weights best.pt --data mine.yaml
     """  # noqa: D205  # click shows the first sentence whole
-    from compressor import pipeline
+    from compressor.run import pipeline
 
     unwind()
     planned = pipeline.plan(recipe_file, options, console)

@@ -86,7 +86,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         force: bool,
         **others: Any,
     ) -> None:
-        from compressor.readiness import Options
+        from compressor.run.readiness import Options
 
         folder = output or Path("reports") / recipe_file.name
         options = Options(folder, device, evaluate=not no_evaluate, force=force, template=template)

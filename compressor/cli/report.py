@@ -9,10 +9,10 @@ import click
 from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
-from compressor.output import check_place, staged
+from compressor.files.writing import check_place, staged
+from compressor.files.written import put
 from compressor.report.html import GENERATOR, page
 from compressor.results.run import load_run
-from compressor.written import put
 
 SECTION = "\n## How it was made\n"  # which every report by the shipped template has
 
@@ -35,7 +35,7 @@ def report(*, run: Path, template: Path | None, form: str, output: Path | None, 
       compressor report reports/yolov5n_global30 --format html --output yolov5n.html
     """  # noqa: D205  # click shows the first sentence whole
     from compressor.report.render import read_template, render_report
-    from compressor.run_report import rendered
+    from compressor.run.report import rendered
 
     record = load_run(run)
     if output is not None:

@@ -14,7 +14,8 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import told_as, unwind
 from compressor.cli.recipe_options import other_names_option
-from compressor.output import check_place, claimed, recover, staged
+from compressor.files.writing import check_place, claimed, recover, staged
+from compressor.files.written import put
 from compressor.printable import printable
 from compressor.progress import Progress
 from compressor.recipe.commented import YOUR_DATA, comment, commented
@@ -22,12 +23,11 @@ from compressor.recipe.schema import Recipe
 from compressor.recipe.write import check_recipe_place, write_recipe
 from compressor.report.sensitivity_plot import is_sensitivity_plot, measured, sensitivity_png
 from compressor.report.tables import Table, fraction
-from compressor.sensitivity_notebook import written_from
-from compressor.sensitivity_table import SENSITIVITY_SCHEMA, SensitivityTable, table_text
-from compressor.written import put
+from compressor.results.sensitivity import SENSITIVITY_SCHEMA, SensitivityTable, table_text
+from compressor.tasks.sensitivity_log import written_from
 
 if TYPE_CHECKING:
-    from compressor.sensitivity import By, Fuse, Score, SplitName
+    from compressor.tasks.sensitivity import By, Fuse, Score, SplitName
 
 _ENDING = ".sensitivity.json"
 _SPARSITY = 0.5  # of a recipe, unless told otherwise
@@ -166,7 +166,7 @@ def sensitivity(
         if emit.resolve() in {each.resolve() for each in (output, _plot(output), notebook)}:
             raise click.UsageError("--emit names the place of the table, its plot or its notebook: name another file")
         check_recipe_place(emit, force=force or cut_off, option="--emit")
-    from compressor.sensitivity import Question, measure, open_subject, recipe_for
+    from compressor.tasks.sensitivity import Question, measure, open_subject, recipe_for
 
     unwind()
     usual_images, usual_size, usual_split = _USUAL[by]

@@ -61,8 +61,8 @@ def sweep(
       compressor sweep recipes/accurate50.yaml --over modifiers.0.sparsity=0.3,0.5,0.7 --over weights=a.pt,b.pt
     """  # noqa: D205  # click shows the first sentence whole
     from compressor.report.compare import overview
-    from compressor.sweep import parse_axis, points
-    from compressor.sweep import sweep as run_all
+    from compressor.tasks.sweep import parse_axis, points
+    from compressor.tasks.sweep import sweep as run_all
 
     unwind()
     overrides = [*map(parse_set, sets), *([ACCEPT_OTHER_NAMES] if other_names else [])]

@@ -16,7 +16,7 @@ from compressor.errors import AnswerError, Diagnostic
 from compressor.printable import printable
 
 if TYPE_CHECKING:
-    from compressor.verification.claims import Verification
+    from compressor.tasks.verify.claims import Verification
 
 _MOST_SHOWN = 20
 
@@ -43,13 +43,13 @@ def verify(
     """  # noqa: D205  # click shows the first sentence whole
     if device is not None and not evaluate:
         raise click.UsageError("--device goes with --evaluate")
-    from compressor.verification import verify as verified
-    from compressor.verification.figures import Evaluating
+    from compressor.tasks.verify import verify as verified
+    from compressor.tasks.verify.figures import Evaluating
 
     unwind()
     found = verified(place, data, Evaluating(data, device or "auto") if evaluate else None, console)
     if as_json:
-        document = {"schema": "compressor/verification/1", "place": str(place), "good": found.good}
+        document = {"schema": "compressor/tasks/verify/1", "place": str(place), "good": found.good}
         told = asdict(found)
         listed = {"checks": told["checks"], "on_trust": told["trusted"], "not_recorded": told["not_recorded"]}
         console.document(json.dumps({**document, **listed}, indent=2))

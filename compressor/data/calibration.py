@@ -18,7 +18,7 @@ from compressor.data.image_file import MOST_BYTES, changed, decode
 from compressor.data.letterbox import letterbox, resize_to_fit
 from compressor.data.sources import find_images, is_there
 from compressor.errors import DatasetError, Diagnostic
-from compressor.input_file import file_bytes
+from compressor.files.reading import file_bytes
 
 
 def find_calibration_images(source: str, split: str, told: Callable[[str], None] | None = None) -> list[Path]:

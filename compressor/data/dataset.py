@@ -26,8 +26,8 @@ from compressor.data.shapes import is_drawn, shapes_dataset
 from compressor.data.sources import find_images, is_there, is_utf8, shown
 from compressor.data.unused_labels import MOST_BYTES_OF_LABELS, LabelCensus
 from compressor.errors import DatasetError, Diagnostic, did_you_mean
-from compressor.input_file import MEGABYTE, file_bytes
-from compressor.results.judgement import NotEvaluated
+from compressor.files.reading import MEGABYTE, file_bytes
+from compressor.results.evaluation import NotEvaluated
 
 SplitName = Literal["train", "val", "test"]
 

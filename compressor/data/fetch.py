@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
-from compressor.cache import cache_folder
 from compressor.data.sources import is_there
 from compressor.errors import CheckpointError, Diagnostic, DownloadError, did_you_mean
+from compressor.files.cache import cache_folder
 from compressor.progress import Update
 
 EMBEDDED = "yolov5_shapes.safetensors"  # comes with the package; trained on the data set that `shapes.py` draws

@@ -11,7 +11,7 @@ import numpy as np
 from compressor.data import OPENCV_MOST_PIXELS
 from compressor.data.letterbox import Image
 from compressor.errors import DatasetError, Diagnostic
-from compressor.input_file import file_bytes
+from compressor.files.reading import file_bytes
 
 MOST_BYTES = 2**30  # of an image file
 MOST_PIXELS = OPENCV_MOST_PIXELS  # of an image, whatever it is read with

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.data.sources import IMAGE_ENDINGS, is_there, shown
-from compressor.input_file import regular_size
+from compressor.files.reading import regular_size
 
 _ARCHIVES = {
     b"PK\x03\x04": "a zip archive",

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from compressor.cache import cache_folder
 from compressor.errors import DatasetError, Diagnostic
+from compressor.files.cache import cache_folder
 
 Image = NDArray[np.uint8]  # (H, W, 3), BGR
 Points = NDArray[np.int32]  # (n, 2), x and y in pixels

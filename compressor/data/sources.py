@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.errors import DatasetError, Diagnostic
-from compressor.input_file import MEGABYTE, file_bytes
+from compressor.files.reading import MEGABYTE, file_bytes
 from compressor.printable import printable
 
 IMAGE_ENDINGS = frozenset(

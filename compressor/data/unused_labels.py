@@ -10,8 +10,8 @@ from pathlib import Path
 from compressor.data.labels import Labels, label_path
 from compressor.data.sources import shown
 from compressor.errors import DatasetError, Diagnostic
-from compressor.input_file import MEGABYTE, file_bytes
-from compressor.results.judgement import MOST_CATEGORIES, NotEvaluated, ObjectCount, Reason
+from compressor.files.reading import MEGABYTE, file_bytes
+from compressor.results.evaluation import MOST_CATEGORIES, NotEvaluated, ObjectCount, Reason
 
 MOST_BYTES_OF_LABELS = 16 * MEGABYTE
 _PLACES = 6

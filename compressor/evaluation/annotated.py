@@ -26,7 +26,7 @@ from compressor.evaluation.coco import (
     some,
 )
 from compressor.evaluation.coco_file import ImageId, ImageRecord, Instances, as_number, read_instances
-from compressor.results.judgement import MOST_CATEGORIES, NotEvaluated, ObjectCount, Reason
+from compressor.results.evaluation import MOST_CATEGORIES, NotEvaluated, ObjectCount, Reason
 
 _PLACES = 6
 _FOLDERS_UP = 4  # from which a record's file_name may count

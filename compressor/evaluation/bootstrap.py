@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.compiled import compiled
 from compressor.evaluation.coco_figures import EPS, IOU_THRESHOLDS, RECALLS, ClassMatches, CocoFigures, Float64
-from compressor.results.judgement import Resampled
+from compressor.jit import compiled
+from compressor.results.evaluation import Resampled
 
 RESAMPLES, SEED = 1000, 0
 

@@ -21,8 +21,8 @@ from compressor.data.sources import as_text
 from compressor.errors import DatasetError, Diagnostic
 from compressor.evaluation.boxes import xyxy_to_xywh
 from compressor.evaluation.coco_file import LARGEST_FILE, ImageId
-from compressor.input_file import file_bytes
-from compressor.results.judgement import NotEvaluated
+from compressor.files.reading import file_bytes
+from compressor.results.evaluation import NotEvaluated
 
 Record = dict[str, Any]  # one image, annotation or category as COCO's JSON holds it
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.errors import DatasetError, Diagnostic
-from compressor.input_file import MEGABYTE, file_bytes
+from compressor.files.reading import MEGABYTE, file_bytes
 
 ImageId = int | str
 

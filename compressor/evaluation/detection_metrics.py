@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressor.results.judgement import ClassMetrics, DetectionMetrics
+from compressor.results.evaluation import ClassMetrics, DetectionMetrics
 
 Float64 = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from compressor.data.dataset import Sample
 from compressor.data.sources import shown
 from compressor.errors import Diagnostic, RunError
 from compressor.evaluation.network import Network, are_finite
-from compressor.yolov5.build import YOLOv5
+from compressor.models.yolov5.build import YOLOv5
 
 
 def check_finite(network: Network, images: Tensor, predictions: Tensor, samples: Sequence[Sample]) -> None:

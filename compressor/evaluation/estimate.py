@@ -7,8 +7,8 @@ import torch
 from compressor.data.batches import fit_image_size
 from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import Stopwatch
+from compressor.models.yolov5.build import YOLOv5
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.yolov5.build import YOLOv5
 
 # What is not done meanwhile: waiting for images, NMS and the figures. 3 ms per image with YOLOv5n on 250 images of COCO
 # at 320 px, 8 ms at 640 px, on a machine with two cores.

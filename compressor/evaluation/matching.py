@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compressor.compiled import compiled
+from compressor.jit import compiled
 
 IOU_THRESHOLDS = torch.linspace(0.5, 0.95, 10)
 _EPS = 1e-7

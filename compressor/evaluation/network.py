@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from compressor.evaluation.nms import non_max_suppression
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.fuse import fuse
+from compressor.models.yolov5.onednn import prepare_for_cpu
 from compressor.recipe.schema import Precision
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.fuse import fuse
-from compressor.yolov5.onednn import prepare_for_cpu
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compressor.compiled import compiled
 from compressor.evaluation.boxes import xywh_to_xyxy
+from compressor.jit import compiled
 
 Float32 = NDArray[np.float32]
 

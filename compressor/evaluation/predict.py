@@ -15,12 +15,12 @@ from compressor.data.dataset import Sample
 from compressor.errors import Diagnostic, InputError, RunError
 from compressor.evaluation.boxes import rescale_to_original
 from compressor.evaluation.diagnosis import check_finite
-from compressor.evaluation.halving import Halving
 from compressor.evaluation.network import Network
 from compressor.evaluation.nms import non_max_suppression
+from compressor.evaluation.out_of_memory import Halving
 from compressor.progress import Progress
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.results.judgement import Speed
+from compressor.results.evaluation import Speed
 
 
 @dataclass

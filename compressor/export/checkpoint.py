@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from compressor import __version__
 from compressor.export.mark import EXPORTED_BY
-from compressor.yolov5.architecture import architecture_to_yaml
-from compressor.yolov5.blocks import BN_EPS, BN_MOMENTUM, C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.detect import Detect
+from compressor.models.yolov5.architecture import architecture_to_yaml
+from compressor.models.yolov5.blocks import BN_EPS, BN_MOMENTUM, C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.detect import Detect
 
 _lock = threading.Lock()
 _HYP = {

@@ -15,7 +15,7 @@ from compressor.artifact.save import canonical_json
 from compressor.errors import Diagnostic, RunError
 from compressor.evaluation.network import Network, Suppression, are_finite
 from compressor.export.mark import EXPORTED_BY
-from compressor.yolov5.bounds import DETECTION_STRIDES
+from compressor.models.yolov5.bounds import DETECTION_STRIDES
 
 METADATA = "compressor"  # the key under which a file holds it
 _LARGEST = 8192

@@ -19,8 +19,8 @@ from compressor.export.extras import needed
 from compressor.export.graph import METADATA, Graph, Signature
 from compressor.export.traced import Decoding
 from compressor.export.upstream import graph_of_literals
-from compressor.held import held_back
-from compressor.yolov5.build import YOLOv5
+from compressor.files.signals import held_back
+from compressor.models.yolov5.build import YOLOv5
 
 OPSET = 18
 INPUT, OUTPUT, DETECTIONS = "images", "output0", "detections"

@@ -15,7 +15,7 @@ from compressor.evaluation.network import Network, inference_network
 from compressor.export.onnx_graph import open_onnx
 from compressor.export.openvino_ir import open_openvino
 from compressor.export.script import open_torchscript
-from compressor.input_file import MODEL_BYTES, regular_size
+from compressor.files.reading import MODEL_BYTES, regular_size
 from compressor.recipe.schema import Precision
 
 _ENDINGS = (".onnx", ".xml", ".torchscript")

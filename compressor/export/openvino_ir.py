@@ -14,7 +14,7 @@ from compressor.evaluation.network import Network
 from compressor.export.extras import needed
 from compressor.export.graph import METADATA, Graph, Signature
 from compressor.export.upstream import graph_of_yaml, yaml_text
-from compressor.held import held_back
+from compressor.files.signals import held_back
 
 _DTYPES = {"f32": torch.float32, "f16": torch.float16}
 

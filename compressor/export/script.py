@@ -18,8 +18,8 @@ from compressor.evaluation.network import Network
 from compressor.export.graph import METADATA, Graph, Signature
 from compressor.export.traced import Decoding
 from compressor.export.upstream import CONFIG, graph_of_json
-from compressor.held import held_back
-from compressor.yolov5.build import YOLOv5
+from compressor.files.signals import held_back
+from compressor.models.yolov5.build import YOLOv5
 
 
 def write_torchscript(model: YOLOv5, file: Path, image_size: int) -> None:

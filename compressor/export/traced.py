@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from compressor.yolov5.build import YOLOv5
+from compressor.models.yolov5.build import YOLOv5
 
 
 class Decoding(nn.Module):

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from compressor.export.graph import Graph, square_size
-from compressor.input_file import file_bytes
+from compressor.files.reading import file_bytes
 
 CONFIG = "config.txt"  # in a TorchScript file
 _MOST_BYTES = 200_000  # of any text that is parsed; 1,203 class names take 40,000

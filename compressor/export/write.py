@@ -22,9 +22,9 @@ from compressor.export.open import open_network
 from compressor.export.openvino_ir import write_openvino
 from compressor.export.script import write_torchscript
 from compressor.export.state_dict import state_dict_bytes
+from compressor.models.yolov5.fuse import fuse
 from compressor.recipe.exports import ExportFormat
 from compressor.results.run import Agreement
-from compressor.yolov5.fuse import fuse
 
 CPU = torch.device("cpu")
 

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from compressor.errors import Diagnostic, RunError
+from compressor.models.yolov5.build import YOLOv5
 from compressor.modifiers.activations import input_norms
-from compressor.modifiers.order import Step, Tables
-from compressor.modifiers.prune import Evidence, prune
-from compressor.modifiers.repair import Subject, foreseen, repair, title
+from compressor.modifiers.prune.zeros import Evidence, prune
+from compressor.modifiers.redundant import Step, Tables
+from compressor.modifiers.repair.repair import Subject, foreseen, repair, title
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
 from compressor.recipe.modifiers import Calibration, Modifier, Prune, Repair
 from compressor.results.network import Change
-from compressor.yolov5.build import YOLOv5
 
 PRUNE_STEP = "prune"  # in the account of where the time went
 Images = Callable[[Calibration], Tensor]  # (N, 3, H, W) in [0, 1]

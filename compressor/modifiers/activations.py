@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from compressor.yolov5.build import YOLOv5
+from compressor.models.yolov5.build import YOLOv5
 
 _CHUNK = 8  # images at a time
 

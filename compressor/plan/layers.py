@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressor.compiled import compiled
 from compressor.errors import Diagnostic
+from compressor.jit import compiled
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.convolutions import Convolution, convolutions_of
+from compressor.models.yolov5.fuse import batchnorm_behind, batchnorm_scale
 from compressor.recipe.nodes import Place
 from compressor.recipe.targets import Role
 from compressor.results.network import LayerSparsity
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.convolutions import Convolution, convolutions_of
-from compressor.yolov5.fuse import batchnorm_behind, batchnorm_scale
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from compressor.errors import Diagnostic
+from compressor.models.yolov5.architecture import Generation, stock_architecture, stock_sizes
+from compressor.models.yolov5.convolutions import Convolution, convolutions_of
 from compressor.plan.targets import endless, matches, misfits, unmatched
 from compressor.recipe.load import Draft, in_file_order, read_draft
 from compressor.recipe.modifiers import Modifier, Repair, is_budget
@@ -19,8 +21,6 @@ from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override
 from compressor.recipe.schema import MOST_MODIFIERS, Recipe
 from compressor.recipe.targets import GlobEntry, RegexEntry, entry_text, parse_entry
-from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
-from compressor.yolov5.convolutions import Convolution, convolutions_of
 
 _GENERATIONS: tuple[Generation, ...] = ("v6", "v5")
 _MODIFIER: TypeAdapter[Modifier] = TypeAdapter(Modifier)

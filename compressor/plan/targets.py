@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Protocol, assert_never
 
 from compressor.errors import Diagnostic, PlanError, did_you_mean
+from compressor.models.yolov5.convolutions import Convolution
 from compressor.recipe.modifiers import Budget, Modifier, Prune, Repair
 from compressor.recipe.nodes import Place, show
 from compressor.recipe.targets import (
@@ -20,7 +21,6 @@ from compressor.recipe.targets import (
     TypeEntry,
     parse_entry,
 )
-from compressor.yolov5.convolutions import Convolution
 
 _SHOWN = 3  # names in a message
 _LONGEST_MATCH_S = 0.1  # of a regular expression with one name; a sound one takes microseconds

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from compressor.errors import Diagnostic
-from compressor.input_file import regular_size
+from compressor.files.reading import regular_size
 from compressor.recipe.nodes import UNKNOWN, Lines, Node, Place, parse, shortened, show
 from compressor.recipe.scalars import NO_LETTER
 

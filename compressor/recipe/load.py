@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from compressor.errors import Diagnostic, RecipeError
-from compressor.input_file import lies_below
+from compressor.files.reading import lies_below
 from compressor.recipe.files import Files
 from compressor.recipe.messages import faults_of
 from compressor.recipe.nodes import Node, Place

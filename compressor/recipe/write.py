@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 
 from compressor.errors import Diagnostic
-from compressor.output import check_place, staged
+from compressor.files.writing import check_place, staged
+from compressor.files.written import put
 from compressor.progress import Progress
 from compressor.recipe.load import read_draft
 from compressor.recipe.nodes import parse
 from compressor.recipe.schema import Recipe
 from compressor.recipe.variables import escaped
-from compressor.written import put
 
 _TELLTALE_KEYS = {"version", "modifiers"}  # of a recipe, however unfinished
 

@@ -12,8 +12,8 @@ from compressor.report.canvas import canvas, is_made_by, png
 from compressor.report.escape import escaped
 from compressor.report.tables import Table, fraction, megabytes, milliseconds, percent
 from compressor.results.alike import alike, unlike
+from compressor.results.evaluation import Evaluation
 from compressor.results.gates import metric
-from compressor.results.judgement import Evaluation
 from compressor.results.run import RunRecord
 
 COSTS = ("size", "sparsity", "latency")

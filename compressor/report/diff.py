@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from compressor.recipe.gates import METRICS
+from compressor.report.diff_sides import TENSORS, Side, kept, masks
 from compressor.report.intervals import Interval, paired
-from compressor.report.sides import TENSORS, Side, kept, masks
 from compressor.report.tables import (
     Table,
     fraction,
@@ -19,11 +19,11 @@ from compressor.report.tables import (
     signed,
 )
 from compressor.results.alike import unlike
+from compressor.results.evaluation import Evaluation
 from compressor.results.gates import class_figures, metric
-from compressor.results.judgement import Evaluation
 
 if TYPE_CHECKING:
-    from compressor.report.sides import Masks
+    from compressor.report.diff_sides import Masks
 
 Part = Literal["recipe", "inputs", "metrics", "classes", "sizes", "layers", "speed", "environment"]
 COUNTED: tuple[Part, ...] = ("recipe", "inputs", "metrics", "classes", "sizes", "layers")  # the rest always differs

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compressor.input_file import MEGABYTE, file_bytes, lies_below
+from compressor.files.reading import MEGABYTE, file_bytes, lies_below
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

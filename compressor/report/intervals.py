@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compressor.results.alike import alike
-from compressor.results.judgement import Evaluation, Resampled
+from compressor.results.evaluation import Evaluation, Resampled
 from compressor.results.run import Timing
 
 LEAST_IMAGES = 20  # with objects: of fewer an interval promises too much (benchmarks/interval_coverage.py)

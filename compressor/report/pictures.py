@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from compressor.printable import printable
 from compressor.report.canvas import canvas, png
-from compressor.results.judgement import Evaluation
+from compressor.results.evaluation import Evaluation
 from compressor.results.network import LayerSparsity
 from compressor.results.run import RunRecord
 

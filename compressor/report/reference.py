@@ -8,9 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from compressor.errors import Diagnostic, InputError
-from compressor.input_file import MEGABYTE, file_bytes
+from compressor.files.reading import MEGABYTE, file_bytes
 from compressor.results.alike import unlike_ways
-from compressor.results.judgement import EVALUATION_SCHEMA, CocoMetrics, DataSummary, EvaluationSettings, Metrics
+from compressor.results.evaluation import EVALUATION_SCHEMA, CocoMetrics, DataSummary, EvaluationSettings, Metrics
 from compressor.results.network import ModelSummary
 from compressor.results.run import Reference
 

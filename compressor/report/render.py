@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from compressor.errors import Diagnostic, InputError
-from compressor.input_file import MEGABYTE, file_bytes, lies_below
+from compressor.files.reading import MEGABYTE, file_bytes, lies_below
 from compressor.printable import printable, printable_lines
 from compressor.report import tables
 from compressor.report.escape import all_escaped, code, escaped

@@ -9,7 +9,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from compressor.report.canvas import canvas, is_made_by, png
-from compressor.sensitivity_table import SensitivityTable
+from compressor.results.sensitivity import SensitivityTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
-from compressor.outlook import Plan, StageTime
 from compressor.printable import printable
 from compressor.recipe.gates import parse_gate
 from compressor.report.escape import inline
 from compressor.report.intervals import Interval, paired, quantile
+from compressor.results.evaluation import CocoMetrics, DataSummary, DetectionMetrics, Evaluation
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
 from compressor.results.gates import Verdict
-from compressor.results.judgement import CocoMetrics, DataSummary, DetectionMetrics, Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
+from compressor.results.plan import Plan, StageTime
 from compressor.results.run import Agreement, Exported, Reference, Search, StepTime, Timing
 
 _SHOWN = 0.01  # of a run's time: steps that took less are not listed

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from compressor.results.judgement import DataSummary, Evaluation, EvaluationSettings
+from compressor.results.evaluation import DataSummary, Evaluation, EvaluationSettings
 
 _SIZES = {"s": "small ", "m": "medium ", "l": "large "}  # by the last letter of a COCO figure
 OWN_METRICS = ("P", "R", "mAP50", "mAP50-95")  # of YOLOv5, counted on label files

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from compressor.results.run import Environment
 
-BENCHMARK_SCHEMA = "compressor/benchmark/1"
+BENCHMARK_SCHEMA = "compressor/tasks/benchmark/1"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from compressor.recipe.gates import Gate, parse_gate
 from compressor.results.alike import OWN_METRICS, absence, unlike
-from compressor.results.judgement import Evaluation
+from compressor.results.evaluation import Evaluation
 
 
 @dataclass(frozen=True)

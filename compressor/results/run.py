@@ -10,11 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from compressor.errors import Diagnostic, InputError
-from compressor.input_file import MEGABYTE, file_bytes
+from compressor.files.reading import MEGABYTE, file_bytes
 from compressor.recipe.gates import parse_gate
+from compressor.results.evaluation import CocoMetrics, Evaluation
 from compressor.results.files import FileDigest, Sizes
 from compressor.results.gates import Verdict
-from compressor.results.judgement import CocoMetrics, Evaluation
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
 
 RUN_SCHEMA = "compressor/run/1"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from compressor.yolov5.build import YOLOv5
+from compressor.models.yolov5.build import YOLOv5
 
 
 @dataclass(frozen=True)

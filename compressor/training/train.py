@@ -14,10 +14,10 @@ from torch import Tensor
 from compressor.data.dataset import Sample
 from compressor.data.image_file import read_image
 from compressor.errors import DatasetError, Diagnostic, RunError
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.loss import LossSettings, detection_loss
 from compressor.training.augment import AugmentSettings, Example, augment
 from compressor.training.optimiser import Ema, OptimiserSettings, Schedule, build_optimiser, optimiser_step
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.loss import LossSettings, detection_loss
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from compressor.artifact.save import (
     unfolded_storage,
 )
 from compressor.errors import ArtifactError, CheckpointError
-from compressor.modifiers.prune import prune
+from compressor.models.yolov5.architecture import architecture_to_yaml, stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.fuse import fuse
+from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.modifiers import Prune
-from compressor.yolov5.architecture import architecture_to_yaml, stock_architecture
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.fuse import fuse
 from tests.tiny import NAMES, tiny_model
 
 FROM = Provenance({"version": 1}, "tiny.pt", "ab" * 32)

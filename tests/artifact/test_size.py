@@ -11,11 +11,11 @@ from safetensors.torch import save as to_bytes
 from compressor.artifact import save
 from compressor.artifact.save import Dtype, Form, Layout, Provenance, encode_model, round_to_dtype, unfolded_storage
 from compressor.artifact.size import folds_on_load, predicted_size, safetensors_size
-from compressor.modifiers.prune import prune
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.fuse import fuse
+from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.modifiers import Prune
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.fuse import fuse
 from tests.tiny import tiny_model
 
 FROM = Provenance({"version": 1, "description": 'dünn "und" klein\n'}, "tiny.pt", "ab" * 32)

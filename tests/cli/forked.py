@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 import torch
 
 import compressor.cli.main
-import compressor.pipeline
-import compressor.sensitivity  # what commands import when they run
+import compressor.run.pipeline
+import compressor.tasks.sensitivity  # what commands import when they run
 from compressor.cli.interrupts import exit_at_once
 from compressor.cli.streams import prepare_streams
 from tests.watched import watch

@@ -10,7 +10,7 @@ import torch
 
 from compressor.artifact.load import load_model
 from compressor.artifact.save import Form, Provenance, encode_model
-from compressor.modifiers.prune import prune
+from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.modifiers import Prune
 from compressor.results.run import load_run

@@ -12,10 +12,10 @@ from typing import NoReturn
 import pytest
 import torch
 
-from compressor import benchmark as work
-from compressor.benchmark import Backend, Question, benchmark
 from compressor.errors import CompressorError
 from compressor.progress import Silent
+from compressor.tasks import benchmark as work
+from compressor.tasks.benchmark import Backend, Question, benchmark
 from tests.cli.commands import compressor
 from tests.tiny import tiny_weights
 
@@ -56,7 +56,7 @@ def test_json_holds_every_pass_and_figures_made_of_them(place: Path) -> None:
     done = compressor("benchmark", *arguments, cwd=place)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document["schema"] == "compressor/benchmark/1"
+    assert document["schema"] == "compressor/tasks/benchmark/1"
     assert (document["image_size"], document["runs"], document["warm_up"]) == (64, 6, 1)
     assert document["environment"]["cores"] >= 1
     first, second = document["measured"]

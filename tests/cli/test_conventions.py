@@ -16,9 +16,9 @@ COMMANDS = sorted(cli.commands)
 DOCUMENTS = {
     "compressor/plan/1": ("plan", "half.yaml", "--json"),
     "compressor/evaluation/1": ("evaluate", "tiny.safetensors", "--data", "tiny.yaml", "--image-size", "64", "--json"),
-    "compressor/benchmark/1": ("benchmark", "tiny.safetensors", "--image-size", "64", "--runs", "2", "--json"),
-    "compressor/inspection/1": ("inspect", "run/model.safetensors", "--json"),
-    "compressor/verification/1": ("verify", "run", "--json"),
+    "compressor/tasks/benchmark/1": ("benchmark", "tiny.safetensors", "--image-size", "64", "--runs", "2", "--json"),
+    "compressor/tasks/inspect/1": ("inspect", "run/model.safetensors", "--json"),
+    "compressor/tasks/verify/1": ("verify", "run", "--json"),
     "compressor/diff/2": ("diff", "run", "tiny.safetensors", "--json"),
     "compressor/comparison/1": ("compare", "run", "--json"),
     "compressor/check/1": ("check", "half.yaml", "--format", "json"),

@@ -14,8 +14,8 @@ import pytest
 from compressor.cli.console import Console
 from compressor.data.batches import load_batches
 from compressor.errors import DatasetError
-from compressor.pipeline import Options, run
 from compressor.recipe.load import load_recipe
+from compressor.run.pipeline import Options, run
 from tests.cli.commands import compressor
 from tests.tiny import tiny_data, tiny_recipe, tiny_weights
 

@@ -17,13 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import compressor.cli.explain
-import compressor.modifiers.prune
-import compressor.stages
+import compressor.modifiers.prune.zeros
+import compressor.run.stages
 from compressor.artifact.load import LoadedModel, load_model
 from compressor.artifact.save import METADATA_KEY
 from compressor.cli.main import cli, main
 from compressor.errors import AnswerError, CompressorError, InputError, RunError, UnforeseenError
-from compressor.modifiers.selection import Cut, Dropped, Scores, drop
+from compressor.modifiers.prune.selection import Cut, Dropped, Scores, drop
 from tests.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
 
 TOLD = re.compile(r"^(?:(?P<place>.+?): )?(?P<code>[A-Z]\d{3}) (?P<message>.+)\n  help: (?P<help>.+)$", re.MULTILINE)
@@ -175,7 +175,7 @@ def one_small_image(place: Path, _: pytest.MonkeyPatch) -> None:
 
 
 def pruning_that_miscounts(_: Path, patch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["compressor.modifiers.prune"]  # the package has a function of this name
+    module = sys.modules["compressor.modifiers.prune.zeros"]  # the package has a function of this name
 
     def miscounted(weights: Scores, scores: Scores, at: Cut) -> Dropped:
         found = drop(weights, scores, at)
@@ -191,7 +191,7 @@ def file_that_is_read_back_different(_: Path, patch: pytest.MonkeyPatch) -> None
             next(loaded.model.parameters()).add_(1)
         return loaded
 
-    patch.setattr("compressor.stages.load_model", load)
+    patch.setattr("compressor.run.stages.load_model", load)
 
 
 APPLY = ("apply", "tiny_half.yaml", "--no-evaluate", "--output", "run")

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from compressor import pipeline
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.cli.main import cli
+from compressor.models.yolov5 import describe
 from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import Prune
-from compressor.starter import ALLOCATION, SPARSITY
-from compressor.yolov5 import describe
+from compressor.run import pipeline
+from compressor.tasks.init import ALLOCATION, SPARSITY
 from tests.cli.commands import compressor
 from tests.tiny import tiny_data, tiny_model, tiny_weights
 

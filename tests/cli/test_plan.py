@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from compressor.artifact.save import Form, Provenance, encode_model
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.describe import count_macs
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.describe import count_macs
 from tests.cli.commands import compressor
 from tests.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from compressor import pipeline
 from compressor.cli.main import cli
+from compressor.models.yolov5 import describe
 from compressor.recipe.load import load_recipe
-from compressor.sensitivity_table import load_table
-from compressor.yolov5 import describe
+from compressor.results.sensitivity import load_table
+from compressor.run import pipeline
 from tests.tiny import tiny_data, tiny_weights
 
 COMMAND = ("sensitivity", "tiny.safetensors", "--data", "tiny.yaml", "--images", "2", "--image-size", "64")
@@ -57,7 +57,7 @@ def test_json_is_the_table_and_nothing_else(place: Path) -> None:
     done = invoke(*SHORT, "--json", "--quiet", "--output", "new/t.json", cwd=place)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == (place / "new" / "t.json").read_text(encoding="utf-8")
-    assert json.loads(done.stdout)["schema"] == "compressor/sensitivity/1"
+    assert json.loads(done.stdout)["schema"] == "compressor/tasks/sensitivity/1"
     assert {path.name for path in (place / "new").iterdir()} == {"t.json", "t.png"}
 
 
@@ -190,7 +190,7 @@ def test_interrupted_before_anything_was_measured(place: Path, monkeypatch: pyte
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("compressor.sensitivity.load_images", stop)
+    monkeypatch.setattr("compressor.tasks.sensitivity.load_images", stop)
     done = invoke(*SHORT, cwd=place)
     assert done.exit_code == 130
     assert done.stderr.endswith("\ninterrupted; nothing was written\n")

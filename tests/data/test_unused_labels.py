@@ -6,7 +6,7 @@ import pytest
 
 from compressor.data.dataset import Split, load_dataset, read_split
 from compressor.errors import DatasetError
-from compressor.results.judgement import NotEvaluated, ObjectCount
+from compressor.results.evaluation import NotEvaluated, ObjectCount
 from tests.data.images import write_image
 
 BOX = ".5 .5 .25 .25"

@@ -12,7 +12,7 @@ from compressor.data.dataset import Sample
 from compressor.errors import DatasetError
 from compressor.evaluation.annotated import boxes_as_labels, ground_truth_from_annotations
 from compressor.evaluation.coco import COCO_CATEGORY_IDS, COCO_NAMES, GroundTruth
-from compressor.results.judgement import NotEvaluated, ObjectCount
+from compressor.results.evaluation import NotEvaluated, ObjectCount
 from tests.evaluation.test_coco import NAMES, ap_of, sample
 
 

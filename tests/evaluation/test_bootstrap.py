@@ -7,7 +7,8 @@ import pytest
 
 from compressor.evaluation.bootstrap import average_precisions, resampled_weights
 from compressor.evaluation.coco import GroundTruth, Predictions, Record, as_objects
-from compressor.evaluation.coco_figures import coco_metrics, judge_coco
+from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.coco_figures import coco_metrics
 
 CLASSES = 3
 IMAGES = 12

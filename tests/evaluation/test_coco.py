@@ -29,7 +29,8 @@ from compressor.evaluation.coco import (
     to_predictions,
     write_predictions,
 )
-from compressor.evaluation.coco_figures import coco_metrics, judge_coco
+from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.coco_figures import coco_metrics
 from compressor.evaluation.coco_file import ImageId
 
 NAMES = ("cat", "dog")

@@ -11,10 +11,10 @@ import torch
 
 from compressor.data.dataset import Sample
 from compressor.errors import RunError
-from compressor.evaluation.change import OutputChange
 from compressor.evaluation.diagnosis import check_finite, first_not_finite
 from compressor.evaluation.network import Network, Suppression, inference_network
-from compressor.yolov5.build import YOLOv5
+from compressor.evaluation.output_change import OutputChange
+from compressor.models.yolov5.build import YOLOv5
 from tests.tiny import tiny_model
 
 CPU = torch.device("cpu")

@@ -10,9 +10,9 @@ from compressor.evaluation import estimate
 from compressor.evaluation.estimate import SECONDS_BESIDE_INFERENCE, inference_seconds, seconds_per_image
 from compressor.evaluation.network import Network
 from compressor.evaluation.predict import Stopwatch
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import YOLOv5, build
 from tests.tiny import tiny_model
 
 CPU = torch.device("cpu")

@@ -19,11 +19,11 @@ from compressor.data.dataset import load_dataset, read_split
 from compressor.data.shapes import NAMES, draw_scene, label_text
 from compressor.errors import DatasetError
 from compressor.evaluation.coco import ground_truth_from_labels
-from compressor.evaluation.judge import Judge, make_judge
+from compressor.evaluation.evaluate import Judge, make_judge
 from compressor.evaluation.network import Network, inference_network
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.results.judgement import DetectionMetrics, Evaluation
+from compressor.results.evaluation import DetectionMetrics, Evaluation
 
 CPU = torch.device("cpu")
 EMBEDDED = Path(__file__).parents[2] / "compressor" / "data" / "weights" / "yolov5_shapes.safetensors"

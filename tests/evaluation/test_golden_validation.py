@@ -22,7 +22,8 @@ from compressor.evaluation.coco import (
     to_predictions,
     write_predictions,
 )
-from compressor.evaluation.coco_figures import coco_metrics, judge_coco
+from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.coco_figures import coco_metrics
 from compressor.evaluation.detection_metrics import per_class, summarise
 from compressor.evaluation.matching import match
 from compressor.evaluation.nms import non_max_suppression

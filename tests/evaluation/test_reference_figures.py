@@ -9,15 +9,15 @@ import torch
 from compressor.artifact.load import load_model
 from compressor.data.dataset import Split, load_dataset, read_split
 from compressor.evaluation.coco import COCO_NAMES
-from compressor.evaluation.judge import make_judge
-from compressor.modifiers.prune import prune
+from compressor.evaluation.evaluate import make_judge
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.fuse import fuse
+from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.modifiers import Prune
 from compressor.recipe.schema import Evaluation
-from compressor.results.judgement import CocoMetrics, Metrics
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.fuse import fuse
+from compressor.results.evaluation import CocoMetrics, Metrics
 from tests.cli.commands import compressor
 
 NAMES = {

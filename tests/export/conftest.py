@@ -10,7 +10,7 @@ import torch
 
 from compressor.artifact.load import LoadedModel
 from compressor.export.write import Options, write
-from compressor.yolov5.build import YOLOv5
+from compressor.models.yolov5.build import YOLOv5
 from tests.tiny import tiny_model
 
 SIZE = 64

@@ -12,12 +12,12 @@ import torch
 
 from compressor.artifact.load import load_model
 from compressor.export.checkpoint import checkpoint_bytes
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import build
-from compressor.yolov5.checkpoint import read_checkpoint
-from compressor.yolov5.containers import open_container
-from compressor.yolov5.fuse import fuse
-from compressor.yolov5.references import Inert, StoredTensor
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import build
+from compressor.models.yolov5.checkpoint import read_checkpoint
+from compressor.models.yolov5.containers import open_container
+from compressor.models.yolov5.fuse import fuse
+from compressor.models.yolov5.references import Inert, StoredTensor
 from tests.conftest import fill
 from tests.tiny import tiny_model
 

@@ -12,7 +12,7 @@ import torch
 
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import ArtifactError, CheckpointError, InputError, RunError
-from compressor.evaluation.judge import make_judge
+from compressor.evaluation.evaluate import make_judge
 from compressor.evaluation.network import Network, Suppression, inference_network
 from compressor.evaluation.nms import non_max_suppression
 from compressor.export.check import compare
@@ -20,10 +20,10 @@ from compressor.export.graph import Graph
 from compressor.export.onnx_graph import OPSET, open_onnx
 from compressor.export.open import open_network
 from compressor.export.write import Options, write
+from compressor.models.yolov5.build import YOLOv5
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
 from compressor.results.run import Agreement
-from compressor.yolov5.build import YOLOv5
 from tests.export.conftest import SIZE, loaded
 from tests.tiny import NAMES, tiny_data, tiny_model
 

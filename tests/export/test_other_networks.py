@@ -14,11 +14,11 @@ import torch
 from compressor.artifact.load import LoadedModel
 from compressor.export.open import open_network
 from compressor.export.write import Options, write
+from compressor.models.yolov5.activation import SILU, parse_activation
+from compressor.models.yolov5.architecture import Architecture, Row
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.fuse import fuse
 from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat
-from compressor.yolov5.activation import SILU, parse_activation
-from compressor.yolov5.architecture import Architecture, Row
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.fuse import fuse
 from tests.conftest import fill
 from tests.export.conftest import loaded
 from tests.tiny import NAMES

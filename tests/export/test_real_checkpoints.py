@@ -14,7 +14,7 @@ from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.data.calibration import draw, find_calibration_images, load_images
 from compressor.export.open import open_network
 from compressor.export.write import Options, write
-from compressor.modifiers.prune import prune
+from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat
 from compressor.recipe.modifiers import Prune

@@ -13,10 +13,9 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from compressor.benchmark import Question, benchmark
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import CheckpointError, InputError, RunError
-from compressor.evaluation.judge import make_judge
+from compressor.evaluation.evaluate import make_judge
 from compressor.evaluation.network import Network, inference_network
 from compressor.export.extras import needed
 from compressor.export.graph import Graph, Signature
@@ -26,10 +25,11 @@ from compressor.export.openvino_ir import write_openvino
 from compressor.export.script import open_torchscript
 from compressor.export.traced import Decoding
 from compressor.export.upstream import graph_of_json, graph_of_literals, graph_of_yaml
+from compressor.models.yolov5.build import YOLOv5
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
-from compressor.results.judgement import Evaluation as Evaluated
-from compressor.yolov5.build import YOLOv5
+from compressor.results.evaluation import Evaluation as Evaluated
+from compressor.tasks.benchmark import Question, benchmark
 from tests.tiny import NAMES, tiny_data
 
 CPU = torch.device("cpu")

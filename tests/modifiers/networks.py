@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from compressor.modifiers.prune import prune
-from compressor.modifiers.repair import Subject
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.fuse import fuse
+from compressor.modifiers.prune.zeros import prune
+from compressor.modifiers.repair.repair import Subject
 from compressor.plan.layers import Layer, convolutions
 from compressor.recipe.modifiers import Prune
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.fuse import fuse
 from tests.tiny import NAMES, tiny_model
 
 CPU = torch.device("cpu")

@@ -8,16 +8,16 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers import Materials, apply_steps, foresee_steps, pattern_groups
-from compressor.modifiers.order import Step, steps_of
-from compressor.modifiers.scores import scaled_magnitude
+from compressor.modifiers.prune.scores import scaled_magnitude
+from compressor.modifiers.redundant import Step, steps_of
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import Calibration
-from compressor.sensitivity_table import LayerLosses, SensitivityTable
-from compressor.yolov5.build import YOLOv5
-from compressor.yolov5.fuse import fuse
+from compressor.results.sensitivity import LayerLosses, SensitivityTable
 from tests.modifiers.networks import CPU, live_model, pictures
 
 FEW = "targets: [stem, 'model.2.*', 'model.18.*']"  # quick, and of every kind

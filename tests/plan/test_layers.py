@@ -1,8 +1,8 @@
 import torch
 from torch import nn
 
+from compressor.models.yolov5.fuse import batchnorm_scale, fuse
 from compressor.plan.layers import convolutions
-from compressor.yolov5.fuse import batchnorm_scale, fuse
 from tests.modifiers.networks import live_model
 
 

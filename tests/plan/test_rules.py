@@ -7,14 +7,14 @@ import pytest
 from compressor.artifact.load import load_model
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.errors import PlanError
-from compressor.pipeline import plan
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
-from compressor.readiness import Options
 from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.overrides import Override
+from compressor.results.sensitivity import LayerLosses, SensitivityTable, table_text
 from compressor.rules.catalogue import Rule, rules
-from compressor.sensitivity_table import LayerLosses, SensitivityTable, table_text
+from compressor.run.pipeline import plan
+from compressor.run.readiness import Options
 from tests.tiny import tiny_model, tiny_weights
 
 RULES = [rule for rule in rules() if rule.code.startswith("P")]

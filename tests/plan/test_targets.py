@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 from compressor.errors import PlanError
+from compressor.models.yolov5.architecture import Generation, stock_architecture, stock_sizes
+from compressor.models.yolov5.convolutions import convolutions_of
 from compressor.plan.targets import exact_count, misfits, sparsity_groups, targeted
 from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.modifiers import Prune
-from compressor.yolov5.architecture import Generation, stock_architecture, stock_sizes
-from compressor.yolov5.convolutions import convolutions_of
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 STOCK = convolutions_of(stock_architecture("v6", "n", nc=3))

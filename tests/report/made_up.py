@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from compressor.results.files import FileDigest, FileSize, Sizes
-from compressor.results.gates import verdicts
-from compressor.results.judgement import (
+from compressor.results.evaluation import (
     ClassMetrics,
     CocoMetrics,
     DataSummary,
@@ -20,6 +18,8 @@ from compressor.results.judgement import (
     Resampled,
     Speed,
 )
+from compressor.results.files import FileDigest, FileSize, Sizes
+from compressor.results.gates import verdicts
 from compressor.results.network import Change, LayerChange, LayerSparsity, ModelSummary, SparsitySummary
 from compressor.results.run import Agreement, Environment, Exported, Reference, RunRecord, StepTime, Timing
 

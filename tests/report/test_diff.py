@@ -11,7 +11,7 @@ import torch
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.errors import InputError
 from compressor.report.diff import Part, compare, comparison_tables
-from compressor.report.sides import Side, load_side, side_of
+from compressor.report.diff_sides import Side, load_side, side_of
 from compressor.results.files import FileSize
 from compressor.results.network import LayerSparsity
 from compressor.results.run import RunRecord

@@ -16,10 +16,10 @@ from markdown_it import MarkdownIt
 from compressor.printable import printable
 from compressor.report.compare import overview, overview_markdown
 from compressor.report.diff import compare, comparison_tables
+from compressor.report.diff_sides import side_of
 from compressor.report.escape import all_escaped, code, escaped, inline
 from compressor.report.html import page
 from compressor.report.render import render_report
-from compressor.report.sides import side_of
 from compressor.report.tables import Table
 from compressor.results.run import RunRecord
 from tests.report.made_up import full_record

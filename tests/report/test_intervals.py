@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressor.report.intervals import LEAST_IMAGES, interval_sentence, paired, quantile, slowdown
-from compressor.results.judgement import Resampled
+from compressor.results.evaluation import Resampled
 from compressor.results.run import Timing
 from tests.report.made_up import drawn, evaluation
 

@@ -6,7 +6,7 @@ import pytest
 
 from compressor.report.reference import published_reference
 from compressor.report.render import render_report
-from compressor.results.judgement import DataSummary, EvaluationSettings
+from compressor.results.evaluation import DataSummary, EvaluationSettings
 from tests.report.made_up import full_record
 
 WHOLE = DataSummary("coco.yaml", "val", 5000, 36335, 48, (), "instances_val2017.json", "0" * 64)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from compressor.report.sensitivity_plot import is_sensitivity_plot, measured, sensitivity_png
-from compressor.sensitivity_table import LayerLosses, SensitivityTable
+from compressor.results.sensitivity import LayerLosses, SensitivityTable
 
 
 def table(layers: int = 6, losses: tuple[float, ...] = (0.01, 0.1)) -> SensitivityTable:

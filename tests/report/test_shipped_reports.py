@@ -7,8 +7,8 @@ import pytest
 from compressor.report.html import page
 from compressor.report.pictures import EXAMPLES, pictures
 from compressor.results.run import load_run
-from compressor.run_folder import sha256
-from compressor.run_report import rendered
+from compressor.run.folder import sha256
+from compressor.run.report import rendered
 
 REPORTS = Path(__file__).parents[2] / "reports"
 RUNS = sorted(file.parent for file in REPORTS.glob("*/run.json"))

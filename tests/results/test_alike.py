@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from compressor.results.alike import absence, alike, unlike
+from compressor.results.evaluation import DataSummary, DetectionMetrics, Evaluation, EvaluationSettings
 from compressor.results.gates import verdicts
-from compressor.results.judgement import DataSummary, DetectionMetrics, Evaluation, EvaluationSettings
 from tests.report.made_up import evaluation
 
 GATES = ("AP < -99", "kept.AP < 1", "P < -99", "worst_class < -99")  # of figures that change by 10 points at most

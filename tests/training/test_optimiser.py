@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from compressor.models.yolov5.architecture import Generation, stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.loss import LossSettings, detection_loss
 from compressor.training.optimiser import (
     Ema,
     OptimiserSettings,
@@ -16,9 +19,6 @@ from compressor.training.optimiser import (
     build_optimiser,
     optimiser_step,
 )
-from compressor.yolov5.architecture import Generation, stock_architecture
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.loss import LossSettings, detection_loss
 from tests.conftest import fill
 
 

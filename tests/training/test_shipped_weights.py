@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from compressor.artifact.load import load_model
 from compressor.data.shapes import NAMES, Scene, draw_scene
+from compressor.models.yolov5.build import YOLOv5
 from compressor.training.augment import Example, pad_to_square
-from compressor.yolov5.build import YOLOv5
 
 VAL_SEEDS = range(1_000_000, 1_000_020)
 IMAGE_SIZE = 256

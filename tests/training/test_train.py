@@ -10,12 +10,12 @@ import torch
 from compressor.data.dataset import Sample
 from compressor.data.shapes import NAMES, draw_scene
 from compressor.errors import DatasetError, RunError
+from compressor.models.yolov5.architecture import stock_architecture
+from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.loss import LossSettings
 from compressor.training.augment import AugmentSettings, Example, augment
 from compressor.training.optimiser import OptimiserSettings
 from compressor.training.train import EpochLosses, Hyperparameters, collate, load_example, train
-from compressor.yolov5.architecture import stock_architecture
-from compressor.yolov5.build import YOLOv5, build
-from compressor.yolov5.loss import LossSettings
 
 QUICK = Hyperparameters(
     optimiser=OptimiserSettings(

@@ -1,0 +1,281 @@
+"""COCO's figures: detections matched to objects and summed up as pycocotools does, to the last bit, in one pass.
+
+pycocotools matches image by image and sorts afterwards. Here the detections of a class are taken best score first over
+all images, with one state of matched objects: within an image that is the same order, and what is to be summed up is
+met in the order in which it is summed. Its rules (Lin et al. 2014, arXiv:1405.0312, and its code) are told below where
+they stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.evaluation.coco import GroundTruth, Predictions
+from compressor.evaluation.coco_figures import (
+    AREAS,
+    EPS,
+    FALSE,
+    IGNORED,
+    IOU_THRESHOLDS,
+    MOST_DETECTIONS,
+    RECALLS,
+    TRUE,
+    ClassMatches,
+    CocoFigures,
+    Float64,
+)
+from compressor.evaluation.coco_file import ImageId
+from compressor.jit import compiled
+
+
+def figures(ground_truth: GroundTruth, predictions: Predictions, rank: dict[ImageId, int]) -> CocoFigures:
+    """Match detections and objects in one compiled pass.
+
+    Args:
+        ground_truth: the objects; only categories that are a class are taken.
+        predictions: the detections.
+        rank: of every image, in the order in which equal scores are taken.
+    """
+    categories = {number: k for k, number in enumerate(sorted(set(ground_truth.category_ids)))}
+    return _judged(_objects(ground_truth, rank, categories), _detections(ground_truth, predictions, rank, categories))
+
+
+@dataclass(frozen=True, eq=False)
+class _Boxes:
+    """Boxes with what they are of, ordered by category.
+
+    Attributes:
+        xywh: (n, 4) left, top, width, height.
+        images: (n,) rank of the image.
+        ends: (K + 1,) where each category begins, and the last one ends.
+        areas: (n,) of objects, as the annotation tells it.
+        crowds: (n,) of objects.
+        image_count: all images.
+    """
+
+    xywh: Float64
+    images: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    areas: Float64
+    crowds: NDArray[np.bool_]
+    image_count: int
+
+    def of(self, category: int) -> slice:
+        return slice(int(self.ends[category]), int(self.ends[category + 1]))
+
+
+def _objects(ground_truth: GroundTruth, rank: dict[ImageId, int], categories: dict[int, int]) -> _Boxes:
+    """Objects by category, then image, then in the order of the annotations."""
+    known = np.array(list(categories), dtype=np.int64)  # ascending
+    objects = ground_truth.objects.where(np.isin(ground_truth.objects.category_ids, known))
+    images = np.array([rank[image_id] for image_id in ground_truth.image_ids], dtype=np.int64)[objects.images]
+    category = np.searchsorted(known, objects.category_ids)
+    order = np.lexsort((images, category))
+    return _Boxes(
+        xywh=objects.boxes[order],
+        images=images[order],
+        ends=np.searchsorted(category[order], np.arange(len(categories) + 1)),
+        areas=objects.areas[order],
+        crowds=objects.crowds[order],
+        image_count=len(rank),
+    )
+
+
+def _detections(
+    ground_truth: GroundTruth, predictions: Predictions, rank: dict[ImageId, int], categories: dict[int, int]
+) -> _Boxes:
+    """Detections by category, then best score first; equal ones by image, then as they came."""
+    rank_of = np.array([rank[image_id] for image_id in predictions.image_ids], dtype=np.int64)
+    category_of = np.array([categories[number] for number in ground_truth.category_ids], dtype=np.uint16)
+    order = np.argsort(rank_of[predictions.image_index], kind="stable")
+    order = order[np.argsort(-predictions.scores[order], kind="stable")]
+    category = category_of[predictions.classes]
+    order = order[np.argsort(category[order], kind="stable")]
+    xywh = predictions.boxes[order]
+    return _Boxes(
+        xywh=xywh,
+        images=rank_of[predictions.image_index[order]],
+        ends=np.searchsorted(category[order], np.arange(len(categories) + 1)),
+        areas=xywh[:, 2] * xywh[:, 3],
+        crowds=np.zeros(0, np.bool_),
+        image_count=len(rank),
+    )
+
+
+def _judged(objects: _Boxes, detections: _Boxes) -> CocoFigures:
+    categories = len(objects.ends) - 1
+    precision = np.full((len(IOU_THRESHOLDS), len(RECALLS), categories, len(AREAS)), -1.0)
+    recall = np.full((len(IOU_THRESHOLDS), categories, len(AREAS)), -1.0)
+    recall_of_few = np.full((len(IOU_THRESHOLDS), categories, 2), -1.0)
+    found = []
+    for k in range(categories):
+        theirs, ours = objects.of(k), detections.of(k)
+        images = detections.images[ours]
+        outcome = np.full((len(images), len(IOU_THRESHOLDS)), IGNORED, np.uint8)
+        place = np.empty(len(images), np.int64)
+        ends = np.searchsorted(objects.images[theirs], np.arange(objects.image_count + 1))
+        ignored = np.stack([_is_ignored(objects.areas[theirs], objects.crowds[theirs], limits) for limits in AREAS])
+        _judge_category(
+            detections.xywh[ours],
+            detections.areas[ours],
+            images,
+            objects.xywh[theirs],
+            ignored,
+            objects.crowds[theirs],
+            ends,
+            place,
+            outcome,
+            precision[:, :, k],
+            recall[:, k],
+        )
+        wanted = objects.images[theirs][~ignored[0]]
+        if wanted.size:
+            for i, most in enumerate(MOST_DETECTIONS[:2]):
+                recall_of_few[:, k, i] = (outcome[place < most] == TRUE).sum(axis=0) / wanted.size
+            judged = place < MOST_DETECTIONS[2]
+            found.append(_matches(images[judged], outcome[judged], wanted, objects.image_count))
+    return CocoFigures(precision, recall, recall_of_few, objects.image_count, tuple(found))
+
+
+def _is_ignored(areas: Float64, crowds: NDArray[np.bool_], limits: Float64) -> NDArray[np.bool_]:
+    """Objects that need not be found: crowds, and those of another size."""
+    ignored: NDArray[np.bool_] = crowds | (areas < limits[0]) | (areas > limits[1])
+    return ignored
+
+
+def _matches(
+    images: NDArray[np.int64], outcome: NDArray[np.uint8], images_of_objects: NDArray[np.int64], image_count: int
+) -> ClassMatches:
+    objects = np.bincount(images_of_objects, minlength=image_count).astype(np.float64)
+    return ClassMatches(images, outcome.T == TRUE, outcome.T == FALSE, objects)
+
+
+@compiled
+def _judge_category(
+    detections: Float64,
+    detection_areas: Float64,
+    images: NDArray[np.int64],
+    objects: Float64,
+    ignored: NDArray[np.bool_],
+    crowds: NDArray[np.bool_],
+    ends: NDArray[np.int64],
+    place: NDArray[np.int64],
+    outcome: NDArray[np.uint8],
+    precision: Float64,
+    recall: Float64,
+) -> None:
+    """One category, best detection first.
+
+    Args:
+        detections: (n, 4) left, top, width, height, by descending score.
+        detection_areas: (n,).
+        images: (n,) of each detection.
+        objects: (g, 4), by image.
+        ignored: (A, g) objects that need not be found.
+        crowds: (g,) regions that any number of detections may match.
+        ends: (images + 1,) where the objects of each image begin, and the last ones end.
+        place: (n,), filled with how many detections of the image came before.
+        outcome: (n, T), filled with what each detection is, over all areas.
+        precision: (T, R, A), filled where there are objects to find.
+        recall: (T, A), likewise.
+    """
+    combinations = (len(AREAS), len(IOU_THRESHOLDS))
+    matched = np.zeros((*combinations, len(objects)), np.bool_)
+    hits, misses = np.zeros(combinations, np.int64), np.zeros(combinations, np.int64)
+    at_hit = np.empty((*combinations, min(len(objects), len(detections))))  # precision when an object is found
+    seen = np.zeros(len(ends) - 1, np.int64)
+    most_objects = (ends[1:] - ends[:-1]).max()
+    overlaps, near = np.empty(most_objects), np.empty(most_objects, np.int64)
+    for i in range(len(detections)):
+        image = images[i]
+        place[i] = seen[image]
+        seen[image] += 1
+        if place[i] >= MOST_DETECTIONS[2]:
+            continue
+        best, count = 0.0, 0
+        for g in range(ends[image], ends[image + 1]):
+            overlap = _overlap(detections[i], detection_areas[i], objects[g], crowds[g])
+            if overlap >= IOU_THRESHOLDS[0]:  # no other can be matched
+                overlaps[count], near[count] = overlap, g
+                best, count = max(best, overlap), count + 1
+        for a in range(len(AREAS)):
+            outside = detection_areas[i] < AREAS[a, 0] or detection_areas[i] > AREAS[a, 1]
+            for t in range(len(IOU_THRESHOLDS)):
+                g = -1
+                if best >= IOU_THRESHOLDS[t]:
+                    g = _match(overlaps, near[:count], IOU_THRESHOLDS[t], ignored[a], crowds, matched[a, t])
+                if g >= 0:
+                    matched[a, t, g] = True
+                passed_over = ignored[a, g] if g >= 0 else outside
+                if passed_over:
+                    result = IGNORED
+                elif g >= 0:
+                    result = TRUE
+                    hits[a, t] += 1
+                    found = hits[a, t]
+                    at_hit[a, t, found - 1] = found / (misses[a, t] + found + EPS)
+                else:
+                    result = FALSE
+                    misses[a, t] += 1
+                if a == 0:
+                    outcome[i, t] = result
+    _sum_up(at_hit, hits, len(objects) - ignored.sum(axis=1), precision, recall)
+
+
+@compiled
+def _overlap(detection: Float64, detection_area: float, object_: Float64, crowd: bool) -> float:
+    """Intersection over union; over the detection alone where the object is a crowd."""
+    width = min(detection[0] + detection[2], object_[0] + object_[2]) - max(detection[0], object_[0])
+    height = min(detection[1] + detection[3], object_[1] + object_[3]) - max(detection[1], object_[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    intersection = width * height
+    union = detection_area if crowd else detection_area + object_[2] * object_[3] - intersection
+    return float(intersection / union)
+
+
+@compiled
+def _match(
+    overlaps: Float64,
+    near: NDArray[np.int64],
+    threshold: float,
+    ignored: NDArray[np.bool_],
+    crowds: NDArray[np.bool_],
+    matched: NDArray[np.bool_],
+) -> int:
+    """The free object near by that overlaps most, the last among equals; ignored ones only where no other does."""
+    for passed_over in (False, True):
+        found, most = -1, threshold
+        for i in range(len(near)):
+            g = near[i]
+            if ignored[g] == passed_over and overlaps[i] >= most and (crowds[g] or not matched[g]):
+                found, most = g, overlaps[i]
+        if found >= 0:
+            return found
+    return -1
+
+
+@compiled
+def _sum_up(
+    at_hit: Float64, hits: NDArray[np.int64], to_find: NDArray[np.int64], precision: Float64, recall: Float64
+) -> None:
+    for a in range(len(AREAS)):
+        if to_find[a]:
+            for t in range(len(IOU_THRESHOLDS)):
+                recall[t, a] = hits[a, t] / to_find[a]
+                _sample(at_hit[a, t, : hits[a, t]], to_find[a], precision[t, :, a])
+
+
+@compiled
+def _sample(at_hit: Float64, to_find: int, precision: Float64) -> None:
+    """Precision at the recalls: the best of what is reached there or later. It only falls between two hits."""
+    for i in range(len(at_hit) - 1, 0, -1):
+        at_hit[i - 1] = max(at_hit[i - 1], at_hit[i])
+    place = 0
+    for r in range(len(RECALLS)):
+        while place < len(at_hit) and (place + 1) / to_find < RECALLS[r]:
+            place += 1
+        precision[r] = at_hit[place] if place < len(at_hit) else 0.0

@@ -1,0 +1,116 @@
+"""How far the raw outputs of a model that is being changed are from what they were; needs no labels."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compressor.errors import Diagnostic, RunError
+from compressor.evaluation.diagnosis import first_not_finite
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.difference import head_loss
+
+_BATCH = 8  # images at a time; the figures do not depend on it
+
+State = Mapping[int, Any]  # outputs by architecture layer, -1 the images: a tensor each, and of Detect a list
+
+
+class OutputChange:
+    """The change of the raw outputs as `head_loss` measures it, the mean over images.
+
+    What stands before the changed layer gives what it gave before, so only the rest of the network is run again.
+
+    Args:
+        model: in evaluation mode.
+        images: (N, 3, H, W) in [0, 1]; H and W multiples of the largest stride.
+        device: where the model is.
+
+    Attributes:
+        images: how many.
+        digest: of the images.
+
+    Raises:
+        RunError: E811 the outputs are not finite; E812 the device has too little memory.
+    """
+
+    def __init__(self, model: YOLOv5, images: Tensor, device: torch.device) -> None:
+        self.model = model
+        self.images = len(images)
+        self.digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+        self._reached = 0  # the first architecture layer that the states do not hold
+        batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+        self._states: list[State] = [{-1: batch.to(device)} for batch in batches]
+        self._dense = [self._outputs(state) for state in self._states]
+        for state, levels in zip(self._states, self._dense, strict=True):
+            if not all(bool(torch.isfinite(level).all()) for level in levels):
+                told = (first_not_finite(model, image[None]) for image in state[-1])
+                raise _not_finite(next((layer for layer in told if layer), None))
+
+    def loss(self, first: int) -> float:
+        """The change now.
+
+        Args:
+            first: the architecture layer that is changed, and no other; asked for in ascending order.
+        """
+        assert first >= self._reached
+        with torch.inference_mode():
+            self._states = [advance(self.model, state, range(self._reached, first)) for state in self._states]
+        self._reached = first
+        change = sum(
+            _summed_over_images(self._outputs(state), dense)
+            for state, dense in zip(self._states, self._dense, strict=True)
+        )
+        return _check_finite(change / self.images)
+
+    def _outputs(self, state: State) -> list[Tensor]:
+        """The raw outputs of every level, from where the state stands."""
+        last = len(self.model.model)
+        try:
+            with torch.inference_mode():
+                outputs: list[Tensor] = advance(self.model, state, range(self._reached, last))[last - 1]
+        except torch.cuda.OutOfMemoryError as fault:
+            message = "the device has too little memory to run the network on these images"
+            help_text = "give a smaller --image-size, or fewer --images"
+            raise RunError(Diagnostic("E812", message, help=help_text)) from fault
+        return outputs
+
+
+def advance(model: YOLOv5, state: State, layers: range) -> State:
+    """Run some layers of the architecture, as `YOLOv5.forward` does; only what later layers take is kept.
+
+    Args:
+        model: whose layers.
+        state: what the layers before the first of `layers` gave.
+        layers: consecutive ones.
+    """
+    sources = [tuple(s if s >= 0 else i + s for s in row.sources) for i, row in enumerate(model.architecture.rows)]
+    outputs = dict(state)
+    for i in layers:
+        inputs = [outputs[source] for source in sources[i]]
+        outputs[i] = model.model[i](inputs[0] if len(inputs) == 1 else inputs)
+        wanted = {i}.union(*sources[i + 1 :])
+        outputs = {index: output for index, output in outputs.items() if index in wanted}
+    return outputs
+
+
+def _summed_over_images(now: list[Tensor], then: list[Tensor]) -> float:
+    """In double precision: what a layer costs that hardly matters is a small difference of large numbers."""
+    pairs = [(a.double(), b.double()) for a, b in zip(now, then, strict=True)]
+    images = range(len(now[0]))
+    return sum(float(head_loss([a[i : i + 1] for a, _ in pairs], [b[i : i + 1] for _, b in pairs])) for i in images)
+
+
+def _check_finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise _not_finite(None)
+    return number
+
+
+def _not_finite(layer: str | None) -> RunError:
+    message = f"the model's outputs are not finite numbers{f'; {layer}' if layer else ''}"
+    return RunError(Diagnostic("E811", message, help="take another checkpoint, or prune less"))

@@ -1,0 +1,1 @@
+"""Model families: the networks, and how their files become networks."""

@@ -1,0 +1,114 @@
+"""What upstream prints of a model: layers, parameters, GFLOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from compressor.models.yolov5.blocks import C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.detect import Detect
+from compressor.results.network import ModelSummary
+
+_COUNTED = (nn.Conv2d, nn.BatchNorm2d, nn.Upsample)
+
+
+def summarise(model: YOLOv5) -> ModelSummary:
+    """Layers, parameters and GFLOPs as the releases v5.0 to v6.1 print them for released weights."""
+    parameters = list(model.parameters())
+    return ModelSummary(
+        name=model.architecture.name,
+        generation=model.architecture.generation,
+        nc=model.architecture.nc,
+        fused=model.fused,
+        layers=count_layers(model),
+        parameters=sum(p.numel() for p in parameters),
+        gradients=sum(p.numel() for p in parameters if p.requires_grad),
+        gflops=count_gflops(model),
+        strides=model.strides,
+    )
+
+
+def sparsity(model: YOLOv5) -> float:
+    """Fraction of all parameter elements that are exactly zero, as upstream's `sparsity(model)` counts."""
+    parameters = list(model.parameters())
+    zeros = sum(int((p == 0).sum()) for p in parameters)
+    return zeros / sum(p.numel() for p in parameters)
+
+
+def count_layers(model: YOLOv5, *, shared_activation: bool = False) -> int:
+    """Size of upstream's module tree for this network.
+
+    Upstream's tree differs from ours in details (activation objects are shared from v7.0 on), so its rule is applied
+    kind by kind.
+
+    Args:
+        model: fused or not.
+        shared_activation: count the SiLU objects once, as v7.0 does for a model it builds itself.
+    """
+    objects = [type(module) for module in model.modules()]
+    convs, unfused_convs = objects.count(Conv), objects.count(nn.BatchNorm2d)
+    blocks = sum(objects.count(kind) for kind in _COUNTED_ONCE)
+    root, detect_convs = 1, len(model.detect.m)
+    conv_objects = 3 * convs + unfused_convs  # block, convolution and activation; and BatchNorm
+    total = root + blocks + conv_objects + detect_convs
+    return total - (convs - 1) if shared_activation else total
+
+
+_COUNTED_ONCE = (
+    *(nn.Sequential, nn.ModuleList, nn.MaxPool2d, nn.Upsample),
+    *(Concat, Bottleneck, C3, SPP, SPPF, Focus, Detect),
+)
+
+
+def count_gflops(model: YOLOv5, rule: Literal["A", "B"] = "A", image_size: int = 640) -> float:
+    """Giga floating-point operations (2 x MACs) of one square image.
+
+    Rule A is that of the operation counter used up to 2022 (thop 0.0.31): a biased convolution counts one more MAC per
+    output, BatchNorm two per input. Rule B (thop 0.1) ignores the bias, counts four per BatchNorm input and one per
+    output of an upsampling.
+    """
+    macs = count_macs(model, rule)
+    largest_stride = max(32, *model.strides)
+    return 2 * sum(macs.values()) / 1e9 * (image_size / largest_stride) ** 2
+
+
+def count_macs(model: YOLOv5, rule: Literal["A", "B"] = "A") -> dict[str, float]:
+    """Multiply-accumulates per module name for one square image as large as the largest stride (at least 32 px).
+
+    The image is really computed: torch's meta device, which computes nothing, takes seconds to be set up.
+    """
+    macs: dict[str, float] = {}
+    counted = [(name, module) for name, module in model.named_modules() if isinstance(module, _COUNTED)]
+    hooks = [module.register_forward_hook(_counter(macs, name, rule)) for name, module in counted]
+    training = {module: module.training for module in model.modules()}
+    weight = next(model.parameters())
+    side = max(32, *model.strides)
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, side, side, device=weight.device, dtype=weight.dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in training.items():
+            module.training = mode
+    return macs
+
+
+def _counter(
+    macs: dict[str, float], name: str, rule: Literal["A", "B"]
+) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+    def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        match module:
+            case nn.Conv2d():
+                per_output = module.weight[0].numel() + (1 if rule == "A" and module.bias is not None else 0)
+                macs[name] = output.numel() * per_output
+            case nn.BatchNorm2d():
+                macs[name] = inputs[0].numel() * (2 if rule == "A" else 4)
+            case _:
+                macs[name] = 0 if rule == "A" else output.numel()
+
+    return count

@@ -1,0 +1,104 @@
+"""A fused network as oneDNN runs it fastest on a CPU.
+
+Each convolution and the activation behind it become one kernel, as TorchInductor makes of them, with channels last in
+memory; the head decodes without copies. Outputs differ from the plain modules' by the order of sums alone.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from compressor.models.yolov5.activation import Activation
+from compressor.models.yolov5.blocks import Conv
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.detect import Detect
+
+_Pointwise = tuple[str, list[float], str]
+
+
+def has_fused_kernels(dtype: torch.dtype) -> bool:
+    """Whether this build of torch has them, and the processor their instructions for the number type.
+
+    Builds for Apple's processors have none, and bfloat16 asks for AVX512.
+    """
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not available or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return False
+    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def prepare_for_cpu(model: YOLOv5) -> None:
+    """Make a model ready for inference on a CPU and for nothing else, in place.
+
+    Args:
+        model: fused, in evaluation mode, on the CPU; float32 or bfloat16.
+    """
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know it for tensors only
+    if has_fused_kernels(next(model.parameters()).dtype):
+        _fuse_kernels(model, model.architecture.activation)
+    model.detect.__class__ = _InferenceHead  # as for the convolutions: other methods, the same parameters and names
+
+
+def _fuse_kernels(model: nn.Module, activation: Activation) -> None:
+    pointwise = _pointwise(activation)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.__class__ = FusedConv2d
+        elif isinstance(module, Conv) and pointwise is not None:
+            setattr(module.conv, "pointwise", pointwise)  # noqa: B010
+            setattr(module, "act", nn.Identity())  # noqa: B010
+
+
+def _pointwise(activation: Activation) -> _Pointwise | None:
+    """What the kernel calls an activation, its numbers and its algorithm; None where the module has to stay."""
+    numbers = [setting for setting in activation.settings if isinstance(setting, float)]
+    words = {"SiLU": "swish", "ReLU": "relu", "Hardswish": "hardswish", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+    words |= {"LeakyReLU": "leaky_relu", "Hardtanh": "hardtanh"}
+    match activation.kind:
+        case "ReLU6":
+            return "hardtanh", [0.0, 6.0], ""
+        case "GELU":
+            return "gelu", [], str(activation.settings[0])
+        case kind if kind in words:
+            return words[kind], numbers, ""
+    return None
+
+
+class FusedConv2d(nn.Conv2d):
+    """A convolution with its bias and, where it has one, its activation in one kernel."""
+
+    pointwise: _Pointwise = ("none", [], "")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) to (B, C_out, H', W')."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        geometry = (self.padding, self.stride, self.dilation, self.groups)
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *geometry, *self.pointwise)
+        return out
+
+
+class _InferenceHead(Detect):
+    """The head without a copy of its outputs."""
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """See `Detect.forward`; the outputs lie in memory as the convolutions left them."""
+        raw = []
+        for conv, feature in zip(self.m, features, strict=True):
+            batch, _, height, width = feature.shape
+            raw.append(conv(feature).view(batch, self.na, self.no, height, width).permute(0, 1, 3, 4, 2))
+        return raw
+
+    def decode(self, raw: list[Tensor]) -> Tensor:
+        """See `Detect.decode`, whose numbers these are."""
+        batch = len(raw[0])
+        sizes = [self.na * logits.shape[2] * logits.shape[3] for logits in raw]
+        ends = [sum(sizes[:level]) for level in range(len(sizes) + 1)]
+        decoded = torch.empty(batch, ends[-1], self.no)
+        for level, (logits, (first, last)) in enumerate(zip(raw, pairwise(ends), strict=True)):
+            target = decoded[:, first:last].view(logits.shape)
+            target.copy_(logits.float().sigmoid())  # in the order of their memory first, which is vector code
+            target[..., 0:2], target[..., 2:4] = self.boxes(target, level)
+        return decoded

@@ -1,0 +1,1 @@
+"""Zeros: which weights go, by which score, how many in each layer."""

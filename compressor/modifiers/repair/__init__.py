@@ -1,0 +1,1 @@
+"""Repairs: the weights that stay make up for those that went."""

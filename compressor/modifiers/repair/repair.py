@@ -1,0 +1,282 @@
+"""The `repair` modifier: what pruning took from a layer's outputs is given back by the weights that are left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+import torch
+from torch import Tensor, nn
+
+from compressor.data.calibration import random_crops
+from compressor.errors import Diagnostic, RunError
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.fuse import batchnorm_behind
+from compressor.modifiers.activations import on_device
+from compressor.modifiers.repair.distill import crop_size, distill
+from compressor.modifiers.repair.least_squares import moments, solve
+from compressor.modifiers.repair.lockstep import Meeting, objectness, side_by_side
+from compressor.modifiers.repair.obs import choose
+from compressor.plan.layers import Layer
+from compressor.progress import Progress, Update
+from compressor.recipe.modifiers import Repair
+from compressor.results.network import Change, LayerChange
+
+POSITIONS = 65_536  # of a layer's outputs that its weights are solved for, over all images
+_LEAST_SPREAD = 0.05  # of the dense outputs' standard deviation
+_CHUNK = 8  # images at a time where nothing else decides it
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a repair works on beside the layers.
+
+    Attributes:
+        model: the compressed model, in evaluation mode.
+        dense: the model before the modifiers, in the same form.
+        groups: by layer within how many neighbouring input channels zeros may move, where a pattern says so.
+        settled: by layer where it was zero after an earlier repair: no later one makes these other than zero.
+    """
+
+    model: YOLOv5
+    dense: YOLOv5
+    groups: Mapping[str, int]
+    settled: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def repair(
+    layers: tuple[Layer, ...],
+    modifier: Repair,
+    subject: Subject,
+    images: Tensor,
+    device: torch.device,
+    progress: Progress,
+) -> Change:
+    """Bring the outputs of `layers` back towards the dense model's, in place; no zero is lost or added.
+
+    Args:
+        layers: of the compressed model.
+        modifier: how.
+        subject: both models.
+        images: (N, 3, H, W) in [0, 1]; unlabelled.
+        device: where to compute; the models stay where they are.
+        progress: told of every layer or step.
+
+    Raises:
+        RunError: E803 a layer lost or gained zeros, or a weight is not finite.
+    """
+    before = {layer.name: layer.weight == 0 for layer in layers}
+    names = frozenset(before)
+    twin = replace(subject, model=on_device(subject.model, device), dense=on_device(subject.dense, device))
+    images = images.to(device)
+    with progress.bar(title(modifier), _unit(modifier)) as update:
+        match modifier.method:
+            case "distill":
+                distill(twin.dense, twin.model, names, images, modifier, update)
+            case "batchnorm":
+                measure_batchnorm(twin.model, names, images, update)
+            case "bias" | "moments" | "least_squares" | "obs":
+                _layer_by_layer(names, modifier, twin, images, update)
+            case _:
+                assert_never(modifier.method)
+    _bring_back(twin.model, subject.model)
+    fixed = modifier.method != "obs"
+    changes = tuple(_change(layer, before[layer.name], fixed=fixed) for layer in layers)
+    return Change("repair", described(modifier, len(layers), len(images)), changes)
+
+
+def foreseen(layers: tuple[Layer, ...], modifier: Repair) -> Change:
+    """What `repair` would count: as many zeros as there are."""
+    changes = tuple(_change(layer, layer.weight == 0, fixed=True) for layer in layers)
+    return Change("repair", described(modifier, len(layers), modifier.calibration.images), changes)
+
+
+def _bring_back(source: YOLOv5, model: YOLOv5) -> None:
+    """Copy what was computed elsewhere into the model itself, whose tensors the layers share."""
+    if source is not model:
+        for name, tensor in model.state_dict().items():
+            tensor.copy_(source.state_dict()[name])
+
+
+def described(modifier: Repair, layers: int, images: int) -> str:
+    """One line for the terminal and the report."""
+    return f"repair {layers} layers by {_words(modifier)} on {images} unlabelled images"
+
+
+def title(modifier: Repair) -> str:
+    """Of the step, in the account of where the time went."""
+    return f"repair: {_words(modifier)}"
+
+
+def _words(modifier: Repair) -> str:
+    match modifier.method:
+        case "obs":
+            return "obs, which chooses the zeros anew"
+        case "batchnorm":
+            return "BatchNorm statistics"
+        case "distill":
+            return f"{modifier.steps} steps of distillation"
+        case _:
+            return modifier.method.replace("_", " ")
+
+
+def _unit(modifier: Repair) -> str:
+    match modifier.method:
+        case "distill":
+            return "steps"
+        case "batchnorm":
+            return "images"
+        case _:
+            return "layers"
+
+
+def _layer_by_layer(
+    names: frozenset[str],
+    modifier: Repair,
+    subject: Subject,
+    images: Tensor,
+    update: Update,
+) -> None:
+    generator = torch.Generator().manual_seed(modifier.calibration.seed)
+    solves = modifier.method in ("least_squares", "obs")
+    seen = None
+    if solves:
+        assert modifier.crops is not None  # the schema fills it in
+        count = len(images) * modifier.crops
+        images = next(random_crops(images, crop_size(modifier, subject.model), count, generator))
+        seen = objectness(subject.dense, images)
+
+    def meet(meeting: Meeting) -> None:
+        if meeting.name not in names:
+            return
+        if seen is not None:
+            if meeting.differs:  # else there is nothing to make up for
+                settled = subject.settled.get(meeting.name)
+                if settled is not None:
+                    meeting = replace(meeting, dense=meeting.dense.masked_fill(settled.to(meeting.dense.device), 0.0))
+                solve_layer(meeting, modifier, subject.groups.get(meeting.name), seen, generator)
+            return
+        if modifier.method == "moments":
+            match_spread(meeting)
+        meeting.shift((meeting.wanted - meeting.outputs()).mean(dim=(0, 2, 3)))
+
+    side_by_side(subject.dense, subject.model, images, meet, update)
+
+
+def match_spread(meeting: Meeting) -> None:
+    """Scale every filter so that its outputs spread as in the dense model; channel-wise standard deviations.
+
+    A filter whose outputs hardly vary is left alone.
+    """
+    ours, theirs = (values.std(dim=(0, 2, 3), correction=0) for values in (meeting.outputs(), meeting.wanted))
+    varies = (ours > _LEAST_SPREAD * theirs) & (theirs > 0)
+    meeting.conv.weight *= torch.where(varies, theirs / ours.where(varies, 1.0), 1.0).view(-1, 1, 1, 1)
+
+
+def solve_layer(
+    meeting: Meeting,
+    modifier: Repair,
+    group: int | None,
+    seen: Tensor,
+    generator: torch.Generator,
+) -> None:
+    """Solve the kept weights of one layer again; by `obs` choose them first.
+
+    Args:
+        meeting: the layer, what it sees and should give.
+        modifier: by `least_squares` or `obs`.
+        group: within how many neighbouring input channels zeros may move, None where anywhere in a filter.
+        seen: (N, h, w), see `lockstep.objectness`.
+        generator: of the CPU; decides at which positions.
+    """
+    conv, damping = meeting.conv, modifier.damping
+    assert damping is not None  # the schema fills it in
+    start, keep = _with_bias(conv), conv.weight != 0
+    if modifier.method == "obs":
+        start[:, :-1] = meeting.dense.flatten(1)
+    solved = torch.empty_like(start)
+    for filters, channels in _channel_groups(conv):
+        inputs, wanted = meeting.inputs[:, channels], meeting.wanted[:, filters]
+        found = moments(conv, inputs, wanted, seen, POSITIONS, generator)
+        if modifier.method == "obs":
+            keep[filters] = choose(found, start[filters], keep[filters], group, damping)
+            start[filters, :-1] *= keep[filters].flatten(1)
+        free = torch.cat((keep[filters].flatten(1), torch.ones_like(keep[filters, :1, 0, 0])), dim=1)
+        solved[filters] = solve(found, start[filters], free, damping)
+    weight = solved[:, :-1].reshape(conv.weight.shape).to(conv.weight.dtype)
+    lost = keep & (weight == 0)  # a weight that is solved to nothing is kept as small as it can be
+    conv.weight.copy_(weight.where(~lost, torch.finfo(weight.dtype).tiny))
+    meeting.shift((solved - start)[:, -1].to(conv.weight.dtype))
+
+
+def _channel_groups(conv: nn.Conv2d) -> Iterator[tuple[slice, slice]]:
+    """The filters of every channel group, and the input channels that they see; mostly there is one group."""
+    c_out, c_in = conv.out_channels // conv.groups, conv.in_channels // conv.groups
+    for group in range(conv.groups):
+        yield slice(group * c_out, (group + 1) * c_out), slice(group * c_in, (group + 1) * c_in)
+
+
+def _with_bias(conv: nn.Conv2d) -> Tensor:
+    """(C_out, K + 1) float64: each filter, then its bias, which is zero before a BatchNorm."""
+    weight = conv.weight.detach().flatten(1).double()
+    bias = torch.zeros_like(weight[:, 0]) if conv.bias is None else conv.bias.detach().double()
+    return torch.cat((weight, bias[:, None]), dim=1)
+
+
+def measure_batchnorm(model: YOLOv5, names: frozenset[str], images: Tensor, update: Update) -> None:
+    """Measure the running statistics of some layers' BatchNorm again, as the mean over all batches, in place.
+
+    Args:
+        model: in evaluation mode, and so afterwards.
+        names: the convolutions whose BatchNorm is meant.
+        images: (N, 3, H, W) in [0, 1].
+        update: told of every image.
+
+    Raises:
+        RunError: E813 there is too little to measure.
+    """
+    if len(images) == 1 and images.shape[2] <= max(model.strides):
+        message = "one image that gives a single value per channel has no variance to measure"
+        help_text = "give more calibration images, or a larger image_size"
+        raise RunError(Diagnostic("E813", message, help=help_text))
+    modules = dict(model.named_modules())
+    following = [modules.get(batchnorm_behind(name)) for name in sorted(names)]
+    chosen = [module for module in following if isinstance(module, nn.BatchNorm2d)]
+    momenta = [module.momentum for module in chosen]
+    for module in chosen:
+        module.reset_running_stats()
+        module.momentum = None  # a plain mean
+        module.train()
+    done = 0
+    with torch.inference_mode():
+        for batch in images.tensor_split(math.ceil(len(images) / _CHUNK)):  # of like size, as each counts alike
+            model(batch)
+            done += len(batch)
+            update(done, len(images))
+    for module, momentum in zip(chosen, momenta, strict=True):
+        module.momentum = momentum
+        module.eval()
+
+
+def _change(layer: Layer, zeros: Tensor, *, fixed: bool) -> LayerChange:
+    """What became of one layer; `fixed` where every zero has to be where it was.
+
+    Raises:
+        RunError: E803.
+    """
+    found = layer.weight == 0
+    same = torch.equal(found, zeros) if fixed else int(found.sum()) == int(zeros.sum())
+    if not same or not bool(torch.isfinite(layer.weight).all()):
+        message = f"{layer.name} has other zeros, or is not finite, after the repair"
+        raise RunError(Diagnostic("E803", message, help="this is a fault of compressor; please report it"))
+    return LayerChange(
+        name=layer.name,
+        role=layer.role,
+        shape=tuple(layer.weight.shape),
+        weights=layer.weight.numel(),
+        pruned=0,
+        zeros_before=int(zeros.sum()),
+        zeros_after=layer.zeros,
+    )

@@ -1,0 +1,1 @@
+"""A run of a recipe: from its weights to its folder."""

@@ -1,0 +1,260 @@
+"""The model in the formats of other tools: each written, compared with the model on images, and judged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from compressor.artifact.load import LoadedModel, fetch_and_load
+from compressor.data.batches import fit_image_size
+from compressor.data.calibration import draw, find_calibration_images, load_images
+from compressor.data.dataset import SHAPES
+from compressor.errors import ArtifactError, DatasetError, Diagnostic
+from compressor.evaluation.evaluate import Judge
+from compressor.evaluation.network import Network, Suppression, inference_network, limited
+from compressor.export.extras import NEEDED, needed
+from compressor.export.open import open_network
+from compressor.export.write import Options, write
+from compressor.files.store import Steps
+from compressor.files.writing import staged
+from compressor.files.written import put
+from compressor.plan.layers import convolutions
+from compressor.progress import Progress
+from compressor.recipe.exports import Export, ExportFormat
+from compressor.recipe.schema import Evaluation as Settings
+from compressor.results.evaluation import Evaluation
+from compressor.results.run import Agreement, Exported
+
+_TOLD = "exported.json"
+_EXPORTED = TypeAdapter(Exported)
+CHECK_IMAGES = 8  # on which an exported file is compared with the model
+
+
+def check_runtimes(formats: Iterable[ExportFormat]) -> None:
+    """Refuse formats that cannot be written here, before any work is done.
+
+    Raises:
+        InputError: U912 a package is not installed.
+    """
+    for form in formats:
+        for package in NEEDED.get(form, ()):
+            needed(package)
+
+
+def export_file(
+    weights: str,
+    form: ExportFormat,
+    options: Options,
+    images_from: str,
+    output: Path,
+    check: Callable[[], None],
+    progress: Progress,
+) -> Agreement:
+    """Write a weights file in another tool's format; what was there is replaced when the new file is proved.
+
+    Args:
+        weights: a checkpoint, artifact or state dict.
+        form: the format.
+        options: how.
+        images_from: a folder of images, or a data set, to compare on.
+        output: file or folder.
+        check: refuses what has come to `output` meanwhile.
+        progress: told of every step.
+
+    Raises:
+        CompressorError: any fault of the input, or of what was written.
+    """
+    with progress.step(f"load {weights}"):
+        _, loaded = fetch_and_load(weights, progress)
+    for caution in cautions(form, loaded):
+        progress.warn(caution)
+    size = fit_image_size(options.image_size, max(32, *loaded.model.strides))
+    with progress.step(f"read {images_from}"):
+        images = _read(_drawn(find_calibration_images(images_from, "val")), size)
+    with staged(output) as folder, progress.step(f"export {form}"):
+        place = folder / output.name
+        agreement = write(loaded, form, replace(options, image_size=size), images, place)
+        if agreement is None:
+            help_text = "compare on images with objects that it knows: --images FOLDER; or lower --conf-thres"
+            message = "the model detects nothing on the images to compare on"
+            raise ArtifactError(Diagnostic("A503", message, output.name, help=help_text))
+        check()
+        put(place, output, progress)
+    return agreement
+
+
+def cautions(form: str, loaded: LoadedModel) -> tuple[str, ...]:
+    """What whoever trains on from an exported file should know, one sentence each."""
+    if form != "yolov5":
+        return ()
+    told = []
+    if loaded.stored.fused:
+        told.append(
+            "BatchNorm is folded in this model: the .pt computes the same, but YOLOv5's training starts poorly from it "
+            "(mAP50 after one epoch .06 where .35 comes of a model with BatchNorm); to train on, compress with "
+            "model.fuse: never"
+        )
+    zeros = sum(layer.zeros for layer in convolutions(loaded.stored))
+    if zeros:
+        told.append(
+            f"YOLOv5's own training keeps no zeros, of which this model has {zeros:,}: of 558,566 in a YOLOv5n 30,641 "
+            "were left after one epoch"
+        )
+    return tuple(told)
+
+
+def export_run(
+    exports: Sequence[Export],
+    loaded: LoadedModel,
+    settings: Settings,
+    judge: Judge | None,
+    compressed: Evaluation | None,
+    data: str | None,
+    folder: Path,
+    artifact: str,
+    steps: Steps,
+    progress: Progress,
+) -> tuple[Exported, ...]:
+    """Write a run's model in every format that its recipe names, and judge what was written.
+
+    Args:
+        exports: of the recipe.
+        loaded: the artifact, read back.
+        settings: how the recipe judges.
+        judge: None where nothing is judged.
+        compressed: the model, evaluated as the recipe says; None where nothing is judged.
+        data: of the recipe, on which the files are then compared; on the embedded one where it is not at hand.
+        folder: to write into.
+        artifact: its digest.
+        steps: of the run, of which each export is one.
+        progress: told of every step.
+
+    Raises:
+        CompressorError: any fault of what was written, or of judging it.
+    """
+    stride = max(32, *loaded.model.strides)
+    files = [sample.image for sample in judge.split.samples] if judge else []
+    compared_on = _drawn(files or _images_at_hand(data, settings)) if exports else []
+    done: list[Exported] = []
+    for export in exports:
+        size = fit_image_size(export.image_size or settings.image_size, stride)
+        place, title = folder / export.file_name, f"export {export.file_name}"
+        key = export_key(steps, export, artifact, judge, settings, compared_on)
+        kept = steps.find(title, key)
+        if kept is not None:
+            done.append(_put_back(kept, place))
+            continue
+        with progress.step(title):
+            images = _read(compared_on, size)
+            agreement = write(loaded, export.format, _options(export, size), images, place)
+        told = Exported(export.format, export.file_name, bytes_of(place), agreement, None)
+        if judge and export.evaluate:
+            own = replace(judge, settings=judge.settings.model_copy(update=own_settings(export, size)))
+            network = open_network(place, judge.device, judge.settings.precision)
+            evaluation, _ = own.evaluate(network, progress, f"evaluate {place.name}")
+            others = (compressed, *(each.model for each in done))
+            model = _evaluated_alike(evaluation, others, own, loaded, network, progress)
+            told = replace(told, evaluation=evaluation, model=None if model is compressed else model)
+        done.append(told)
+        steps.keep(title, key, {_TOLD: _EXPORTED.dump_json(done[-1]), **_contents(place)})
+    return tuple(done)
+
+
+def export_key(
+    steps: Steps, export: Export, artifact: str, judge: Judge | None, settings: Settings, compared_on: Sequence[Path]
+) -> str:
+    """All that an exported file and its figures depend on."""
+    return steps.key(
+        export=export.model_dump(mode="json"),
+        artifact=artifact,
+        judged=judge.facts if judge else None,
+        settings=settings.model_dump(mode="json"),
+        compared_on=[[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in compared_on],
+    )
+
+
+def _contents(place: Path) -> dict[str, bytes]:
+    """A file, or the files of a folder, by name."""
+    return {file.name: file.read_bytes() for file in (place.iterdir() if place.is_dir() else [place])}
+
+
+def _put_back(kept: dict[str, bytes], place: Path) -> Exported:
+    """An exported file or folder as it was kept."""
+    exported = _EXPORTED.validate_json(kept[_TOLD])
+    files = {name: content for name, content in kept.items() if name != _TOLD}
+    if list(files) == [place.name]:
+        place.write_bytes(files[place.name])
+        return exported
+    place.mkdir()
+    for name, content in files.items():
+        (place / name).write_bytes(content)
+    return exported
+
+
+def _images_at_hand(data: str | None, settings: Settings) -> list[Path]:
+    try:
+        return find_calibration_images(data or SHAPES, settings.split)
+    except DatasetError:
+        return find_calibration_images(SHAPES, "val")
+
+
+def bytes_of(place: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in (place.iterdir() if place.is_dir() else [place]))
+
+
+def _options(export: Export, image_size: int) -> Options:
+    return Options(image_size, bool(export.dynamic_size), Suppression(**dict(export.nms)) if export.nms else None)
+
+
+def own_settings(export: Export, image_size: int) -> dict[str, float]:
+    """Settings by which a graph is judged instead of those of the recipe: its own size and thresholds."""
+    own: dict[str, float] = {}
+    if export.nms:
+        own = {"conf_thres": export.nms.conf_thres, "iou_thres": export.nms.iou_thres}
+    if export.dynamic_size is False or export.format == "torchscript":
+        own["image_size"] = image_size
+    return own
+
+
+def _evaluated_alike(
+    evaluation: Evaluation,
+    others: Iterable[Evaluation | None],
+    judge: Judge,
+    loaded: LoadedModel,
+    graph: Network,
+    progress: Progress,
+) -> Evaluation:
+    """The model by torch, evaluated by the protocol of an exported file, so that the figures may stand side by side.
+
+    Args:
+        evaluation: of the file.
+        others: evaluations of the model, one of which may be it.
+        judge: with the settings by which the file was evaluated.
+        loaded: the model.
+        graph: the file, opened.
+        progress: told of the evaluation.
+    """
+    for other in others:
+        if other is not None and other.settings.protocol == evaluation.settings.protocol:
+            return other
+    network = limited(inference_network(loaded.model, graph.device, "float32"), graph)
+    found, _ = judge.evaluate(network, progress, f"evaluate the model on {evaluation.settings.shapes_in_words}")
+    return found
+
+
+def _drawn(files: Sequence[Path]) -> list[Path]:
+    """A few of the images, to compare on."""
+    return draw(list(files), CHECK_IMAGES, seed=0)
+
+
+def _read(files: Sequence[Path], image_size: int) -> Tensor:
+    """(N, 3, S, S) in [0, 1]."""
+    with torch.inference_mode():
+        return load_images(files, image_size)

@@ -1,0 +1,187 @@
+"""What a run will weigh and how long it will take, told before it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import torch
+
+from compressor.artifact.save import Dtype, Form, Layout, Provenance
+from compressor.artifact.size import PLACEHOLDER_DIGEST, folds_on_load, predicted_size
+from compressor.data.batches import fit_image_size
+from compressor.evaluation.estimate import SECONDS_BESIDE_INFERENCE, inference_seconds
+from compressor.evaluation.evaluate import METRICS_STEP
+from compressor.evaluation.timing import PAIRS, WARM_UP
+from compressor.models.yolov5.build import YOLOv5
+from compressor.recipe.exports import GRAPHS, Export
+from compressor.recipe.modifiers import Repair
+from compressor.recipe.schema import Artifact, Recipe
+from compressor.results.files import GZIP_LEVEL
+from compressor.results.plan import PredictedSize, StageTime
+from compressor.run.folder import MODEL
+
+_SAMPLE_BYTES = 2_000_000
+_SECONDS_OF_REPORT = 1.5  # its pictures, nearly all of it
+
+
+@dataclass(frozen=True)
+class Known:
+    """What planning a run has found out about its time.
+
+    Attributes:
+        open_s: seconds that it took to open weights and data; drawing the embedded data set is left out.
+        search_s: and to settle a budget; None where there is none.
+        modify_s: and to prune, on a copy in memory.
+        modify_steps: titles of what the modifiers of a run do.
+        files: bytes of the files that are compressed to tell their gzipped sizes.
+        evaluates: whether the run evaluates.
+        images: on how many; None where the data are not at hand.
+    """
+
+    open_s: float
+    search_s: float | None
+    modify_s: float
+    modify_steps: tuple[str, ...]
+    files: tuple[int, ...]
+    evaluates: bool
+    images: int | None
+
+
+def forecast_sizes(
+    recipe: Recipe, source_name: str, source: YOLOv5, model: YOLOv5, zeros: Mapping[str, int]
+) -> tuple[PredictedSize, ...]:
+    """The file's exact size in every dtype and layout.
+
+    Args:
+        recipe: travels in the file.
+        source_name: file name of the source weights; likewise.
+        source: the model as it was loaded.
+        model: the model after the modifiers.
+        zeros: zero weights by layer after them.
+    """
+    sizes = []
+    for dtype in get_args(Dtype):
+        on_load = folds(recipe, model.fused, source, dtype)
+        for layout in get_args(Layout):
+            size = forecast_size(recipe, source_name, source if on_load else model, zeros, Form(dtype, layout, on_load))
+            sizes.append(PredictedSize(dtype, layout, size))
+    return tuple(sizes)
+
+
+def folds(recipe: Recipe, folded: bool, source: YOLOv5, dtype: Dtype) -> bool:
+    """Whether the file will hold the model as it was before folding, to be folded on loading.
+
+    Args:
+        recipe: a repair changes more than zeros, so its result can only be stored as it is.
+        folded: whether the run folds BatchNorm at all.
+        source: the model as it was loaded.
+        dtype: number type of the file.
+    """
+    return not repaired(recipe) and folds_on_load(folded, source, dtype)
+
+
+def repaired(recipe: Recipe) -> bool:
+    """Whether a modifier changes weights other than to zero."""
+    return any(isinstance(modifier, Repair) for modifier in recipe.modifiers)
+
+
+def forecast_size(recipe: Recipe, source_name: str, stored: YOLOv5, zeros: Mapping[str, int], form: Form) -> int:
+    """The file's exact size in one form, as if the recipe asked for that form.
+
+    Args:
+        recipe: travels in the file.
+        source_name: file name of the source weights; likewise.
+        stored: the model whose tensors the file holds: before BatchNorm is folded where the reader folds it.
+        zeros: zero weights by layer after the modifiers.
+        form: number type and layout of the file.
+    """
+    asked = recipe.model_copy(update={"artifact": Artifact(dtype=form.dtype, layout=form.layout)})
+    provenance = Provenance(asked.model_dump(mode="json"), source_name, PLACEHOLDER_DIGEST)
+    return predicted_size(stored, zeros, form, provenance)
+
+
+def forecast_times(recipe: Recipe, model: YOLOv5, known: Known, device: torch.device) -> tuple[StageTime, ...]:
+    """Every stage of a run, in order, with the steps that its account of time will name.
+
+    Args:
+        recipe: says what is judged and how.
+        model: the model to judge.
+        known: what planning found out.
+        device: where the model is judged.
+    """
+    data, weights = recipe.data, recipe.model.weights
+    reading = (f"open {data}", f"read {data}") if known.evaluates else ()
+    opening = (f"find {weights}", f"load {weights}", "describe the model", *reading)
+    stages = [StageTime("open", known.open_s, "weights and data, opened just now", opening)]
+    each, judged = _evaluation(recipe, model, known, device)
+    both = known.evaluates and recipe.evaluation.baseline
+    if both:
+        stages.append(replace(judged, stage="evaluate before", steps=("evaluate before", METRICS_STEP)))
+    if known.search_s is not None:
+        stages.append(StageTime("search", known.search_s, "done just now, in memory", known.modify_steps))
+    stages.append(_modifying(recipe, known))
+    basis = "a part of the weights, compressed"
+    saving = (f"save {MODEL}", "measure sizes")
+    stages.append(StageTime("save", _seconds_to_compress(model, known.files), basis, saving))
+    if known.evaluates:
+        stages.append(replace(judged, stage="evaluate after", steps=("evaluate after", METRICS_STEP)))
+    if both:
+        passes = 2 * (PAIRS + WARM_UP)
+        basis = f"{passes} passes of one image, {1e3 * each:.0f} ms each"
+        stages.append(StageTime("turns", passes * each, basis, ("time both in turns",)))
+    stride = max(32, *model.strides)
+    stages += [_export(export, recipe, stride) if known.evaluates else _written(export) for export in recipe.exports]
+    return (*stages, StageTime("report", _SECONDS_OF_REPORT, "as on a machine with two cores", ("report",)))
+
+
+def _evaluation(recipe: Recipe, model: YOLOv5, known: Known, device: torch.device) -> tuple[float, StageTime]:
+    """Seconds of inference per image, and what evaluating them all takes."""
+    if not known.evaluates:
+        return 0.0, StageTime("", None, "")
+    inference = inference_seconds(model, recipe.evaluation, device)
+    each = inference + SECONDS_BESIDE_INFERENCE
+    told = "number of images not known" if known.images is None else f"{known.images:,} images"
+    seconds = None if known.images is None else known.images * each
+    return inference, StageTime("", seconds, f"{1e3 * each:.0f} ms per image, {told}")
+
+
+def _modifying(recipe: Recipe, known: Known) -> StageTime:
+    if repaired(recipe):
+        basis = f"pruning: {known.modify_s:.1f} s; repairs are not tried, they take minutes"
+        return StageTime("modify", None, basis, known.modify_steps)
+    return StageTime("modify", known.modify_s, "done just now, in memory", known.modify_steps)
+
+
+def _written(export: Export) -> StageTime:
+    return StageTime("export", None, f"{export.file_name}, not tried here", (f"export {export.file_name}",))
+
+
+def _export(export: Export, recipe: Recipe, stride: int) -> StageTime:
+    """Writing a file and evaluating it; beside a graph the model by the graph's protocol, where that is another."""
+    written = _written(export)
+    if not export.evaluate:
+        return written
+    steps = (*written.steps, f"evaluate {export.file_name}", METRICS_STEP)
+    if export.format in GRAPHS and (export.nms or not export.dynamic_size):
+        size = fit_image_size(export.image_size or recipe.evaluation.image_size, stride)
+        shapes = "rectangles" if export.dynamic_size else "squares"
+        steps += (f"evaluate the model on {shapes} of {size} px",)
+    return replace(written, steps=steps)
+
+
+def _seconds_to_compress(model: YOLOv5, files: Sequence[int]) -> float:
+    """Compressing, in threads, is nearly all the time it takes to save a model; a sample tells how fast it goes."""
+    sample = b""
+    for tensor in model.state_dict().values():
+        sample += tensor.detach().cpu().numpy().tobytes()
+        if len(sample) >= _SAMPLE_BYTES:
+            break
+    start = time.perf_counter()
+    gzip.compress(sample[:_SAMPLE_BYTES], compresslevel=GZIP_LEVEL)
+    per_byte = (time.perf_counter() - start) / min(len(sample), _SAMPLE_BYTES)
+    return per_byte * max(*files, sum(files) / (os.cpu_count() or 1))

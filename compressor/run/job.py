@@ -1,0 +1,296 @@
+"""A recipe with its weights, the steps it compiles to, and all that these need; carried out, and made ready to save."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from compressor.artifact.load import LoadedModel, fetch_and_load
+from compressor.artifact.save import round_to_dtype, unfolded_storage
+from compressor.data.batches import fit_image_size
+from compressor.data.calibration import draw, find_calibration_images, load_images, same_images
+from compressor.data.dataset import not_drawn
+from compressor.errors import DatasetError, Diagnostic, RecipeError, RunError
+from compressor.models.yolov5.build import YOLOv5
+from compressor.models.yolov5.fuse import fuse
+from compressor.modifiers import Materials, apply_steps, foresee_steps
+from compressor.modifiers.redundant import Step, Tables, steps_of
+from compressor.plan.layers import convolutions
+from compressor.progress import Progress
+from compressor.recipe.load import RecipeFile
+from compressor.recipe.modifiers import Calibration, Prune
+from compressor.recipe.schema import Recipe
+from compressor.results.network import Change
+from compressor.results.sensitivity import load_table
+from compressor.run.folder import sha256
+from compressor.run.forecast import repaired
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a recipe is about to be done to.
+
+    Attributes:
+        recipe_file: the recipe.
+        path: the source weights.
+        model: as the modifiers take it.
+        unfused: the model as it was loaded; may hold the result without rounding, see `storage`.
+        steps: every modifier with the layers of `model` that it touches.
+        tables: sensitivity tables that modifiers name.
+    """
+
+    recipe_file: RecipeFile
+    path: Path
+    model: YOLOv5
+    unfused: YOLOv5
+    steps: list[Step]
+    tables: Tables
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return self.recipe_file.recipe
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Of the source weights, in hex."""
+        return sha256(self.path)
+
+
+def open_job(recipe_file: RecipeFile, progress: Progress) -> Job:
+    """Load the recipe's weights and check every step on them: what does not fit is told at once.
+
+    Raises:
+        RecipeError: R111 the recipe names no weights.
+        CheckpointError, DownloadError: see `fetch_and_load`.
+        InputError: see `load_table`.
+        PlanError: see `steps_of`.
+    """
+    path, source = _load_source(recipe_file, progress)
+    return _job(recipe_file, path, source.model, tables_of(recipe_file))
+
+
+def tables_of(recipe_file: RecipeFile) -> Tables:
+    """The sensitivity tables that steps name, each from the folder of the file in which its name is written."""
+    tables = {}
+    for index, step in enumerate(recipe_file.recipe.modifiers):
+        if isinstance(step, Prune) and step.table is not None:
+            tables[step.table] = load_table(recipe_file.folder("modifiers", index, "table") / step.table)
+    return tables
+
+
+def with_sparsity(job: Job, index: int, sparsity: float, *, final: bool = True) -> Job:
+    """The same job from the start, with a number where modifier `index` asked for a budget; `final` see `steps_of`.
+
+    Raises:
+        PlanError: see `steps_of`.
+    """
+    recipe = job.recipe
+    modifiers = list(recipe.modifiers)
+    modifiers[index] = modifiers[index].model_copy(update={"sparsity": sparsity})
+    settled = recipe.model_copy(update={"modifiers": tuple(modifiers)})
+    return _job(replace(job.recipe_file, recipe=settled), job.path, job.unfused, job.tables, final=final)
+
+
+def _job(recipe_file: RecipeFile, path: Path, source: YOLOv5, tables: Tables, *, final: bool = True) -> Job:
+    model = copy.deepcopy(source)
+    if recipe_file.recipe.model.fuse == "before":
+        fuse(model)
+    layers = convolutions(model, source)
+    steps = steps_of(recipe_file.recipe.modifiers, layers, recipe_file, tables, final=final)
+    return Job(recipe_file, path, model, source, steps, tables)
+
+
+def _load_source(recipe_file: RecipeFile, progress: Progress) -> tuple[Path, LoadedModel]:
+    weights = recipe_file.recipe.model.weights
+    if weights is None:
+        place = recipe_file.place("model")
+        help_text = "name them with --weights, or in the recipe: model: {weights: yolov5s.pt}"
+        raise RecipeError(place.diagnostic("R111", "no weights are named", help_text))
+    with progress.step(f"load {weights}"):
+        return fetch_and_load(weights, progress)
+
+
+class CalibrationImages:
+    """Gives each step the calibration images it asks for; those asked for last are kept.
+
+    Args:
+        recipe_file: names the data set that they are drawn from where a step does not.
+        judged: images that the evaluation judges on.
+        stride: the largest of the network; image sizes are rounded up to it.
+        progress: told of reading them.
+    """
+
+    def __init__(self, recipe_file: RecipeFile, judged: Iterable[Path], stride: int, progress: Progress) -> None:
+        self.recipe_file = recipe_file
+        self.judged = tuple(judged)
+        self.stride = stride
+        self.progress = progress
+        self.last: tuple[Calibration, Tensor] | None = None
+        self.known: dict[Path, str] = {}  # SHA-256 of the files that were read
+        self.told: set[str] = set()
+        self.drawn: dict[Calibration, list[Path]] = {}
+
+    def __call__(self, wanted: Calibration) -> Tensor:
+        """(N, 3, S, S) in [0, 1].
+
+        Raises:
+            RecipeError, DatasetError: see `files` and `load_images`.
+        """
+        if self.last is None or self.last[0] != wanted:
+            files = self.files(wanted)
+            with self.progress.step(_reading(files)):
+                self.last = wanted, load_images(files, fit_image_size(wanted.image_size, self.stride), self.known)
+        return self.last[1]
+
+    def sha256(self, file: Path) -> str:
+        """Of an image as it was when it was first read; `__call__` gives no other."""
+        return self.known.setdefault(file, sha256(file))
+
+    def _tell(self, sentence: str) -> None:
+        """Warn once of what was taken where a data set leaves a choice."""
+        if sentence not in self.told:
+            self.told.add(sentence)
+            self.progress.warn(sentence)
+
+    def check(self, *, draws: bool = True) -> None:
+        """Refuse what a step asks for before any work is done.
+
+        Args:
+            draws: draw the embedded data set where a step asks for it; it is known to be good.
+
+        Raises:
+            RecipeError, DatasetError: see `files`.
+        """
+        for step in self.recipe_file.recipe.modifiers:
+            wanted = step.calibration
+            if wanted is not None and (draws or not not_drawn(wanted.data or self.recipe_file.recipe.data)):
+                self.files(wanted)
+
+    def digests(self) -> list[list[list[str]]]:
+        """Name and SHA-256 of every image that a step draws, by step: what a result by these images depends on."""
+        wanted = [step.calibration for step in self.recipe_file.recipe.modifiers if step.calibration is not None]
+        return [[[file.name, self.sha256(file)] for file in self.files(each)] for each in wanted]
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Of reading the images that were asked for by now, in the account of where the time went."""
+        return tuple(map(_reading, self.drawn.values()))
+
+    def files(self, wanted: Calibration) -> list[Path]:
+        """The images that a step draws.
+
+        Raises:
+            RecipeError: R112 neither the step nor the recipe names a data set.
+            DatasetError: D411 an image is judged on as well; see also `find_calibration_images`.
+        """
+        if wanted not in self.drawn:
+            self.drawn[wanted] = self._draw(wanted)
+        return self.drawn[wanted]
+
+    def _draw(self, wanted: Calibration) -> list[Path]:
+        source = wanted.data or self.recipe_file.recipe.data
+        if source is None:
+            help_text = "name it with --data, or in the step: calibration: {data: FOLDER}"
+            fault = self.recipe_file.place().diagnostic("R112", "no data set to calibrate with is named", help_text)
+            raise RecipeError(fault)
+        files = draw(find_calibration_images(source, wanted.split, self._tell), wanted.images, wanted.seed)
+        both = [] if wanted.judged else same_images(files, self.judged)
+        if both:
+            message = f"{len(both)} of the {len(files)} calibration images are judged on too, such as {both[0].name}"
+            help_text = "name other images: calibration: {data: FOLDER}; or accept it: calibration: {judged: true}"
+            raise DatasetError(Diagnostic("D411", message, source, help=help_text))
+        return files
+
+
+def _reading(files: Sequence[Path]) -> str:
+    return f"read {len(files)} calibration images"
+
+
+def check_unseen(made_by: dict[str, Any] | None, judged: Iterable[Path], data: str) -> None:
+    """Refuse to judge an artifact on images by which it was repaired, as far as these can be found here.
+
+    Args:
+        made_by: the recipe that the artifact names; None of weights that compressor did not make.
+        judged: the images.
+        data: where they come from, for the message.
+
+    Raises:
+        DatasetError: D411.
+    """
+    try:
+        recipe = Recipe.model_validate(as_written(made_by))
+    except ValidationError:
+        return
+    for step in recipe.modifiers:
+        wanted = step.calibration
+        source = (wanted.data or recipe.data) if wanted else None
+        if wanted is None or source is None:
+            continue
+        try:
+            files = draw(find_calibration_images(source, wanted.split), wanted.images, wanted.seed)
+        except DatasetError:  # they are not on this machine
+            continue
+        both = same_images(files, judged)
+        if both:
+            message = f"{len(both)} of the images by which the model was repaired are judged on, such as {both[0].name}"
+            raise DatasetError(Diagnostic("D411", message, data, help="name other images; or accept it: --seen"))
+
+
+def as_written(value: Any) -> Any:
+    """A resolved recipe without the keys that stand for nothing, as it could be written."""
+    if isinstance(value, dict):
+        return {key: as_written(item) for key, item in value.items() if item is not None}
+    return [as_written(item) for item in value] if isinstance(value, list) else value
+
+
+def modify(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> tuple[Change, ...]:
+    """Carry out every step on the job's model, then fold its BatchNorm where the recipe says so."""
+    changes = apply_steps(job.steps, Materials(job.model, images, job.tables, device), progress)
+    return _finished(job, changes)
+
+
+def foresee(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> tuple[Change, ...]:
+    """What `modify` would count, without the repairs: the job's model has the zeros that it would have."""
+    changes = foresee_steps(job.steps, Materials(job.model, images, job.tables, device), progress)
+    return _finished(job, changes)
+
+
+def _finished(job: Job, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    if job.recipe.model.fuse == "after":
+        fuse(job.model)
+    return changes
+
+
+def storage(job: Job, changes: tuple[Change, ...]) -> tuple[YOLOv5, list[str]]:
+    """What the file will hold of the model; where that is not exact, the model is rounded to it. And what to warn of.
+
+    Raises:
+        RunError: E802 a pruned weight is not zero any more.
+    """
+    dtype, model = job.recipe.artifact.dtype, job.model
+    may_unfold = model.fused and not job.unfused.fused and not repaired(job.recipe)
+    stored = unfolded_storage(model, job.unfused, dtype) if may_unfold else None
+    if stored is None:
+        round_to_dtype(model, dtype)
+    planned = {layer.name: layer.zeros_after for change in changes for layer in change.layers}
+    surplus = 0
+    for layer in convolutions(model):
+        if layer.zeros < planned.get(layer.name, 0):
+            message = f"{layer.name} holds {layer.zeros} zeros, planned were {planned[layer.name]}"
+            raise RunError(Diagnostic("E802", message, help="this is a fault of compressor; please report it"))
+        surplus += layer.zeros - planned.get(layer.name, layer.zeros)
+    return stored or model, [underflow(surplus, dtype)] if surplus else []
+
+
+def underflow(weights: int, dtype: str) -> str:
+    """The warning that some weights which no modifier dropped are zero in the file."""
+    return f"{weights:,} kept weights are too small for {dtype} and became zero"

@@ -1,0 +1,175 @@
+"""The long stages of a run: each is kept when it is done, and taken from there when the run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from compressor.artifact.load import LoadedModel, load_model
+from compressor.artifact.save import Form, Provenance, encode_model
+from compressor.errors import ArtifactError, Diagnostic
+from compressor.evaluation.coco import Predictions
+from compressor.evaluation.evaluate import Judge
+from compressor.evaluation.network import Network
+from compressor.files.store import Steps
+from compressor.models.yolov5.build import YOLOv5
+from compressor.progress import Progress
+from compressor.recipe.modifiers import Budget
+from compressor.results.evaluation import Evaluation
+from compressor.results.network import Change
+from compressor.results.run import Search, Try
+from compressor.results.sensitivity import table_text
+from compressor.run.baselines import Baselines, baseline_key, packed, unpacked
+from compressor.run.folder import MODEL
+from compressor.run.job import CalibrationImages, Job, modify, storage
+from compressor.run.search import Seeker
+
+BEFORE, SEARCH, MODIFIED, AFTER = "evaluate before", "search", "modified model", "evaluate after"
+
+_TRIES = TypeAdapter(tuple[Try, ...])
+_CHANGES = TypeAdapter(tuple[Change, ...])
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A model ready to run, what was found of it, and what to warn of."""
+
+    network: Network
+    evaluation: Evaluation
+    predictions: Predictions
+    warnings: tuple[str, ...] = ()
+
+
+def judge_before(judge: Judge, model: YOLOv5, shared: Path | None, steps: Steps, progress: Progress) -> Judged:
+    """The judgement of the model before the modifiers, or the one that was kept of just this model.
+
+    Args:
+        judge: of the split.
+        model: before the modifiers.
+        shared: folder of judgements that several runs share; None where this run stands alone.
+        steps: of this run.
+        progress: told of the evaluation.
+    """
+    network, judgement = judge.network(model), baseline_key(model, judge)
+    key = evaluation_key(steps, model, judge)
+    own = unpacked(steps.find(BEFORE, key), judge)
+    if own is None and shared is not None:
+        found = Baselines(shared).find(judgement, judge)
+        if found is not None:
+            told = (
+                "the model before was judged in an earlier run of the sweep; its times over all images are of that run"
+            )
+            return Judged(network, *found, (told,))
+    if own is None:
+        own = judge.evaluate(network, progress, BEFORE, resampled=True)
+        steps.keep(BEFORE, key, packed(*own))
+    if shared is not None:
+        Baselines(shared).keep(judgement, *own)
+    return Judged(network, *own)
+
+
+def judge_after(judge: Judge, network: Network, model: YOLOv5, steps: Steps, progress: Progress) -> Judged:
+    """The judgement of the saved model, or the one that was kept of just this model."""
+    key = evaluation_key(steps, model, judge)
+    found = unpacked(steps.find(AFTER, key), judge)
+    if found is None:
+        found = judge.evaluate(network, progress, AFTER, resampled=True)
+        steps.keep(AFTER, key, packed(*found))
+    return Judged(network, *found)
+
+
+def settle(
+    job: Job,
+    budget: Budget,
+    judge: Judge | None,
+    baseline: Evaluation | None,
+    images: CalibrationImages,
+    device: torch.device,
+    progress: Progress,
+    steps: Steps | None = None,
+) -> tuple[Job, Search]:
+    """The job with a sparsity in the budget's place, and how it was found; tries that were kept are not made again."""
+    if steps is None:
+        seeker = Seeker(job, images, device, progress)
+    else:
+        key = search_key(steps, job, images, judge)
+        found = steps.find(SEARCH, key)
+        known = _TRIES.validate_json(found["tries.json"]) if found else ()
+
+        def keep(tries: Sequence[Try]) -> None:
+            steps.keep(SEARCH, key, {"tries.json": _TRIES.dump_json(tuple(tries))})
+
+        seeker = Seeker(job, images, device, progress, known=known, keep=keep)
+    if budget.size is not None:
+        return seeker.by_size()
+    assert judge is not None  # a budget of AP is refused where nothing is judged
+    return seeker.by_ap(judge, baseline.metrics.coco.AP if baseline else None)
+
+
+def compress(
+    job: Job, images: CalibrationImages, device: torch.device, staging: Path, steps: Steps, progress: Progress
+) -> tuple[LoadedModel, tuple[Change, ...], list[str]]:
+    """Modify the job's model and write it to `staging`, or what was kept of just this job.
+
+    Returns:
+        The file read back, what the modifiers did, and what to warn of.
+
+    Raises:
+        ArtifactError: A502 a tensor came back different.
+    """
+    key = modified_key(steps, job, images)
+    kept, path = steps.find(MODIFIED, key), staging / MODEL
+    if kept is not None:
+        told = json.loads(kept["changes.json"])
+        path.write_bytes(kept[MODEL])
+        return load_model(path), _CHANGES.validate_python(told["changes"]), told["warnings"]
+    changes = modify(job, images, device, progress)
+    with progress.step(f"save {MODEL}"):
+        stored, warnings = storage(job, changes)
+        form = Form(job.recipe.artifact.dtype, job.recipe.artifact.layout, fold_on_load=stored is not job.model)
+        provenance = Provenance(job.recipe.model_dump(mode="json"), job.path.name, job.weights_sha256)
+        path.write_bytes(encode_model(stored, form, provenance))
+        loaded = load_model(path)
+        _check_same(loaded.model, job.model)
+        told = {"changes": [asdict(change) for change in changes], "warnings": warnings}
+        steps.keep(MODIFIED, key, {MODEL: path.read_bytes(), "changes.json": json.dumps(told).encode()})
+    return loaded, changes, warnings
+
+
+def _check_same(back: YOLOv5, model: YOLOv5) -> None:
+    expected = model.state_dict()
+    for name, tensor in back.state_dict().items():
+        if not torch.equal(tensor, expected[name].cpu()):
+            help_text = "this is a fault of compressor; please report it"
+            raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
+
+
+def evaluation_key(steps: Steps, model: YOLOv5, judge: Judge) -> str:
+    """All that an evaluation depends on."""
+    return steps.key(judgement=baseline_key(model, judge))
+
+
+def search_key(steps: Steps, job: Job, images: CalibrationImages, judge: Judge | None) -> str:
+    """All that the tries of a search depend on; the whole recipe, since it travels in the files that are weighed."""
+    judged = judge.facts if judge else None
+    return steps.key(recipe=job.recipe.model_dump(mode="json"), judged=judged, **_given(job, images))
+
+
+def modified_key(steps: Steps, job: Job, images: CalibrationImages) -> str:
+    """All that the compressed file depends on; the whole recipe, since it travels in it."""
+    return steps.key(recipe=job.recipe.model_dump(mode="json"), **_given(job, images))
+
+
+def _given(job: Job, images: CalibrationImages) -> dict[str, Any]:
+    """What the modifiers are given beside the recipe, by digests."""
+    return {
+        "weights": [job.path.name, job.weights_sha256],
+        "tables": {name: table_text(table) for name, table in job.tables.items()},
+        "calibration": images.digests(),
+    }

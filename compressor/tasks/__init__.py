@@ -1,0 +1,1 @@
+"""What the other commands do, each under the name of its command."""

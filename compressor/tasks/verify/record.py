@@ -1,0 +1,379 @@
+"""What run.json says against itself and against what its files give: every difference as a sentence."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from compressor.data.batches import fit_image_size
+from compressor.errors import PlanError
+from compressor.modifiers.prune import allocation
+from compressor.modifiers.prune.patterns import n_of_m_mask
+from compressor.modifiers.prune.zeros import described as described_prune
+from compressor.modifiers.repair.repair import described as described_repair
+from compressor.plan.targets import Group, exact_count, targeted
+from compressor.recipe.gates import parse_gate
+from compressor.recipe.load import RecipeFile
+from compressor.recipe.modifiers import Modifier, Prune
+from compressor.recipe.nodes import Node, Place
+from compressor.recipe.schema import Recipe
+from compressor.report.reference import published_reference
+from compressor.results.evaluation import METHOD, Evaluation
+from compressor.results.gates import Verdict, metric, verdicts
+from compressor.results.network import Change, LayerChange, LayerSparsity, summed_up
+from compressor.results.run import RunRecord
+from compressor.run.exports import own_settings
+from compressor.run.job import as_written, underflow
+from compressor.run.pipeline import uncompared
+from compressor.tasks.verify.facts import Facts
+
+_ROUNDED = 1e-6  # of the precision at each recall
+_EXACT = 1e-9  # sums in another order
+
+
+def recipe_of(record: RunRecord) -> Recipe | None:
+    """The recipe of a run; None where this version's language is another."""
+    try:
+        return Recipe.model_validate(as_written(record.recipe))
+    except ValidationError:
+        return None
+
+
+def wrong_origin(record: RunRecord, facts: Facts, artifact_bytes: int) -> Iterator[str]:
+    """Where the artifact tells of another run."""
+    provenance = facts.provenance
+    told = {
+        "recipe": (record.recipe, provenance.recipe),
+        "size of the file": (record.sizes.artifact.size_bytes, artifact_bytes),
+        "digest of the source weights": (record.weights.sha256, provenance.source_sha256),
+        "name of the source weights": (record.weights.path, provenance.recipe.get("model", {}).get("weights")),
+    }
+    yield from (f"the {what} differs" for what, (ours, theirs) in told.items() if ours != theirs)
+
+
+def wrong_zeros(record: RunRecord, facts: Facts) -> Iterator[str]:
+    """Layers that hold other zeros than recorded, or fewer than planned, or are other layers."""
+    found = {layer.name: layer for layer in facts.layers}
+    recorded = {layer.name: layer for layer in record.layers}
+    planned = _planned(record)
+    for name in dict.fromkeys((*found, *recorded)):
+        there, told = found.get(name), recorded.get(name)
+        if there is None or told is None:
+            yield f"{name} holds {there and there.zeros} zeros, recorded are {told and told.zeros}"
+        elif there.zeros != told.zeros:
+            yield f"{name} holds {there.zeros} zeros, recorded are {told.zeros}"
+        elif there != told:
+            yield f"{name} is {_layer(there)}, recorded is {_layer(told)}"
+        elif there.zeros < planned.get(name, 0):
+            yield f"{name} holds {there.zeros} zeros, planned were {planned[name]}"
+    if [layer.name for layer in record.layers] != [layer.name for layer in facts.layers]:
+        yield "the layers are not in the order of the network"
+
+
+def _planned(record: RunRecord) -> dict[str, int]:
+    return {layer.name: layer.zeros_after for change in record.changes for layer in change.layers}
+
+
+def _layer(layer: LayerSparsity | LayerChange) -> str:
+    return f"{layer.role}, {' x '.join(map(str, layer.shape))}, {layer.weights:,} weights"
+
+
+def wrong_sparsity(record: RunRecord, facts: Facts) -> Iterator[str]:
+    """Fractions of zeros that are not those of the layers."""
+    expected = asdict(summed_up(facts.layers, record.changes, facts.all_parameters))
+    yield from _differing("sparsity", expected, asdict(record.sparsity))
+
+
+def wrong_models(record: RunRecord, facts: Facts) -> Iterator[str]:
+    """Summaries of the two models that are not those of the artifact's network."""
+    yield from _differing("compressed_model", asdict(facts.model), asdict(record.compressed_model))
+    folded = record.recipe.get("model", {}).get("fuse") == "before" or record.model.fused
+    if facts.source is not None:
+        folded = record.recipe.get("model", {}).get("fuse") == "before" or facts.source.model.model.fused
+    yield from _differing("model", asdict(facts.dense[folded]), asdict(record.model))
+
+
+def wrong_sizes(record: RunRecord, facts: Facts, *, gzipped: bool) -> Iterator[str]:
+    """Sizes that are not those of the artifact's tensors, and of the weights where these are at hand."""
+    for name in ("dense_float32", "dense", "artifact", *(["source"] if facts.source else [])):
+        ours, theirs = asdict(getattr(facts.sizes, name)), asdict(getattr(record.sizes, name))
+        known = ("size_bytes", "gzip_bytes") if gzipped else ("size_bytes",)
+        yield from _differing(f"sizes.{name}", *({key: each[key] for key in known} for each in (ours, theirs)))
+    if record.sizes.source.size_bytes != record.weights.size_bytes:
+        yield f"weights.size_bytes is {record.weights.size_bytes:,}, that of sizes.source is another"
+
+
+def wrong_changes(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterator[str]:
+    """Changes that are not those which the recipe asks for, or do not add up to the zeros of the layers."""
+    if len(record.changes) != len(recipe.modifiers):
+        yield f"there are {len(record.changes)} changes of {len(recipe.modifiers)} modifiers"
+        return
+    file = RecipeFile(Node(None, Place("run.json")), recipe, Path("run.json"))
+    layers = {layer.name: layer for layer in facts.layers}
+    before: dict[str, int] = dict(facts.source.zeros(folded=record.model.fused)) if facts.source else {}
+    for index, (change, modifier) in enumerate(zip(record.changes, recipe.modifiers, strict=True)):
+        try:
+            groups = targeted(facts.convolutions, modifier, index, file)
+        except PlanError as fault:
+            yield f"changes.{index}: {fault.diagnostics[0].message}"
+            continue
+        wrong = [*_wrong_layers(change, groups, layers), *_wrong_counts(change, modifier, groups, before)]
+        yield from (f"changes.{index}: {each}" for each in wrong)
+        before |= {layer.name: layer.zeros_after for layer in change.layers}
+    yield from _wrong_surplus(record, layers)
+
+
+def _wrong_layers(change: Change, groups: Sequence[Group], layers: Mapping[str, LayerSparsity]) -> Iterator[str]:
+    chosen = {convolution.name for group in groups for convolution in group.convolutions}
+    expected = [name for name in layers if name in chosen]
+    if [layer.name for layer in change.layers] != expected:
+        yield f"it tells of {len(change.layers)} layers, the recipe targets {len(expected)}"
+    for layer in change.layers:
+        if layer.name in layers and _layer(layer) != _layer(layers[layer.name]):
+            yield f"{layer.name} is {_layer(layers[layer.name])}, recorded is {_layer(layer)}"
+
+
+def _wrong_counts(
+    change: Change, modifier: Modifier, groups: Sequence[Group], before: Mapping[str, int]
+) -> Iterator[str]:
+    if change.modifier != modifier.type:
+        yield f"it is a {change.modifier}, the recipe asks for a {modifier.type}"
+        return
+    if change.summary != _summary(change, modifier):
+        yield "its summary is not that of the recipe"
+    for layer in change.layers:
+        expected = before.get(layer.name, layer.zeros_before)
+        if layer.zeros_before != expected:
+            yield f"{layer.name} had {expected} zeros before, recorded are {layer.zeros_before}"
+        least, most = max(layer.pruned, layer.zeros_before), layer.pruned + layer.zeros_before
+        if isinstance(modifier, Prune) and modifier.n_of_m is None:
+            most = least  # zeros go first
+        if not least <= layer.zeros_after <= min(most, layer.weights):
+            yield f"{layer.name} cannot hold {layer.zeros_after} zeros of {layer.pruned} pruned"
+    if isinstance(modifier, Prune):
+        pruned = {layer.name: layer.pruned for layer in change.layers}
+        for group in groups:
+            yield from _wrong_group(group, modifier, pruned)
+    elif any(layer.pruned for layer in change.layers):
+        yield "a repair prunes nothing"
+
+
+def _summary(change: Change, modifier: Modifier) -> str:
+    if isinstance(modifier, Prune):
+        return described_prune(modifier, len(change.layers))
+    images = re.search(r" on (\d+) unlabelled images$", change.summary)
+    count = min(int(images[1]), modifier.calibration.images) if images else 0
+    return described_repair(modifier, len(change.layers), count)
+
+
+def _wrong_group(group: Group, modifier: Prune, pruned: Mapping[str, int]) -> Iterator[str]:
+    """Counts that are not those of the layers which share a sparsity."""
+    each = _each(group, modifier)
+    if each is not None:
+        for convolution, count in zip(group.convolutions, each, strict=True):
+            if pruned.get(convolution.name) != count:
+                told = pruned.get(convolution.name)
+                yield f"{convolution.name} loses {count} weights by the recipe, recorded are {told}"
+    elif group.sparsity is not None:
+        total = exact_count(group.sparsity, sum(convolution.weights for convolution in group.convolutions))
+        found = sum(pruned.get(convolution.name, 0) for convolution in group.convolutions)
+        if found != total:
+            yield f"{total:,} weights go by the recipe, recorded are {found:,}"
+
+
+def _each(group: Group, modifier: Prune) -> list[int] | None:
+    """How many weights each layer loses, where shapes alone decide it."""
+    sizes = [convolution.weights for convolution in group.convolutions]
+    if modifier.n_of_m is not None:
+        shapes = [convolution.shape for convolution in group.convolutions]
+        masks = (n_of_m_mask(np.ones(math.prod(shape), np.float32), shape, *modifier.n_of_m) for shape in shapes)
+        return [int((~mask).sum()) for mask in masks]
+    if group.sparsity is None:
+        return None
+    if modifier.allocation == "uniform":
+        return allocation.uniform(sizes, group.sparsity)
+    if modifier.allocation == "erk":
+        return allocation.erdos_renyi_kernel([convolution.shape for convolution in group.convolutions], group.sparsity)
+    return None
+
+
+def _wrong_surplus(record: RunRecord, layers: Mapping[str, LayerSparsity]) -> Iterator[str]:
+    """Zeros that no modifier made are those which the number type made, and the warnings tell how many."""
+    planned = _planned(record)
+    surplus = sum(layers[name].zeros - zeros for name, zeros in planned.items() if name in layers)
+    told = [
+        warning for warning in record.warnings if warning.endswith(underflow(0, record.recipe["artifact"]["dtype"])[1:])
+    ]
+    if surplus > 0 and underflow(surplus, record.recipe["artifact"]["dtype"]) not in told:
+        yield f"the layers hold {surplus:,} zeros more than the changes made, and no warning tells of them"
+    elif surplus <= 0 and told:
+        yield f"a warning tells of zeros that are not there: {told[0]}"
+
+
+def wrong_search(record: RunRecord) -> Iterator[str]:
+    """A search whose outcome is not what the recipe holds."""
+    search, modifiers = record.search, record.recipe.get("modifiers", ())
+    if search is None:
+        return
+    asked = modifiers[search.modifier] if 0 <= search.modifier < len(modifiers) else {}
+    if asked.get("sparsity") != search.sparsity:
+        yield f"search.sparsity is {search.sparsity:g}, the recipe's modifier {search.modifier} has another"
+    tried = [each for each in search.tries if each.sparsity == search.sparsity]
+    if search.tries and not tried:
+        yield f"search.tries holds none of the sparsity that was found, {search.sparsity:g}"
+    baseline = record.baseline.metrics.coco.AP if record.baseline else None
+    if search.baseline_AP is not None and baseline is not None and search.baseline_AP != baseline:
+        yield f"search.baseline_AP is {search.baseline_AP}, the AP before is {baseline}"
+
+
+def wrong_gates(record: RunRecord, recipe: Recipe) -> Iterator[str]:
+    """Verdicts that do not follow from the figures."""
+    size = record.sizes.artifact.size_bytes / record.sizes.dense.size_bytes
+    expected = verdicts(recipe.report.fail_if, record.baseline, record.compressed, size)
+    if [each.gate for each in expected] != [each.gate for each in record.gates]:
+        yield "the gates are not those of the recipe"
+        return
+    for ours, theirs in zip(expected, record.gates, strict=True):
+        if ours != theirs and not (older(record) and _follows_as_before(theirs, ours, record)):
+            yield f"{ours.gate}: {_verdict(ours)}, recorded is {_verdict(theirs)}"
+
+
+def older(record: RunRecord) -> bool:
+    """Whether the figures of a run were counted, and its gates decided, by an earlier version's rules."""
+    return record.compressed is not None and record.compressed.settings.method < METHOD
+
+
+def _follows_as_before(told: Verdict, now: Verdict, record: RunRecord) -> bool:
+    """Whether a verdict follows by the rules of earlier versions, which decided between any two figures."""
+    gate = parse_gate(told.gate)
+    value = _value_before(gate.quantity, record) if now.value is None else now.value
+    return told.value == value and told.failed == (value is None or gate.holds(value))
+
+
+def _value_before(quantity: str, record: RunRecord) -> float | None:
+    """What an earlier version compared; `worst_class` of models that both found nothing was 0."""
+    if quantity == "worst_class":
+        return 0.0
+    form, _, name = quantity.rpartition(".")
+    old, new = metric(record.baseline, name), metric(record.compressed, name)
+    if new is None or (old is None and form != "after"):
+        return None
+    if form == "after" or old is None:
+        return 100 * new
+    if form == "kept":
+        return 100 * new / old if old > 0 else None
+    return round(100 * (new - old), 9)
+
+
+def _verdict(verdict: Verdict) -> str:
+    value = "an undefined figure" if verdict.value is None else f"{verdict.value:.6g}"
+    return f"{'failed' if verdict.failed else 'passed'} at {value}"
+
+
+def wrong_evaluations(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterator[str]:
+    """Judgements that contradict the recipe, one another or themselves."""
+    for label, evaluation in evaluations_of(record):
+        yield from (f"{label}.{each}" for each in _wrong_evaluation(evaluation, facts))
+        if label in ("baseline", "compressed"):
+            yield from (f"{label}.{each}" for each in _wrong_settings(evaluation, recipe, facts))
+        if record.compressed is not None and not same_data(evaluation, record.compressed):
+            yield f"{label}.data is not that of the compressed model"
+    if record.compressed is not None and record.compressed.data.source != recipe.data:
+        yield f"compressed.data.source is {record.compressed.data.source}, the recipe names {recipe.data}"
+    yield from _wrong_export_settings(record, recipe, facts)
+    if (record.baseline is None) != (record.compressed is None or not recipe.evaluation.baseline):
+        yield "baseline is not there where the recipe asks for it, or is where it does not"
+
+
+def evaluations_of(record: RunRecord) -> list[tuple[str, Evaluation]]:
+    """Every judgement of a run, by its key."""
+    told = {"baseline": record.baseline, "compressed": record.compressed}
+    for index, export in enumerate(record.exports):
+        told |= {f"exports.{index}.evaluation": export.evaluation, f"exports.{index}.model": export.model}
+    return [(key, evaluation) for key, evaluation in told.items() if evaluation is not None]
+
+
+def same_data(a: Evaluation, b: Evaluation) -> bool:
+    """Whether two models were judged on the same data, however it was named and wherever it lay."""
+    return replace(a.data, source="", skipped=()) == replace(b.data, source="", skipped=())
+
+
+def _wrong_export_settings(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterator[str]:
+    stride = max(32, *facts.model.strides)
+    for index, (asked, export) in enumerate(zip(recipe.exports, record.exports, strict=False)):
+        if export.evaluation is not None:
+            size = fit_image_size(asked.image_size or recipe.evaluation.image_size, stride)
+            expected = {**recipe.evaluation.model_dump(), **own_settings(asked, size)}
+            known = {key: expected[key] for key in ("image_size", "conf_thres", "iou_thres", "max_det", "resize")}
+            yield from _differing(f"exports.{index}.evaluation.settings", known, asdict(export.evaluation.settings))
+
+
+def _wrong_settings(evaluation: Evaluation, recipe: Recipe, facts: Facts) -> Iterator[str]:
+    ours, theirs = asdict(evaluation.settings), recipe.evaluation.model_dump()
+    size = fit_image_size(recipe.evaluation.image_size, max(32, *facts.model.strides))
+    expected = {**theirs, "shapes": "rectangles", "used_size": size, "most_per_class": None}
+    known = {key: value for key, value in expected.items() if ours.get(key) is not None and key != "precision"}
+    yield from _differing("settings", known, ours)
+    named = recipe.evaluation.precision
+    by_device = "float16" if ours["device"].startswith("cuda") else "float32"
+    if ours["precision"] != (by_device if named == "auto" else named):
+        yield f"settings.precision is {ours['precision']}, the recipe asks for {named} on {ours['device']}"
+    if ours["runs_on"] != "torch":
+        yield f"settings.runs_on is {ours['runs_on']}, a run judges by torch"
+    if evaluation.data.split != recipe.evaluation.split:
+        yield f"data.split is {evaluation.data.split}, the recipe names {recipe.evaluation.split}"
+
+
+def _wrong_evaluation(evaluation: Evaluation, facts: Facts) -> Iterator[str]:
+    """Sums and means that do not add up, and classes of other names than the model's."""
+    metrics, data, draws = evaluation.metrics, evaluation.data, evaluation.resampled
+    for each in metrics.classes:
+        if each.index >= len(facts.names) or each.name != facts.names[each.index]:
+            yield f"metrics.classes: the model has no class {each.index} called {each.name}"
+    if metrics.classes:
+        if sum(each.instances for each in metrics.classes) != data.instances:
+            yield f"data.instances is {data.instances:,}, the classes have others"
+        of_mean = {"P": "P", "R": "R", "mAP50": "AP50", "mAP50_95": "AP50_95"}
+        for name, of_class in of_mean.items():
+            mean = sum(getattr(each, of_class) for each in metrics.classes) / len(metrics.classes)
+            told = getattr(metrics.detection, name)
+            if told is not None and abs(told - mean) > _EXACT:
+                yield f"metrics.detection.{name} is {told}, the mean of the classes is {mean}"
+    curve = evaluation.precision_by_recall
+    if curve and metrics.coco.AP50 is not None and abs(sum(curve) / len(curve) - metrics.coco.AP50) > _ROUNDED:
+        yield f"metrics.coco.AP50 is {metrics.coco.AP50}, the precision by recall gives {sum(curve) / len(curve):.6f}"
+    if draws is not None and (draws.images != data.images or len(draws.AP) != len(draws.AP50)):
+        yield f"resampled draws {draws.images:,} images, data.images is {data.images:,}"
+    if not data.backgrounds <= data.images:
+        yield f"data.backgrounds is {data.backgrounds:,} of {data.images:,} images"
+
+
+def wrong_rest(record: RunRecord, recipe: Recipe) -> Iterator[str]:
+    """Times that do not add up, warnings that are left out, and a reference that is none."""
+    if record.steps and abs(sum(step.wall_s for step in record.steps) - record.duration_s) > _EXACT:
+        yield f"duration_s is {record.duration_s}, the steps take {sum(step.wall_s for step in record.steps)}"
+    skipped = record.compressed.data.skipped if record.compressed else ()
+    for warning in (*skipped, *uncompared(record.exports)):
+        if warning not in record.warnings:
+            yield f"warnings leaves out: {warning}"
+    named = recipe.report.reference is not None
+    if record.compressed is None or named:
+        if (record.reference is None) == (named and record.compressed is not None):
+            yield "reference is not there where the recipe names one, or is where nothing was judged"
+    else:
+        published = published_reference(record.model, record.compressed.data, record.compressed.settings)
+        if record.reference != published and not (older(record) and published is None):
+            yield "reference is not what is published for this model and data"
+
+
+def _differing(place: str, expected: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in expected.items():
+        if told[key] != value:
+            yield f"{place}.{key} is {value}, recorded is {told[key]}"

@@ -1,0 +1,99 @@
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from compressor.models.yolov5.architecture import (
+    Generation,
+    architecture_from_yaml,
+    architecture_to_yaml,
+    stock_architecture,
+    stock_sizes,
+)
+from compressor.models.yolov5.build import build
+from compressor.models.yolov5.describe import count_gflops, count_layers, summarise
+from compressor.models.yolov5.fuse import fuse
+from tests.conftest import fill
+
+ALL_STOCK: list[tuple[Generation, str]] = [
+    *(("v5", size) for size in stock_sizes("v5")),
+    *(("v6", size) for size in stock_sizes("v6")),
+]
+
+
+def expected_models(golden: Path) -> Any:
+    return json.loads((golden / "models.json").read_text())["generations"]
+
+
+@pytest.mark.parametrize(("generation", "size"), ALL_STOCK)
+def test_sizes_layers_and_gflops_equal_upstream(golden: Path, generation: Generation, size: str) -> None:
+    expected = expected_models(golden)[generation][f"yolov5{size}"]
+    with torch.device("meta"):
+        model = build(stock_architecture(generation, size))
+    assert list(model.strides) == expected["strides"]
+    for form in ("unfused", "fused"):
+        numbers = expected[form]
+        model = fuse(model) if form == "fused" else model
+        assert sum(p.numel() for p in model.parameters()) == numbers["params"]
+        assert len(list(model.parameters())) == numbers["param_tensors"]
+        assert count_layers(model) == numbers["layers"]
+        if generation == "v6":
+            assert count_layers(model, shared_activation=True) == numbers["layers_v70"]
+        assert count_gflops(model, "A") == pytest.approx(numbers["gflops640_thop0031"], abs=1e-4)
+        assert count_gflops(model, "B") == pytest.approx(numbers["gflops640_thop01x"], abs=1e-4)
+
+
+@pytest.mark.parametrize(("generation", "size"), ALL_STOCK)
+def test_state_dict_keys_and_shapes_equal_upstream(golden: Path, generation: Generation, size: str) -> None:
+    expected = json.loads(gzip.decompress((golden / "state_dicts.json.gz").read_bytes()))[f"{generation}/yolov5{size}"]
+    with torch.device("meta"):
+        model = build(stock_architecture(generation, size))
+    for form in ("unfused", "fused"):
+        model = fuse(model) if form == "fused" else model
+        ours = {key: list(value.shape) for key, value in model.state_dict().items()}
+        assert ours == {key: shape for key, shape, _ in expected[form]}
+
+
+FORWARD = ["v6_n", "v6_s", "v6_m", "v6_l", "v6_x", "v6_n6", "v5_s", "v5_m", "v5_l", "v5_x", "v5_s6"]
+
+
+@pytest.mark.parametrize("name", FORWARD)
+@pytest.mark.parametrize("fused", [False, True])
+def test_forward_equals_upstream(golden: Path, name: str, fused: bool) -> None:
+    generation, size = name.split("_")
+    model = fill(build(stock_architecture(generation, size))).eval()  # type: ignore[arg-type]
+    model = fuse(model) if fused else model
+    width = 192 if size.endswith("6") else 160
+    image = np.random.RandomState(0).random_sample((1, 3, 128, width)).astype(np.float32)
+    with torch.no_grad():
+        raw = model(torch.from_numpy(image))
+        decoded = model.detect.decode(raw)
+    expected = load_file(golden / "forward" / f"{name}.safetensors")
+    for key, ours in [("decoded", decoded), *((f"raw{level}", tensor) for level, tensor in enumerate(raw))]:
+        if key in expected:
+            theirs, values = expected[key], ours.numpy()
+        else:
+            theirs, values = expected[f"{key}_value"], ours.numpy().reshape(-1)[expected[f"{key}_index"]]
+        tolerance = 1e-5 * (np.abs(theirs) + 1) if key == "decoded" else 1e-5
+        assert values.shape == theirs.shape
+        assert np.all(np.abs(values - theirs) <= tolerance), f"{key}: {np.abs(values - theirs).max()}"
+
+
+@pytest.mark.parametrize(("generation", "size"), ALL_STOCK)
+def test_architecture_survives_upstream_notation(generation: Generation, size: str) -> None:
+    architecture = stock_architecture(generation, size, nc=7)
+    assert architecture.name == f"YOLOv5{size}"
+    yaml = json.loads(json.dumps(architecture_to_yaml(architecture)))
+    assert architecture_from_yaml(yaml, 7, architecture.anchors, "x.pt") == architecture
+
+
+def test_summary_is_the_line_of_the_published_guide() -> None:
+    with torch.device("meta"):
+        model = fuse(build(stock_architecture("v5", "x")))
+    summary = summarise(model)
+    assert (summary.layers, summary.parameters, f"{summary.gflops:.1f}") == (476, 87_730_285, "218.8")
