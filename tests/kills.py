@@ -33,7 +33,9 @@ COMMANDS = {
         *("--sparsities", "0.3,0.6", "--output", "out/t.json", "--emit", "out/emitted.yaml"),
     ),
 }
-_TIMES = re.compile(rb'("(?:started|duration_s|\w+_ms)": )[^\n]*|("steps": )\[.*?\n  \]', re.DOTALL)
+_TIMES = re.compile(
+    rb'("(?:started|duration_s|report_sha256|threads|\w+_ms)": )[^\n]*|("steps": )\[.*?\n  \]', re.DOTALL
+)  # and what times decide, or the number of threads
 _HEAVY = """  - type: repair
     method: bias
     calibration: {images: 3, image_size: 64, split: train}

@@ -138,7 +138,7 @@ def test_examples_of_the_rules(rule: Rule) -> None:
     "text",
     [
         "modifiers:\n  - {type: prune, allocation: erk, sparsity: 0.3}\n",
-        "version: 1\n",
+        "modifiers: [{type: prune, allocation: erk, sparsity: 0.3}]\n",
         "version: 2\nmodifiers:\n  - {type: prune, allocation: erk, sparsity: 0.3}\n",
         "version: true\nmodifiers:\n  - {type: prune, allocation: erk, sparsity: 0.3}\n",
         "version: 1\nmodifiers: []\n",
