@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from compressor.errors import Diagnostic, InputError
@@ -71,7 +71,7 @@ def read_template(file: Path, folder: Path | None = None) -> str:
         message = f"the template cannot be read: {getattr(fault, 'strerror', None) or fault}"
         raise InputError(Diagnostic("U901", message, str(file), help="name a Jinja2 template")) from fault
     parsed(text, str(file))
-    if not any(kind in ("variable_begin", "block_begin") for _, kind, _ in Environment().lex(text)):
+    if not any(kind in ("variable_begin", "block_begin") for _, kind, _ in ImmutableSandboxedEnvironment().lex(text)):
         message = "this is no template of a report: it holds no {{ ... }} and no {% ... %}"
         help_text = "docs/report.md says what a template may use"
         raise InputError(Diagnostic("U941", message, str(file), help=help_text))

@@ -74,7 +74,7 @@ def test_every_unknown_code_is_told(tmp_path: Path) -> None:
         "U904 there is no rule 'R999'\n"
         "  help: `compressor explain` without a code lists them all\n"
         "U904 there is no rule 'W310'\n"
-        "  help: did you mean 'W311'?\n"
+        "  help: did you mean 'W331'?\n"
     )
 
 
