@@ -55,6 +55,7 @@ class Console:
         self.verbose = verbose
         self.color = color
         self.traceback = traceback
+        self.warned: set[str] = set()  # sentences, so that none is told twice
         self.written: Path | None = None  # where a command's work stands once it is done, before it is printed
         self.live = sys.stderr.isatty() and not quiet
 
@@ -101,6 +102,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Print a line to stderr, whatever was asked for."""
+        self.warned.add(text)
         click.echo(click.style(printable_lines(text), fg="red"), err=True, color=self._colored(sys.stderr))
 
     def error(self, error: CompressorError) -> None:

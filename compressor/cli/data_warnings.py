@@ -9,14 +9,18 @@ _FEW = 5
 
 
 def print_data_warnings(data: DataSummary, console: Console) -> None:
-    """Every reason why objects are in no figure; the first few other warnings, and all of them with --verbose."""
-    if not data.not_evaluated and not data.skipped:
+    """Every reason why objects are in no figure; the first few other warnings, and all of them with --verbose.
+
+    What the console has warned of before the work is not said again.
+    """
+    others = [sentence for sentence in data.skipped if sentence not in console.warned]
+    if not data.not_evaluated and not others:
         return
     console.heading("\nAbout the data")
     for counted in data.not_evaluated:
         console.result(f"  {counted}")
-    shown = data.skipped if console.verbose else data.skipped[:_FEW]
+    shown = others if console.verbose else others[:_FEW]
     for sentence in shown:
         console.result(f"  {sentence}")
-    if len(shown) < len(data.skipped):
-        console.result(f"  and {len(data.skipped) - len(shown)} more warnings: see them with --verbose")
+    if len(shown) < len(others):
+        console.result(f"  and {len(others) - len(shown)} more warnings: see them with --verbose")

@@ -217,6 +217,7 @@ def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None
         notes.append(f"none of the {len(samples)} images has a label file, such as {shown(label_path(images[0]))}")
     annotations = None if dataset.annotations is None else file_sha256(dataset.annotations)
     if annotations is None:
+        census.not_read((*images, *missing))
         census.without_image((source for source in sources if source.is_dir()), (*images, *missing))
     return Split(
         dataset,

@@ -1,4 +1,4 @@
-"""Objects of label files that are in no figure: those of images left out or missing, and of lines that come again."""
+"""Objects of label files that are in no figure: their image is not evaluated, or their line or file is not read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from compressor.files.reading import MEGABYTE, file_bytes
 from compressor.results.evaluation import MOST_CATEGORIES, NotEvaluated, ObjectCount, Reason
 
 MOST_BYTES_OF_LABELS = 16 * MEGABYTE
+_ENDING = ".txt"  # of the label files that YOLOv5 opens
 _PLACES = 6
 _VALUES = 5  # the fewest of a line that tells an object
 _LONGEST = 20  # letters of what should be a class
@@ -51,15 +52,24 @@ class LabelCensus:
         known = {label_path(image) for image in images}
         for folder in folders:
             for file in _text_files(label_path(folder / "x").parent):
-                if file not in known:
+                if file.with_suffix(_ENDING) not in known:
                     self._file(file, "image missing")
+
+    def not_read(self, images: Iterable[Path]) -> None:
+        """Label files of images whose ending is not `.txt` in small letters, which YOLOv5 does not open."""
+        known = {label_path(image) for image in images}
+        for folder in sorted({file.parent for file in known}):
+            for file in _text_files(folder, deep=False):
+                opened = file.with_suffix(_ENDING)
+                if file != opened and opened in known and not _is_one(file, opened):
+                    self._file(file, "label file not read")
 
     def _file(self, label_file: Path, reason: Reason) -> None:
         try:
             content = file_bytes(label_file, MOST_BYTES_OF_LABELS)
         except (OSError, ValueError):  # there is none, or there can be none
             return
-        if reason == "image missing" and not _are_labels(content):
+        if reason in ("image missing", "label file not read") and not _are_labels(content):
             return
         classes = Counter(_class(word) for word in _first_words(content))
         self.seen.update({index: count for index, count in classes.items() if isinstance(index, int)})
@@ -128,7 +138,16 @@ def _are_labels(content: bytes) -> bool:
         return False
 
 
-def _text_files(folder: Path) -> Iterator[Path]:
+def _text_files(folder: Path, *, deep: bool = True) -> Iterator[Path]:
+    """Files whose ending is `.txt` in small or capital letters."""
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place, name) for name in sorted(files) if name.endswith(".txt"))
+        folders[:] = sorted(name for name in folders if deep and not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(files) if name.lower().endswith(_ENDING))
+
+
+def _is_one(file: Path, other: Path) -> bool:
+    """Whether both names are of one file, as where a system does not tell capital letters from small ones."""
+    try:
+        return file.samefile(other)
+    except OSError:  # there is no other one
+        return False

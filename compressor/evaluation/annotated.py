@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,10 +25,13 @@ from compressor.evaluation.coco import (
     some,
 )
 from compressor.evaluation.coco_file import ImageId, ImageRecord, Instances, as_number, read_instances
+from compressor.results.class_name import one_form, plain
 from compressor.results.evaluation import MOST_CATEGORIES, NotEvaluated, ObjectCount, Reason
 
 _PLACES = 6
 _FOLDERS_UP = 4  # from which a record's file_name may count
+_FEW_PIXELS = 4  # of a side, below which a box could lie within 0 and 1
+_ROUNDING = 1e-3  # by which fractions of an image may lie outside of it
 _ABSENT, _LEFT_OUT = -1, -2  # in the place of an image's position in the split
 
 
@@ -51,12 +53,13 @@ def ground_truth_from_annotations(
 
     Raises:
         DatasetError: D406 an image without a record of its own; D407 a class without a category of its own; D408 the
-            file cannot be read.
+            file cannot be read, or its boxes are no pixels.
     """
     instances = read_instances(file)
     index = _Records(instances.images, file)
     places = index.places([sample.image for sample in samples])
     category_ids = _ids_from_categories(names, instances, file)
+    _check_pixels(instances, samples, file)
     at = np.full(len(instances.images) + 1, _ABSENT)  # the last is that of annotations without an image
     at[[place for place in map(index.find, left_out) if place is not None]] = _LEFT_OUT
     at[list(places)] = np.arange(len(places))
@@ -73,7 +76,11 @@ def ground_truth_from_annotations(
         image_ids=image_ids,
         official=category_ids == COCO_CATEGORY_IDS,
         not_evaluated=tuple(_counted(reason, chosen, instances) for reason, chosen in reasons if chosen.any()),
-        notes=(*index.notes(samples, places), *_notes_of_objects(objects, samples, instances)),
+        notes=(
+            *_notes_of_classes(names, category_ids, instances),
+            *index.notes(samples, places),
+            *_notes_of_objects(objects, samples, instances),
+        ),
     )
 
 
@@ -113,6 +120,42 @@ def _counted(reason: Reason, chosen: NDArray[np.bool_], instances: Instances) ->
     return NotEvaluated(reason, int(chosen.sum()), categories, places)
 
 
+def _check_pixels(instances: Instances, samples: Sequence[Sample], file: Path) -> None:
+    """Refuse boxes that are fractions of the image's size: as pixels they would all lie in one corner.
+
+    Raises:
+        DatasetError: D408.
+    """
+    boxes = instances.boxes[(instances.boxes[:, 2:] > 0).all(axis=1)]  # neither without a box nor flat
+    large = any(min(sample.width, sample.height) > _FEW_PIXELS for sample in samples)
+    if not large or not len(boxes) or (np.abs(boxes - 0.5) > 0.5 + _ROUNDING).any():
+        return
+    first = ", ".join(f"{value:g}" for value in boxes[0])
+    message = (
+        f"the boxes look like fractions of the image's size: all {len(boxes):,} lie within 0 and 1, first [{first}], "
+        "and COCO's boxes are in pixels"
+    )
+    help_text = "multiply left and width of every bbox by the image's width, top and height by its height"
+    raise DatasetError(Diagnostic("D408", message, str(file), help=help_text))
+
+
+def _notes_of_classes(names: Sequence[str], category_ids: Sequence[int], instances: Instances) -> Iterator[str]:
+    """A sentence where classes have categories of other names, as COCO's own have by their place."""
+    named: dict[int, list[str]] = defaultdict(list)
+    for category in instances.categories:
+        named[category.id].append(category.name)
+    others = [
+        f"{name!r} as {named[number][0]!r}"
+        for name, number in zip(names, category_ids, strict=True)
+        if number in named and plain(name) not in map(plain, named[number])
+    ]
+    if others:
+        yield (
+            f"{len(others)} of the {len(names)} class names are not those of the annotations: they are taken to be "
+            f"COCO's classes by their place, {some(others)}"
+        )
+
+
 def _notes_of_objects(objects: Objects, samples: Sequence[Sample], instances: Instances) -> Iterator[str]:
     """A sentence for what was worked out, and for boxes that nothing can match."""
     if instances.areas_missing:
@@ -141,7 +184,7 @@ class _Records:
             if any(records[other].file_name == record.file_name for other in same):
                 continue  # listed again
             same.append(place)
-            self.by_name[_one_form(_last(record.file_name))].append(place)
+            self.by_name[one_form(_last(record.file_name))].append(place)
 
     def places(self, paths: Sequence[Path]) -> tuple[int, ...]:
         """The place in the list of every image's record.
@@ -155,7 +198,10 @@ class _Records:
             some_names = some([path.name for path in missing])
             message = f"{len(missing)} of {len(paths)} images have no record of their own here: {some_names}"
             help_text = "add a record with the image's file_name, or take the image out of the data set"
-            raise self._refused(message + self._misleading(missing), help_text)
+            several = self._several(missing)
+            if several:
+                help_text = "list every image once: take the other records out, or correct their file_name"
+            raise self._refused(message + (several or self._misleading(missing)), help_text)
         places = tuple(place for place in found if place is not None)
         if not all_differ(places):
             raise listed_twice(paths, places, self.file)
@@ -169,16 +215,29 @@ class _Records:
 
     def find(self, path: Path) -> int | None:
         """The place of an image's record; None where there is none, or which one cannot be told."""
-        namesakes = self.by_name.get(_one_form(path.name), [])
-        if len(namesakes) > 1:  # told apart by their folders
-            here = _one_form(path.as_posix())
-            namesakes = [each for each in namesakes if here.endswith(f"/{_one_form(self.records[each].file_name)}")]
+        namesakes = self._namesakes(path)
         if len(namesakes) == 1:
             return None if _names_another(self.records[namesakes[0]].file_name, path) else namesakes[0]
         if namesakes or not is_number(path.stem):
             return None
         numbered = [each for each in self.by_id.get(int(path.stem), []) if self._may_be(each, int(path.stem))]
         return numbered[0] if len(numbered) == 1 else None
+
+    def _namesakes(self, path: Path) -> list[int]:
+        """The records of an image's name; where there are several, those of its folder too."""
+        namesakes = self.by_name.get(one_form(path.name), [])
+        if len(namesakes) < 2:
+            return namesakes
+        here = f"/{one_form(path.as_posix())}"
+        return [each for each in namesakes if here.endswith(f"/{one_form(self.records[each].file_name)}")]
+
+    def _several(self, missing: Sequence[Path]) -> str:
+        """The first image that several records name, as a clause; empty where there is none."""
+        for path in missing:
+            ids = [str(self.records[each].id) for each in self._namesakes(path)]
+            if len(ids) > 1:
+                return f"; {len(ids)} records name {path.name}, those of the ids {some(ids)}"
+        return ""
 
     def _may_be(self, place: int, number: int) -> bool:
         """Whether a record found by its id names no file, or one of that number."""
@@ -217,7 +276,7 @@ def _names_another(file_name: str, path: Path) -> bool:
     folders = len(PurePosixPath(file_name).parts) - 1
     if not folders or PurePosixPath(file_name).is_absolute() or PureWindowsPath(file_name).drive:
         return False
-    if _one_form(path.as_posix()).endswith(f"/{_one_form(file_name)}"):
+    if one_form(path.as_posix()).endswith(f"/{one_form(file_name)}"):
         return False
     return any(is_there(folder / file_name) for folder in path.parents[:_FOLDERS_UP])
 
@@ -226,23 +285,13 @@ def _last(file_name: str) -> str:
     return file_name.rsplit("/", 1)[-1]
 
 
-def _one_form(name: str) -> str:
-    """The same text whether accents stand alone (as macOS writes names) or not."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _folded(name: str) -> str:
-    """A class name without what does not tell classes apart."""
-    return " ".join(_one_form(name).casefold().split())
-
-
 def _ids_from_categories(names: Sequence[str], instances: Instances, file: Path) -> tuple[int, ...]:
     used = set(np.unique(instances.category_ids).tolist())
     # Exports of some labelling tools repeat a name for an empty parent category: the used one comes last and wins.
     categories = sorted(instances.categories, key=lambda category: category.id in used)
     exact = {category.name: category.id for category in categories}
-    folded = {_folded(category.name): category.id for category in categories}
-    found = [exact.get(name, folded.get(_folded(name))) for name in names]
+    folded = {plain(category.name): category.id for category in categories}
+    found = [exact.get(name, folded.get(plain(name))) for name in names]
     if _are_coco_in_other_words(names, found, {category.id for category in categories}):
         return COCO_CATEGORY_IDS
     missing = [name for name, number in zip(names, found, strict=True) if number is None]
@@ -255,14 +304,14 @@ def _ids_from_categories(names: Sequence[str], instances: Instances, file: Path)
 
 def _check_apart(names: Sequence[str], ids: Sequence[int], instances: Instances, used: set[int], file: Path) -> None:
     """Refuse categories that share a name or an id, and classes that share a category."""
-    wanted = {_folded(name) for name in names}
+    wanted = {plain(name) for name in names}
     of_id: dict[int, list[str]] = defaultdict(list)
     for category in dict.fromkeys(instances.categories):
         of_id[category.id].append(category.name)
     twins = [
         category.name
         for category in instances.categories
-        if category.id in used and category.id not in ids and _folded(category.name) in wanted
+        if category.id in used and category.id not in ids and plain(category.name) in wanted
     ]
     shared = [name for name, number in zip(names, ids, strict=True) if ids.count(number) > 1]
     both = next((number for number in ids if len(of_id[number]) > 1), None)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from compressor.data.dataset import Dataset
 from compressor.errors import DatasetError, Diagnostic
+from compressor.results.class_name import plain
 
 _MOST_SHOWN = 20  # names of a list
 _LONGEST = 40  # letters of a name
@@ -16,8 +17,9 @@ _NO_NAME = re.compile(r"(class|cls|label|object|obj)?[ _-]?0*(?P<number>\d+)")
 def check_classes(names: Sequence[str], dataset: Dataset, *, other_names: bool = False) -> tuple[str, ...]:
     """Refuse data whose classes are not the model's.
 
-    Names may differ in upper and lower case and in blanks. Names that only number the classes, as a file without names
-    gets them (`0`, `1`; `class0`, `class1`), say nothing and fit whatever is numbered alike.
+    Names may differ in upper and lower case, in blanks and in the Unicode form of accents. Names that only number the
+    classes, as a file without names gets them (`0`, `1`; `class0`, `class1`), say nothing and fit whatever is numbered
+    alike.
 
     Args:
         names: of the model's classes.
@@ -36,7 +38,7 @@ def check_classes(names: Sequence[str], dataset: Dataset, *, other_names: bool =
         message = f"the model has {len(names)} classes ({_first(names)}), the data set {len(theirs)} ({_first(theirs)})"
         raise _refused(message, dataset, "name the data the model was trained on")
     differing = [
-        index for index, pair in enumerate(zip(names, theirs, strict=True)) if _plain(pair[0]) != _plain(pair[1])
+        index for index, pair in enumerate(zip(names, theirs, strict=True)) if plain(pair[0]) != plain(pair[1])
     ]
     if not differing:
         return ()
@@ -62,15 +64,10 @@ def _refused(message: str, dataset: Dataset, help_text: str) -> DatasetError:
     return DatasetError(Diagnostic("D409", message, dataset.source, help=help_text))
 
 
-def _plain(name: str) -> str:
-    """A name without what may differ: case and blanks."""
-    return "".join(name.casefold().split())
-
-
 def _moved(names: Sequence[str], theirs: Sequence[str], differing: Sequence[int]) -> list[int]:
     """The numbers at which one side has a class that the other has under another number."""
-    ours, others = set(map(_plain, names)), set(map(_plain, theirs))
-    return [index for index in differing if _plain(theirs[index]) in ours or _plain(names[index]) in others]
+    ours, others = set(map(plain, names)), set(map(plain, theirs))
+    return [index for index in differing if plain(theirs[index]) in ours or plain(names[index]) in others]
 
 
 def _only_numbers(names: Sequence[str]) -> bool:

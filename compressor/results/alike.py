@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from compressor.results.class_name import plain
 from compressor.results.evaluation import DataSummary, Evaluation, EvaluationSettings
 
 _SIZES = {"s": "small ", "m": "medium ", "l": "large "}  # by the last letter of a COCO figure
@@ -111,12 +112,12 @@ def _in_words(what: str, value: Any) -> str:
 
 
 def _unlike_names(named: Sequence[tuple[str, ...]]) -> tuple[Unlike, ...]:
-    """Whether class names differ, but for case and blanks."""
-    plain = [tuple("".join(name.casefold().split()) for name in names) for names in named]
-    if all(plain) and all(names == plain[0] for names in plain):
+    """Whether class names differ, but for case, blanks and the form of accents."""
+    plainly = [tuple(map(plain, names)) for names in named]
+    if all(plainly) and all(names == plainly[0] for names in plainly):
         return ()
-    longest = max(map(len, plain))
-    place = next((i for i in range(longest) if len({names[i : i + 1] for names in plain if names}) > 1), 0)
+    longest = max(map(len, plainly))
+    place = next((i for i in range(longest) if len({names[i : i + 1] for names in plainly if names}) > 1), 0)
     return (Unlike("class names", tuple(_names_in_words(names, place) for names in named)),)
 
 

@@ -48,6 +48,9 @@ def test_of_two_roots_the_one_of_yolov5_is_taken_and_the_other_named(tiny: Path)
     document = evaluated(tiny / "work", "data/mine.yaml")
     assert document["data"]["images"] == 6
     assert document["data"]["skipped"][0].startswith(f"the val images are those of {tiny}/images; the YAML could also ")
+    words = ("evaluate", "tiny.safetensors", "--data", "data/mine.yaml", "--image-size", "64", "--device", "cpu")
+    done = compressor(*words, cwd=tiny / "work")
+    assert (done.stderr.count("could also mean"), done.stdout.count("could also mean")) == (1, 0)  # told before it
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there names of files are text")

@@ -75,6 +75,31 @@ def test_labels_of_an_image_that_is_listed_and_not_there_are_counted(tmp_path: P
     assert [(each.reason, each.objects) for each in split.not_evaluated] == [("image missing", 1)]
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_label_files_whose_ending_yolov5_does_not_read_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels").mkdir()
+    for name, text in (("b.TXT", f"0 {BOX}\n1 {BOX}"), ("gone.Txt", f"1 {BOX}"), ("CLASSES.TXT", "cat\ndog")):
+        (tmp_path / "labels" / name).write_text(text)
+    if (tmp_path / "labels/b.txt").exists():
+        pytest.skip("this file system opens b.TXT as b.txt, and so its labels are evaluated")
+    split = read(tmp_path, {"a": f"0 {BOX}"})
+    if listed:
+        (tmp_path / "data.yaml").write_text("val: list.txt\nnames: [cat, dog]\n")
+        (tmp_path / "list.txt").write_text("./images/a.png\n./images/b.png\n")
+        split = read_split(load_dataset("data.yaml"), "val")
+    both = (ObjectCount("cat", 1), ObjectCount("dog", 1))
+    unread = NotEvaluated("label file not read", 2, both, ("labels/b.TXT",))
+    missing = NotEvaluated("image missing", 1, (ObjectCount("dog", 1),), ("labels/gone.Txt",))
+    assert split.not_evaluated == ((unread,) if listed else (missing, unread))
+    assert str(unread) == (
+        "2 objects not evaluated, for the label file's ending is not .txt in small letters, and YOLOv5 reads no other "
+        "(cat 1, dog 1; labels/b.TXT)"
+    )
+
+
 def test_where_annotations_tell_the_objects_labels_are_not_counted(tmp_path: Path) -> None:
     assert read(tmp_path, {"a": f"0 {BOX}", "gone": f"0 {BOX}"}, annotations=True).not_evaluated == ()
 

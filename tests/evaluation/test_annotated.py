@@ -106,10 +106,15 @@ def test_cocos_categories_are_known_by_place_under_other_names(tmp_path: Path) -
     categories = [{"id": number, "name": name} for number, name in zip(COCO_CATEGORY_IDS, COCO_NAMES, strict=True)]
     file = annotations_file(tmp_path, categories=categories, annotations=[])
     other = tuple("motorbike" if name == "motorcycle" else name for name in COCO_NAMES)
+    told = (
+        "1 of the 80 class names are not those of the annotations: they are taken to be COCO's classes by their place, "
+        "'motorbike' as 'motorcycle'"
+    )
     for names in (COCO_NAMES, other):
         truth = ground_truth_from_annotations(file, [sample("a.jpg")], names)
         assert truth.category_ids == COCO_CATEGORY_IDS
         assert truth.official
+        assert truth.notes == (() if names == COCO_NAMES else (told,))
     with pytest.raises(DatasetError, match="the class 'motorbike' has no category"):  # place and name disagree
         ground_truth_from_annotations(file, [sample("a.jpg")], tuple(sorted(other)))
     by_name = ground_truth_from_annotations(file, [sample("a.jpg")], tuple(sorted(COCO_NAMES)))
@@ -269,6 +274,35 @@ def test_what_could_be_either_of_two_is_refused(
     file = annotations_file(tmp_path, annotations=[CAT], **changes)
     with pytest.raises(DatasetError, match=message):
         ground_truth_from_annotations(file, [sample("a.jpg")], names)
+
+
+def test_two_records_that_name_one_image_are_told_as_that(tmp_path: Path) -> None:
+    images = [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "a.jpg"}, {"id": 9, "file_name": "B.jpg"}]
+    file = annotations_file(tmp_path, images=images, annotations=[CAT])
+    with pytest.raises(DatasetError) as error:
+        ground_truth_from_annotations(file, [sample("in/b.jpg"), sample("in/a.jpg")], NAMES)
+    (fault,) = error.value.diagnostics
+    told = "2 of 2 images have no record of their own here: b.jpg, a.jpg; 2 records name a.jpg, those of the ids 7, 8"
+    assert (fault.code, fault.message) == ("D406", told)
+    assert fault.help == "list every image once: take the other records out, or correct their file_name"
+
+
+def test_boxes_that_are_fractions_of_the_image_are_refused(tmp_path: Path) -> None:
+    fractions = [{**CAT, "bbox": [0.5, 0.25, 0.5, 0.75]}, {**CAT, "bbox": [0, 0, 1, 1.0001]}, {**CAT, "bbox": []}]
+    with pytest.raises(DatasetError) as error:
+        truth_of(tmp_path, fractions)
+    (fault,) = error.value.diagnostics
+    assert (fault.code, fault.message) == (
+        "D408",
+        "the boxes look like fractions of the image's size: all 2 lie within 0 and 1, first [0.5, 0.25, 0.5, 0.75], "
+        "and COCO's boxes are in pixels",
+    )
+    assert "multiply left and width of every bbox by the image's width" in str(fault.help)
+    assert len(truth_of(tmp_path, [*fractions, CAT]).objects) == 3  # one box of pixels is enough
+    assert len(truth_of(tmp_path, [{**CAT, "bbox": [0, 0, 0, 0]}]).objects) == 1  # it has no size at all
+    file = annotations_file(tmp_path, annotations=fractions)
+    tiny = sample("a.jpg", width=4, height=4)
+    assert len(ground_truth_from_annotations(file, [tiny], NAMES).objects) == 2
 
 
 def test_a_record_that_is_listed_again_does_not_matter(tmp_path: Path) -> None:

@@ -20,6 +20,12 @@ def refused(names: tuple[str, ...], dataset: Dataset, *, other_names: bool = Fal
     return fault
 
 
+@pytest.mark.parametrize(("names", "theirs"), [(("caf\u00e9",), ("Cafe\u0301",)), (("J\u030c",), ("\u01f0",))])
+def test_the_unicode_form_of_accents_makes_no_difference(names: tuple[str, ...], theirs: tuple[str, ...]) -> None:
+    assert names != theirs
+    assert check_classes(names, data(*theirs)) == check_classes(theirs, data(*names)) == ()
+
+
 @pytest.mark.parametrize("names", [SHAPES, ("Circle", "SQUARE", "tri angle", " star ")])
 def test_case_and_blanks_make_no_difference(names: tuple[str, ...]) -> None:
     assert check_classes(names, data(*SHAPES)) == ()

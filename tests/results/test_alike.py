@@ -98,6 +98,8 @@ def test_class_names_are_those_of_the_data_else_those_that_have_figures() -> Non
     a, old = changed(evaluation(0.4), "data", "names", names), evaluation(0.4)
     assert alike(a, old)
     assert alike(a, changed(a, "data", "names", ("A|B", "Two lines", "No object has it")))  # but for case and blanks
+    accents = (changed(a, "data", "names", (name,)) for name in ("caf\u00e9", "cafe\u0301"))
+    assert alike(*accents)
     turned = changed(a, "data", "names", names[::-1])
     (told,) = unlike((a, turned))
     assert str(told) == "class names 3 (a|b) against 3 (no object has it)"
