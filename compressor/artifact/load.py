@@ -27,7 +27,7 @@ from compressor.models.yolov5.bounds import MOST_WEIGHTS, beyond
 from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from compressor.models.yolov5.fuse import fuse
-from compressor.models.yolov5.state_dict import network_from_tensors
+from compressor.models.yolov5.state_dict import assumed_of, network_from_tensors
 from compressor.progress import Progress
 
 _GRAPHS = {
@@ -80,6 +80,7 @@ class LoadedModel:
         kind: what sort of file it is, in words.
         facts: what else the file tells, as label and text.
         origin: how compressor made it; None where it did not.
+        warnings: what the file does not tell and was assumed, one sentence each.
     """
 
     model: YOLOv5
@@ -88,6 +89,7 @@ class LoadedModel:
     kind: str
     facts: dict[str, str]
     origin: Origin | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> dict[str, Any] | None:
@@ -144,8 +146,20 @@ def load_model(path: Path) -> LoadedModel:
         "date": checkpoint.date or "-",
         "optimizer state": "present" if checkpoint.has_optimizer else "none",
         **({"not read": ", ".join(checkpoint.passed_over)} if checkpoint.passed_over else {}),
+        **_fact(checkpoint.assumed),
     }
-    return LoadedModel(checkpoint.model, checkpoint.model, checkpoint.dtype, "YOLOv5 checkpoint", facts)
+    kind, told = "YOLOv5 checkpoint", _warnings(path, checkpoint.assumed)
+    return LoadedModel(checkpoint.model, checkpoint.model, checkpoint.dtype, kind, facts, warnings=told)
+
+
+def _fact(assumed: str) -> dict[str, str]:
+    return {"assumed": assumed} if assumed else {}
+
+
+def _warnings(path: Path, assumed: str) -> tuple[str, ...]:
+    """A sentence for what a file's tensors alone do not tell; none where nothing was assumed."""
+    told = f"{path.name} holds tensors alone, so these are assumed: {assumed}"
+    return (f"{told}; save the whole model, or its `yaml` beside them, where that is not so",) if assumed else ()
 
 
 def missing(path: Path) -> CheckpointError:
@@ -280,7 +294,9 @@ def _state_dict(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedMod
     """A plain state dict with upstream's keys; `names` and `yaml` in its metadata are used where they are there."""
     model = network_from_tensors(file.shapes, file.read, metadata, str(path))
     dtype = str(file.read(next(name for name in file.shapes if name.endswith(".conv.weight"))).dtype)
-    return LoadedModel(model, model, dtype.removeprefix("torch."), "safetensors state dict", {})
+    assumed, kind = assumed_of(model, metadata), "safetensors state dict"
+    told = _warnings(path, assumed)
+    return LoadedModel(model, model, dtype.removeprefix("torch."), kind, _fact(assumed), warnings=told)
 
 
 def _empty(

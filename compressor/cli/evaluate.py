@@ -13,6 +13,7 @@ from compressor.cli.console import Console, console_options
 from compressor.cli.data_warnings import print_data_warnings
 from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import other_names_option
+from compressor.progress import warn_of
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.tables import evaluation_coco_table, evaluation_detection_table, evaluation_speed_line
@@ -71,10 +72,11 @@ def evaluate(
     from compressor.run import pipeline
 
     unwind()
-    summary, evaluation = pipeline.evaluate(weights, data, judged, device, console, seen=seen)
+    summary, evaluation, assumed = pipeline.evaluate(weights, data, judged, device, console, seen=seen)
+    warn_of(console, assumed, "")
     if as_json:
-        model = asdict(summary) if summary else None
-        console.document(to_json(evaluation, schema=EVALUATION_SCHEMA, weights=weights, model=model).rstrip())
+        beside = {"weights": weights, "model": asdict(summary) if summary else None, "warnings": assumed}
+        console.document(to_json(evaluation, schema=EVALUATION_SCHEMA, **beside).rstrip())
         return
     console.heading("COCO metrics")
     console.result(evaluation_coco_table(evaluation.metrics.coco).text())

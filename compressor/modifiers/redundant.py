@@ -151,7 +151,8 @@ def _no_difference(index: int, step: PruneStep, places: Places, *, done: bool) -
     """P205 of a prune; `done` where its layers hold as many zeros as it asks for before any other step."""
     if done:
         share = percent(zero_fraction(step[0]))
-        told = f"its layers are sparser already, {share} of their weights are zero"
+        held = "sparser" if sum(layer.zeros for layer in step[0]) > _asked(*step) + len(step[0]) else "as sparse"
+        told = f"its layers are {held} already, {share} of their weights are zero"
         message = f"modifiers[{index}] makes no difference: {told}"
         help_text = "ask for more; or leave the key `modifiers` out, and the model is evaluated and packed as it is"
     else:
@@ -167,13 +168,19 @@ def _is_told_by_weights(modifier: Prune) -> bool:
 
 def _may_be_done(layers: tuple[Layer, ...], modifier: Prune) -> bool:
     """Whether the layers hold as many zeros already as the step would leave in them."""
-    zeros = sum(layer.zeros for layer in layers)
+    asked, zeros = _asked(layers, modifier), sum(layer.zeros for layer in layers)
+    if modifier.n_of_m is not None:
+        return zeros >= asked // 2  # partial groups lose fewer
+    return zeros >= asked - len(layers)  # each layer's count may be rounded up
+
+
+def _asked(layers: tuple[Layer, ...], modifier: Prune) -> int:
+    """Zeros that the step would leave in its layers, but for rounding in each; of a pattern, at most."""
     if modifier.n_of_m is not None:
         n, m = modifier.n_of_m
-        return zeros >= sum(layer.weight.numel() for layer in layers) * (m - n) // (2 * m)  # partial groups lose fewer
+        return sum(layer.weight.numel() for layer in layers) * (m - n) // m
     groups = sparsity_groups([layer.convolution for layer in layers], modifier)
-    dropped = sum(group.sparsity * sum(c.weights for c in group.convolutions) for group in groups if group.sparsity)
-    return zeros >= int(dropped) - len(layers)  # each layer's count may be rounded up
+    return int(sum(group.sparsity * sum(c.weights for c in group.convolutions) for group in groups if group.sparsity))
 
 
 def _zeros(doubtful: Sequence[tuple[int, PruneStep]], steps: Mapping[int, PruneStep]) -> dict[str, Tensor]:

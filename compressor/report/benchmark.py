@@ -128,6 +128,7 @@ def sentences(benchmark: Benchmark) -> Iterator[str]:
 
 def warnings_of(benchmark: Benchmark) -> Iterator[str]:
     """Why these times may not be what they seem."""
+    yield from benchmark.warnings
     cores = benchmark.environment.cores
     threads = max(each.threads for each in benchmark.measured)
     before, after = benchmark.load_before, benchmark.load_after

@@ -49,6 +49,7 @@ class Benchmark:
         load_before: the load average of the minute before, None where the system does not tell.
         load_after: likewise, of the last minute of the measurement, which itself is part of it.
         measured: by threads and batch size, then in the order of the files.
+        warnings: what the files do not tell and was assumed, one sentence each.
     """
 
     image_size: int
@@ -58,3 +59,4 @@ class Benchmark:
     load_before: float | None
     load_after: float | None
     measured: tuple[Measured, ...]
+    warnings: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ from compressor.files.store import Steps
 from compressor.files.writing import staged
 from compressor.files.written import put
 from compressor.plan.layers import convolutions
-from compressor.progress import Progress
+from compressor.progress import Progress, warn_of
 from compressor.recipe.exports import Export, ExportFormat
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.results.evaluation import Evaluation
@@ -72,6 +72,7 @@ def export_file(
     """
     with progress.step(f"load {weights}"):
         _, loaded = fetch_and_load(weights, progress)
+    warn_of(progress, loaded.warnings, "")
     for caution in cautions(form, loaded):
         progress.warn(caution)
     size = fit_image_size(options.image_size, max(32, *loaded.model.strides))

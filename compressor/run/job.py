@@ -45,6 +45,7 @@ class Job:
         unfused: the model as it was loaded; may hold the result without rounding, see `storage`.
         steps: every modifier with the layers of `model` that it touches.
         tables: sensitivity tables that modifiers name.
+        warnings: what the source weights do not tell and was assumed, one sentence each.
     """
 
     recipe_file: RecipeFile
@@ -53,6 +54,7 @@ class Job:
     unfused: YOLOv5
     steps: list[Step]
     tables: Tables
+    warnings: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -75,7 +77,8 @@ def open_job(recipe_file: RecipeFile, progress: Progress) -> Job:
         PlanError: see `steps_of`.
     """
     path, source = _load_source(recipe_file, progress)
-    return _job(recipe_file, path, source.model, tables_of(recipe_file))
+    job = _job(recipe_file, path, source.model, tables_of(recipe_file))
+    return replace(job, warnings=source.warnings)
 
 
 def tables_of(recipe_file: RecipeFile) -> Tables:
@@ -97,7 +100,8 @@ def with_sparsity(job: Job, index: int, sparsity: float, *, final: bool = True) 
     modifiers = list(recipe.modifiers)
     modifiers[index] = modifiers[index].model_copy(update={"sparsity": sparsity})
     settled = recipe.model_copy(update={"modifiers": tuple(modifiers)})
-    return _job(replace(job.recipe_file, recipe=settled), job.path, job.unfused, job.tables, final=final)
+    again = _job(replace(job.recipe_file, recipe=settled), job.path, job.unfused, job.tables, final=final)
+    return replace(again, warnings=job.warnings)
 
 
 def _job(recipe_file: RecipeFile, path: Path, source: YOLOv5, tables: Tables, *, final: bool = True) -> Job:

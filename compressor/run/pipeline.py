@@ -137,6 +137,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             timing=timing,
             inputs=depends_on,
             warnings=(
+                *job.warnings,
                 *warnings,
                 *(before.warnings if before else ()),
                 *uncompared(exports),
@@ -196,20 +197,24 @@ def plan(recipe_file: RecipeFile, options: Options, progress: Progress) -> Plan:
         layout=recipe.artifact.layout,
         times=times,
         refused=tuple(each for refusal in refusals.found for each in refusal.diagnostics),
-        warnings=ready.judge.warnings if ready.judge else (),
+        warnings=(*job.warnings, *(ready.judge.warnings if ready.judge else ())),
     )
 
 
 def evaluate(
     weights: str, data: str, settings: Settings, device: str, progress: Progress, *, seen: bool = False
-) -> tuple[ModelSummary | None, Evaluation]:
-    """Judge a weights file of any kind, or a graph of any runtime; and what model it is, where the file tells.
+) -> tuple[ModelSummary | None, Evaluation, tuple[str, ...]]:
+    """Judge a weights file of any kind, or a graph of any runtime.
+
+    Returns:
+        What model it is, where the file tells; its evaluation; and a sentence for what the file does not tell and was
+        assumed.
 
     Raises:
         CompressorError: any fault of the input or of the run.
     """
     chosen = select_device(device)
-    summary, recipe = None, None
+    summary, recipe, assumed = None, None, ()
     with progress.step(f"load {weights}"):
         if is_graph(Path(weights)):
             if settings.precision != "auto":
@@ -218,13 +223,13 @@ def evaluate(
             network = open_network(Path(weights), chosen)
         else:
             loaded = fetch_and_load(weights, progress)[1]
-            summary, recipe = summarise(loaded.model), loaded.recipe
+            summary, recipe, assumed = summarise(loaded.model), loaded.recipe, loaded.warnings
             network = inference_network(loaded.model, chosen, settings.precision)
     judge = open_judge(data, settings, network.names, chosen, progress)
     if not seen:
         check_unseen(recipe, [sample.image for sample in judge.split.samples], data)
     evaluation, _ = judge.evaluate(network, progress, "evaluate")
-    return summary, evaluation
+    return summary, evaluation, assumed
 
 
 def _timed(judge: Judge, before: Network, after: Network, progress: Progress) -> Timing:

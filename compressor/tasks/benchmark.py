@@ -105,6 +105,7 @@ def benchmark(question: Question, progress: Progress) -> Benchmark:
         load_before=load_before,
         load_after=load_average(),
         measured=tuple(measured),
+        warnings=tuple(told for each in loaded.values() if isinstance(each, LoadedModel) for told in each.warnings),
     )
 
 

@@ -22,7 +22,7 @@ from compressor.modifiers.redundant import steps_of
 from compressor.plan.layers import Layer, convolutions
 from compressor.plan.targets import misfits
 from compressor.printable import printable
-from compressor.progress import Progress
+from compressor.progress import Progress, warn_of
 from compressor.recipe.commented import YOUR_DATA, comment, commented
 from compressor.recipe.load import check_part
 from compressor.recipe.modifiers import Calibration, Prune, Repair
@@ -121,6 +121,7 @@ def start(weights: str, data: str | None, goal: Goal, file: str, progress: Progr
     with progress.step(f"load {weights}"):
         path, loaded = fetch_and_load(weights, progress)
         candidates = _Candidates(weights, data, path.name, goal, loaded.model)
+    warn_of(progress, loaded.warnings, "")
     sparsity = SPARSITY if goal.sparsity is None else goal.sparsity
     if goal.is_a_size:
         with progress.step("search the sparsity"):

@@ -126,6 +126,7 @@ def open_subject(question: Question, device: str, progress: Progress) -> Subject
         if question.fuse == "before":
             fuse(model)
         model.to(chosen)
+    warn_of(progress, source.warnings, "")
     layers = convolutions(model, source.model)
     if question.score == "raw_magnitude":
         help_text = "give --score magnitude, or name the checkpoint before it was fused"

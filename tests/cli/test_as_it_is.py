@@ -91,12 +91,13 @@ def test_an_empty_list_stays_an_error_that_says_how(place: Path) -> None:
         assert "take the key out" in done.stderr
 
 
-def test_asking_for_less_than_there_is_says_so(place: Path) -> None:
-    less = "modifiers:\n  - {type: prune, allocation: uniform, sparsity: 0.4}\n"
+@pytest.mark.parametrize(("sparsity", "held"), [(0.4, "sparser"), (0.6, "as sparse")])
+def test_asking_for_no_more_than_there_is_says_so(sparsity: float, held: str, place: Path) -> None:
+    less = f"modifiers:\n  - {{type: prune, allocation: uniform, sparsity: {sparsity}}}\n"
     (place / "less.yaml").write_text(RECIPE + less)
     done = compressor("plan", "less.yaml", cwd=place)
     assert done.returncode == 2
-    assert "P205 modifiers[0] makes no difference: its layers are sparser already, 60.0" in done.stderr
+    assert f"P205 modifiers[0] makes no difference: its layers are {held} already, 60.0" in done.stderr
     assert "leave the key `modifiers` out" in done.stderr
 
 

@@ -1,17 +1,19 @@
 """Weights as users name them: URLs, names without a network, and other people's checkpoints."""
 
 import functools
+import json
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.recipe.schema import Recipe
 from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_model, tiny_weights
+from tests.tiny import NAMES, tiny_data, tiny_model, tiny_weights
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -80,3 +82,52 @@ def test_an_artifact_is_judged_on_what_repaired_it_only_when_asked(tmp_path: Pat
     assert "tiny.yaml: D411 5 of the images by which the model was repaired are judged on" in refused.stderr
     assert compressor(*words, "train", "--seen", cwd=tmp_path).returncode == 0
     assert compressor(*words, "val", cwd=tmp_path).returncode == 0
+
+
+ASSUMED = "x.safetensors holds tensors alone, so these are assumed: SiLU activations"
+SMALL = ("--image-size", "64", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def tensors_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tensors_alone")
+    named = {"names": json.dumps(NAMES)}
+    (folder / "x.safetensors").write_bytes(safetensors.torch.save(tiny_model().state_dict(), named))
+    tiny_data(folder, images=2)
+    steps = "modifiers: [{type: prune, sparsity: 0.5, allocation: uniform}]\n"
+    text = f"version: 1\nmodel: {{weights: x.safetensors}}\ndata: tiny.yaml\nevaluation: {{image_size: 64}}\n{steps}"
+    (folder / "r.yaml").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "x.safetensors", "--data", "tiny.yaml", *SMALL),
+        ("plan", "r.yaml"),
+        ("export", "x.safetensors", "--format", "dense", "--images", "tiny.yaml", "--output", "y.safetensors"),
+        ("benchmark", "x.safetensors", "--runs", "1", "--warm-up", "1", *SMALL),
+        ("init", "x.safetensors", "--output", "made.yaml", "--force"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_was_assumed_of_tensors_alone_is_told_by_every_command(
+    words: tuple[str, ...], tensors_alone: Path
+) -> None:
+    done = compressor(*words, cwd=tensors_alone)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"warning: {ASSUMED}") == 1
+
+
+def test_what_was_assumed_of_tensors_alone_stands_in_every_record(tensors_alone: Path) -> None:
+    done = compressor("apply", "r.yaml", cwd=tensors_alone)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"warning: {ASSUMED}") == 1
+    folder = tensors_alone / "reports" / "r"
+    assert json.loads((folder / "run.json").read_text())["warnings"][0].startswith(ASSUMED)
+    assert "holds tensors alone, so these are assumed: SiLU activations" in (folder / "report.md").read_text()
+    seen = compressor("inspect", "x.safetensors", cwd=tensors_alone).stdout
+    assert next(line for line in seen.splitlines() if line.startswith("assumed ")).split()[1] == "SiLU"
+    words = ("evaluate", "x.safetensors", "--data", "tiny.yaml", *SMALL, "--json")
+    document = json.loads(compressor(*words, cwd=tensors_alone).stdout)
+    assert [warning.startswith(ASSUMED) for warning in document["warnings"]] == [True]

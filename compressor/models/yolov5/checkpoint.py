@@ -34,7 +34,7 @@ from compressor.models.yolov5.module_tree import (
 )
 from compressor.models.yolov5.pickles import damaged, unsupported
 from compressor.models.yolov5.references import MODULES, Inert, StoredTensor, upstream_name
-from compressor.models.yolov5.state_dict import network_from_tensors, without_prefix
+from compressor.models.yolov5.state_dict import assumed_of, network_from_tensors, without_prefix
 
 Dtype = Literal["float16", "bfloat16", "float32", "float64"]
 
@@ -57,6 +57,7 @@ class Checkpoint:
         date: when it was written, as the file states it; None where it is not stated.
         has_optimizer: whether the file also holds the optimiser, as it does until training ends.
         passed_over: classes beside the network that are not known; nothing of them was read.
+        assumed: what a state dict does not tell and was taken, see `assumed_of`; empty where the file tells all.
     """
 
     model: YOLOv5
@@ -68,6 +69,7 @@ class Checkpoint:
     date: str | None
     has_optimizer: bool
     passed_over: tuple[str, ...] = ()
+    assumed: str = ""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -104,10 +106,13 @@ def _checkpoint(container: Container, path: Path) -> Checkpoint:
     epoch, date = contents.get("epoch"), contents.get("date")
     stored = _tensors_in(taken, str(path))
     _check_total(stored, path)
+    assumed = ""
     if isinstance(taken, Inert):
         model = _model(taken, stored, container, str(path))
     else:
-        model = _network_of_tensors(stored, contents, container, str(path))
+        described = _described(contents, str(path))
+        model = _network_of_tensors(stored, described, container, str(path))
+        assumed = assumed_of(model, described)
     return Checkpoint(
         model=model,
         dtype=_weights_dtype(stored),
@@ -118,6 +123,7 @@ def _checkpoint(container: Container, path: Path) -> Checkpoint:
         date=date if isinstance(date, str) else None,
         has_optimizer=contents.get("optimizer") is not None,
         passed_over=container.passed_over,
+        assumed=assumed,
     )
 
 
@@ -199,15 +205,19 @@ def _values(source: Source, name: str, container: Container) -> Tensor:
     return torch.from_numpy(values)
 
 
-def _network_of_tensors(
-    sources: Mapping[str, Source], contents: dict[Any, Any], container: Container, path: str
-) -> YOLOv5:
-    """A state dict, with the `names` and the `yaml` that stand beside it."""
+def _described(contents: dict[Any, Any], path: str) -> dict[str, Any]:
+    """The `names` and the `yaml` that stand beside a state dict."""
     yaml = contents.get("yaml")
-    described = {
+    return {
         "names": contents.get("names"),
         "yaml": _without_missing(_plain(yaml, count(), path)) if isinstance(yaml, dict) else None,
     }
+
+
+def _network_of_tensors(
+    sources: Mapping[str, Source], described: Mapping[str, Any], container: Container, path: str
+) -> YOLOv5:
+    """A state dict, with what stands beside it."""
     shapes = {name: _stored(source)[0].shape for name, source in sources.items()}
     try:
         return network_from_tensors(shapes, lambda name: _values(sources[name], name, container), described, path)
@@ -283,14 +293,20 @@ def _class_count(root: Inert, yaml: dict[str, Any], channels: int, anchors_per_l
 
 
 def _class_names(names: Any, nc: int, path: str) -> tuple[str, ...]:
+    """By class index: from a list, or a mapping whose keys may be whole numbers as text, as JSON has them."""
     found = dict(enumerate(names)) if isinstance(names, list | tuple) else names
+    if isinstance(found, dict):
+        as_text = {str(index): index for index in range(nc)}
+        numbered = [as_text.get(key, key) if isinstance(key, str) else key for key in found]
+        found = dict(zip(numbered, found.values(), strict=True)) if len(set(numbered)) == len(found) else found
     if (
         not isinstance(found, dict)
         or set(found) != set(range(nc))
         or not all(isinstance(name, str | int | float) for name in found.values())
     ):
-        count_text = len(found) if isinstance(found, dict) else "no"
-        message = f"the file has {count_text} class names for its {nc} classes, numbered from 0"
+        message = f"the file has {len(found) if isinstance(found, dict) else 'no'} class names for its {nc} classes"
+        if isinstance(found, dict) and len(found) == nc:
+            message = f"the file's {nc} class names are not one text each for the classes 0 to {nc - 1}"
         help_text = "set the model's `names` in YOLOv5 to one name per class and save it again"
         raise CheckpointError(Diagnostic("W307", message, path, help=help_text))
     return tuple(str(found[index]) for index in range(nc))

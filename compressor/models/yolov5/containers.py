@@ -66,10 +66,11 @@ class Container:
         view = np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides, writeable=False)
         if stored.type.name == "bfloat16":  # the upper half of a float32
             bits: NDArray[np.uint32] = np.left_shift(view, 16, dtype=np.uint32, casting="unsafe", order="C")
-            return bits.view(np.float32).reshape(tensor.shape)
+            floats = bits.view(np.float32).reshape(tensor.shape)
+            return -floats if tensor.negated else floats
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the reader refuses by name
             values: NDArray[Any] = view.astype(np.float32 if "float" in stored.type.name else np.int64, order="C")
-            return values
+            return -values if tensor.negated else values
 
     def _storage(self, stored: StoredArray) -> bytes:
         if stored.key not in self._storages:

@@ -23,6 +23,7 @@ from compressor.models.yolov5.references import (
     Reference,
     StoredArray,
     Unknown,
+    UnsupportedError,
     checked_key,
     stored_array,
     unknown,
@@ -212,6 +213,8 @@ class Interpreter:
             raise refused(self.path, "it calls something that is not a named class or function")
         try:
             return reference.call(*arguments)
+        except UnsupportedError as fault:
+            raise unsupported(self.path, str(fault)) from fault
         except (TypeError, ValueError) as fault:
             raise refused(self.path, f"it calls `{reference.name}` with unexpected arguments ({fault})") from fault
 

@@ -8,9 +8,11 @@ a `Placeholder`, which nothing reads, or is refused: see `foreign_names.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, NoReturn
+
+from torch import Tensor
 
 from compressor.models.yolov5.activation import ACTIVATIONS
 
@@ -83,17 +85,23 @@ class StoredArray:
     length: int
 
 
+class UnsupportedError(Exception):
+    """What an honest file asks for and is not supported, by name."""
+
+
 @dataclass(frozen=True, eq=False)
 class StoredTensor:
     """A strided view of a stored array; `offset` and `stride` count elements.
 
-    All of it lies in the array, but it may be larger: an expanded view shows one element many times.
+    All of it lies in the array, but it may be larger: an expanded view shows one element many times. The values of a
+    `negated` one are those of the array times -1.
     """
 
     array: StoredArray
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
+    negated: bool = False
 
     @property
     def numel(self) -> int:
@@ -139,19 +147,62 @@ def _rebuild_tensor(array: Any, offset: Any, shape: Any, stride: Any, *_: Any) -
     return StoredTensor(array, offset, shape, stride)
 
 
+def _rebuild_tensor_v2(
+    array: Any, offset: Any, shape: Any, stride: Any, _grad: Any = None, _hooks: Any = None, bits: Any = None
+) -> StoredTensor:
+    """A view with what torch says of it beside its place: whether its values count negated, or conjugate."""
+    tensor = _rebuild_tensor(array, offset, shape, stride)
+    if bits is None:
+        return tensor
+    if not isinstance(bits, dict) or not all(type(name) is str and type(bits[name]) is bool for name in bits):
+        raise TypeError("what is said of a tensor is not true or false")
+    others = sorted(name[:40] for name, value in bits.items() if name != "neg" and value)
+    if others:
+        raise UnsupportedError(f"a tensor that is marked {others[0]!r}")
+    return replace(tensor, negated=bits.get("neg", False))
+
+
 def _rebuild_parameter(tensor: Any, *_: Any) -> StoredTensor:
     if not isinstance(tensor, StoredTensor):
         raise TypeError("not a tensor")
     return tensor
 
 
-def _rebuild_of_type(rebuild: Any, _kind: Any, arguments: Any, *_: Any) -> StoredTensor:
+def _rebuild_parameter_with_state(
+    tensor: Any, _grad: Any = None, _hooks: Any = None, state: Any = None
+) -> StoredTensor:
+    """A parameter that has attributes of its own."""
+    _check_attributes(state)
+    return _rebuild_parameter(tensor)
+
+
+def _check_attributes(state: Any) -> None:
+    """Refuse attributes that replace one of a tensor's own, such as `data`; all others change none of its values.
+
+    Args:
+        state: attributes by name; or a pair of them, those of `__slots__` second.
+    """
+    parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+    for part in parts:
+        if not isinstance(part, dict | None) or not all(type(name) is str for name in part or {}):
+            raise TypeError("a tensor's attributes are no names with values")
+        for name in part or {}:
+            if hasattr(Tensor, name) and name not in _HARMLESS:
+                raise UnsupportedError(f"a tensor whose attribute {name[:40]!r} was replaced")
+
+
+def _rebuild_of_type(rebuild: Any, _kind: Any, arguments: Any, state: Any = None) -> StoredTensor:
     """A tensor that has attributes of its own, which change none of its values."""
-    if not isinstance(rebuild, Reference) or rebuild.call not in (_rebuild_tensor, _rebuild_parameter):
+    if not isinstance(rebuild, Reference) or rebuild.call not in _REBUILD:
         raise TypeError("not the function that rebuilds a tensor")
+    _check_attributes(state)
     tensor = rebuild.call(*arguments)
     assert isinstance(tensor, StoredTensor)
     return tensor
+
+
+_REBUILD = (_rebuild_tensor, _rebuild_tensor_v2, _rebuild_parameter, _rebuild_parameter_with_state)
+_HARMLESS = ("grad", "requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def _dictionary(*arguments: Any) -> dict[Any, Any]:
@@ -260,10 +311,10 @@ _DATA = (
 )
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
     "torch._tensor._rebuild_from_type_v2": _rebuild_of_type,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
-    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
+    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter_with_state,
     "torch.Size": _same,
     **{f"collections.{name}": _dictionary for name in ("OrderedDict", "defaultdict", "Counter")},
     **{f"{module}.{kind}": _same for module in ("__builtin__", "builtins") for kind in ("set", "frozenset")},

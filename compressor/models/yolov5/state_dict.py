@@ -20,6 +20,7 @@ from compressor.models.yolov5.architecture import (
     stock_sizes,
 )
 from compressor.models.yolov5.assemble import check_fit, empty_network, fill_network
+from compressor.models.yolov5.blocks import BN_EPS
 from compressor.models.yolov5.bounds import check_anchor_shape, check_classes
 from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.convolutions import convolutions_of
@@ -55,6 +56,19 @@ def network_from_tensors(shapes: Shapes, read: Read, described: Mapping[str, Any
     strides = torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
     model.architecture = replace(architecture, anchors=_nested(model.detect.anchors * strides))
     return model
+
+
+def assumed_of(model: YOLOv5, described: Mapping[str, Any]) -> str:
+    """What tensors alone do not tell of their network, and was taken; empty where the file has the layer table.
+
+    Args:
+        model: the network, as `network_from_tensors` made it.
+        described: as it was given there.
+    """
+    if "backbone" in (described.get("yaml") or {}):
+        return ""
+    table = f"the standard layer table of {model.architecture.name} with its shortcuts"
+    return f"SiLU activations, {'' if model.fused else f'BatchNorm with eps {BN_EPS:g}, '}{table}"
 
 
 def without_prefix(name: str) -> str:

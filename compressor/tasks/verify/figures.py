@@ -223,7 +223,7 @@ def evaluated_again(file: Path, known: Evaluation, again: Evaluating, progress: 
     data = again.data or known.data.source
     claim = f"{file.name}: judged again every figure over all classes is within {TOLERANCE}"
     try:
-        _, found = evaluate(str(file), data, _settings(known), again.device, progress, seen=True)
+        _, found, _ = evaluate(str(file), data, _settings(known), again.device, progress, seen=True)
     except DatasetError:
         raise  # nothing can be judged then
     except CompressorError as fault:

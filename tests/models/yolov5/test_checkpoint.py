@@ -347,7 +347,10 @@ CHANGES = [
     (_not_finite, "W306 model.1.conv.weight holds 1 values that are infinite or not a number"),
     (_negative_variance, "W306 model.1.bn.running_var holds 2 values below 0, which no variance is"),
     (_attribute("names", ["a", "b"]), "W307 the file has 2 class names for its 3 classes"),
-    (_attribute("names", {0: "a", 1: "b", 3: "c"}), "W307 the file has 3 class names for its 3 classes, numbered"),
+    (
+        _attribute("names", {0: "a", 1: "b", 3: "c"}),
+        "W307 the file's 3 class names are not one text each for the classes 0 to 2",
+    ),
     (_attribute("names", None), "W307 the file has no class names"),
     (_attribute("names", ["a", "b\ud800", "c"]), "W307 the class name 'b\\ud800' holds a half of a character"),
     (_yaml("head", []), "W305 the file lacks model.9.anchors"),

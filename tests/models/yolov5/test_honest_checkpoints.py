@@ -18,17 +18,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from compressor.artifact.load import load_model
 from compressor.errors import CheckpointError
+from compressor.export.state_dict import state_dict_bytes
 from compressor.models.yolov5.architecture import architecture_to_yaml, stock_architecture
 from compressor.models.yolov5.build import YOLOv5, build
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from tests.conftest import fill
 from tests.models.yolov5.test_checkpoint import LookAlikes, assert_equal_state, fault, look_alikes, save, tiny
+from tests.tiny import tiny_model, tiny_weights
 
 __all__ = ["look_alikes"]  # the fixture
 
@@ -224,6 +227,111 @@ def test_state_dicts(tmp_path: Path, form: str) -> None:
     assert found.model.names == (("x", "y", "z") if "names" in form else ("0", "1", "2"))
     assert found.model.architecture == model.architecture
     assert_equal_state(found.model, model.state_dict(), torch.float32)
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_what_tensors_alone_do_not_tell_is_said(tmp_path: Path, ending: str, fused: bool) -> None:
+    path = tmp_path / f"x.{ending}"
+    state = tiny_model(fused=fused).state_dict()
+    path.write_bytes(safetensors.torch.save(state)) if ending == "safetensors" else saved(path, state)
+    found = load_model(path)
+    (told,) = found.warnings
+    assert told.startswith(f"x.{ending} holds tensors alone, so these are assumed: SiLU activations, ")
+    assert ("BatchNorm with eps 0.001" in told) is not fused
+    assert "the whole model, or its `yaml`" in told
+    assert found.facts["assumed"] in told
+
+
+@pytest.mark.parametrize("form", ["network", "with its table and names", "dense", "artifact"])
+def test_nothing_is_assumed_where_the_file_tells_all(tmp_path: Path, look_alikes: LookAlikes, form: str) -> None:
+    model = tiny()
+    match form:
+        case "network":
+            path = save(tmp_path / "x.pt", look_alikes.root(model))
+        case "dense":
+            path = tmp_path / "x.safetensors"
+            path.write_bytes(state_dict_bytes(model, "float32"))
+        case "artifact":
+            path = tiny_weights(tmp_path)
+        case _:
+            path = saved(tmp_path / "x.pt", STATE_DICTS[form](model))
+    found = load_model(path)
+    assert found.warnings == ()
+    assert "assumed" not in found.facts
+
+
+def negated(values: Tensor) -> Tensor:
+    """The same values as a view of their negatives, as torch gives of the imaginary part of a conjugate."""
+    view: Tensor = torch._neg_view((-values).contiguous())
+    assert view.is_neg()
+    return view
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("form", ["pickled", "state dict"])
+def test_negated_views_have_their_sign(tmp_path: Path, look_alikes: LookAlikes, form: str, dtype: torch.dtype) -> None:
+    model = tiny()
+    expected = {name: value.to(dtype).float() for name, value in model.state_dict().items()}
+    if form == "pickled":
+        root = look_alikes.root(model)
+        for module in root.modules():
+            for name, value in dict(module.named_parameters(recurse=False)).items():
+                module._parameters[name] = nn.Parameter(negated(value.detach().to(dtype)), requires_grad=False)
+        path = save(tmp_path / "x.pt", root)
+    else:
+        floats = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+        path = saved(tmp_path / "x.pt", {name: negated(value.to(dtype)) for name, value in floats.items()})
+    found = read_checkpoint(path).model.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name, _ in model.named_parameters())
+
+
+class Rebuilt:
+    """A tensor that pickles as a call of torch's function with these arguments after those of its place."""
+
+    def __init__(self, values: Tensor, function: Any, *arguments: Any) -> None:
+        self.values, self.function, self.arguments = values, function, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.function is torch._utils._rebuild_tensor_v2:
+            return self.function, (*self.values.__reduce_ex__(2)[1][:6], *self.arguments)
+        return self.function, (self.values, *self.arguments)
+
+
+REBUILD, WITH_STATE = torch._utils._rebuild_tensor_v2, torch._utils._rebuild_parameter_with_state
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (REBUILD, ({"conj": True},), "W304 a tensor that is marked 'conj' is not supported"),
+        (REBUILD, ({"neg": True, "zero": True},), "W304 a tensor that is marked 'zero' is not supported"),
+        (REBUILD, ({"neg": 1},), "W303 it calls `torch._utils._rebuild_tensor_v2` with unexpected arguments"),
+        (WITH_STATE, (False, {}, {"data": 1}), "W304 a tensor whose attribute 'data' was replaced is not supported"),
+        (WITH_STATE, (False, {}, ({}, {"add": 1})), "W304 a tensor whose attribute 'add' was replaced"),
+        (WITH_STATE, (False, {}, [1]), "W303 it calls `torch._utils._rebuild_parameter_with_state` with"),
+        (REBUILD, ({"neg": False, "conj": False},), None),
+        (WITH_STATE, (False, {}, {"lr_scale": 2.0}), None),
+    ],
+)
+def test_what_is_said_of_a_tensor_is_read_or_refused(
+    tmp_path: Path, function: Any, arguments: tuple[Any, ...], message: str | None
+) -> None:
+    state: dict[str, Any] = dict(tiny().state_dict())
+    name = "model.1.conv.weight"
+    path = saved(tmp_path / "x.pt", {**state, name: Rebuilt(state[name], function, *arguments)})
+    if message is None:
+        assert torch.equal(read_checkpoint(path).model.state_dict()[name], state[name])
+    else:
+        assert fault(path).startswith(message)
+
+
+def test_class_names_by_numbers_as_text(tmp_path: Path, look_alikes: LookAlikes) -> None:
+    root = look_alikes.root(tiny())
+    root.names = {"2": "bar", "0": "disc", "1": "box"}
+    assert read_checkpoint(save(tmp_path / "x.pt", root)).model.names == ("disc", "box", "bar")
+    root.names = {"0": "disc", "1": "box", "02": "bar"}
+    assert "W307 the file's 3 class names are not one text each" in fault(save(tmp_path / "y.pt", root))
 
 
 @pytest.mark.parametrize(("depth", "width"), [(0.33, 0.25), (1.0, 0.0625), (0.5, 0.1), (2.0, 0.0625)])
