@@ -280,8 +280,8 @@ def test_negated_views_have_their_sign(tmp_path: Path, look_alikes: LookAlikes, 
                 module._parameters[name] = nn.Parameter(negated(value.detach().to(dtype)), requires_grad=False)
         path = save(tmp_path / "x.pt", root)
     else:
-        floats = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
-        path = saved(tmp_path / "x.pt", {name: negated(value.to(dtype)) for name, value in floats.items()})
+        views = {name: negated(value.to(dtype)) for name, value in model.named_parameters()}
+        path = saved(tmp_path / "x.pt", {**model.state_dict(), **views})
     found = read_checkpoint(path).model.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name, _ in model.named_parameters())
 
