@@ -4,8 +4,8 @@ Run from the repository root: `.venv/bin/python benchmarks/fuzz.py --graphs --co
 Good files of every kind that compressor reads are changed, blindly and by their structure, and handed to the functions
 that the commands call, in this process; beside them stand networks that ask for gigabytes, minutes or nonsense
 (`hostile_networks.py`), each read by one of the commands that open weights. A traceback, an error that nobody foresaw
-(E899), a warning of Python's, a control character on the terminal, memory that runs out (E812), or more than 20 s is a
-finding: it is printed, and its input kept in `--findings`. Exits 1 if there is any.
+(E899), a warning of Python's, a control character on the terminal, memory that runs out (E812), or more than 20 s of
+CPU time is a finding: it is printed, and its input kept in `--findings`. Exits 1 if there is any.
 
 The limit is on the address space (RLIMIT_AS): what the imports and the good files took, and 2 GB beyond.
 """
@@ -68,7 +68,8 @@ from compressor.recipe.schema import Evaluation
 from compressor.results.sensitivity import load_table
 from tests.tiny import NAMES, tiny_data, tiny_model, tiny_recipe
 
-SECONDS, MEMORY = 20, 2 * 2**30
+SECONDS, MEMORY = 20, 2 * 2**30  # of CPU time, and of address space
+WAIT = 120  # seconds on the clock, which other work stretches, after which an input hangs
 
 
 class Hang(BaseException):
@@ -229,6 +230,7 @@ def _apart(file: Path) -> None:
 def _opened(file: str, told: str) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where runtimes complain themselves
     _limit_memory()
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     try:
         open_network(Path(file), torch.device("cpu")).predict(torch.zeros(2, 3, 64, 64))
     except CompressorError as error:
@@ -368,8 +370,9 @@ def judged(yaml: Path) -> None:
 def ending(target: Target) -> str:
     """How an input ended, in a word or two; a finding begins with a !."""
     output, shown = io.StringIO(), io.StringIO()
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    faulthandler.dump_traceback_later(6 * SECONDS, exit=True)  # code that is not Python's cannot be interrupted
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WAIT)
+    faulthandler.dump_traceback_later(2 * WAIT, exit=True)  # code that is not Python's cannot be interrupted
     try:
         with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(output):
             target.run()
@@ -388,6 +391,7 @@ def ending(target: Target) -> str:
     except BaseException as fault:
         result = f"!{type(fault).__name__}"
         output.write(traceback.format_exc())
+    signal.setitimer(signal.ITIMER_PROF, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
     faulthandler.cancel_dump_traceback_later()
     if result in ("E899", "E812") or "Traceback" in output.getvalue():
@@ -406,7 +410,7 @@ def ending(target: Target) -> str:
 
 @dataclass
 class Most:
-    """The largest of a kind: seconds of an input, and MB that the resident memory grew by while it was read."""
+    """The largest of a kind: CPU seconds of an input, and MB that the resident memory grew by while it was read."""
 
     seconds: float = 0
     megabytes: float = 0
@@ -438,10 +442,10 @@ def fuzz(place: Path, options: argparse.Namespace) -> tuple[Counter[str], Counte
         seed = random.choice(target.seeds)
         content = target.make(random) if target.make else mutated(seed, target.kind, random, target.seeds)
         target.file.write_bytes(content)
-        clock = time.monotonic()
+        clock, worked = time.monotonic(), _cpu_seconds()
         before = _start_peak()
         result = ending(target)
-        most[name].seconds = max(most[name].seconds, time.monotonic() - clock)
+        most[name].seconds = max(most[name].seconds, _cpu_seconds() - worked)
         most[name].megabytes = max(most[name].megabytes, _status_mb("VmHWM") - before)
         tried[name] += 1
         ends[f"{name}: {result.split()[0]}"] += 1
@@ -455,6 +459,12 @@ def fuzz(place: Path, options: argparse.Namespace) -> tuple[Counter[str], Counte
             print(f"{name} {index}: {time.monotonic() - clock:.1f} s", file=sys.stderr)
         target.file.write_bytes(seed)
     return tried, ends, findings, most
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those that ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _start_peak() -> float:
@@ -484,6 +494,7 @@ def main() -> None:
     parser.add_argument("--findings", type=Path, default=Path("findings"), help="folder of inputs that ended badly")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, _expire)
+    signal.signal(signal.SIGPROF, _expire)
     warnings.simplefilter("error")
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
@@ -495,7 +506,7 @@ def main() -> None:
         told = sorted((end.split(": ")[1], n) for end, n in ends.items() if end.startswith(f"{name}: "))
         print(f"  {name:<15} {count:>6}  {', '.join(f'{end} {n}' for end, n in told)}")
     for name, each in sorted(most.items()):
-        print(f"  most of {name}: {each.seconds:.1f} s, {each.megabytes:,.0f} MB more")
+        print(f"  most of {name}: {each.seconds:.1f} CPU s, {each.megabytes:,.0f} MB more")
     sys.exit(1 if findings else 0)
 
 

@@ -95,7 +95,8 @@ def open_onnx(file: Path) -> Network:
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
     try:
-        session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        # Its fallback would print what the file says, and try the same once more.
+        session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"], enable_fallback=0)
         graph = _graph(session.get_modelmeta().custom_metadata_map, session.get_inputs(), session.get_outputs())
     except Exception as fault:  # onnxruntime's exceptions share no class of their own
         help_text = "export the model again"

@@ -131,6 +131,15 @@ def test_a_file_of_100_gb_is_given_to_no_runtime(name: str, tmp_path: Path) -> N
         open_network(place, CPU)
 
 
+def test_what_a_graph_says_is_printed_by_no_runtime(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    file = uneven_onnx(tmp_path / "x.onnx")
+    file.write_bytes(file.read_bytes().replace(b"Reshape", b"Res\x1b[\xeee"))
+    with pytest.raises(CheckpointError, match="W302"):
+        open_network(file, CPU)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_nonsense_beside_a_graph_is_refused(tmp_path: Path) -> None:
     """Whatever stands where a graph says what it is."""
     pytest.importorskip("onnxruntime")

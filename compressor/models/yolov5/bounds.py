@@ -136,6 +136,9 @@ def beyond(what: str, path: str) -> CheckpointError:
 def _check_row(row: Row, where: str, path: str) -> None:
     """The numbers of one layer; which arguments there are is the matter of whoever reads them."""
     _check_whole(row.repeats, f"the number of repeats {where}", MOST_BOTTLENECKS, path)
+    odd = [each for each in _numbers(row.args) if not math.isfinite(each)]
+    if odd:  # which no record could hold either
+        raise no_network(f"an argument {where} is {_shown(odd[0])}", path)
     if row.kind in ("Conv", "C3", "SPP", "SPPF", "Focus"):
         _check_whole(row.args[0] if row.args else None, f"the number of channels {where}", MOST_WEIGHTS, path)
     match row.kind:
@@ -159,6 +162,13 @@ def _check_row(row: Row, where: str, path: str) -> None:
                 raise no_network(f"the kernels {where} are no list of at most {MOST_POOLINGS}", path)
             for kernel in kernels:
                 _check_whole(kernel, f"a kernel {where}", MOST_KERNEL, path)
+
+
+def _numbers(value: Any) -> list[float]:
+    """Every float among nested arguments."""
+    if isinstance(value, tuple | list):
+        return [number for each in value for number in _numbers(each)]
+    return [value] if isinstance(value, float) else []
 
 
 def _check_whole(value: Any, what: str, most: int, path: str, least: int = 1) -> None:

@@ -102,6 +102,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str, str]] = {
         "its feature maps would take",
     ),
     "3,000 layers": ({"rows": [conv(1, 8), *[UP] * 3000, [[0, 0], 1, "Detect", []]]}, "W330", "3,002 layers"),
+    "an argument NaN": ({"rows": [conv(1, 8), [-1, 1, "C3", [8, NAN]], DETECT]}, "W311", "of layer 1 (C3) is nan"),
     "from nowhere": ({"rows": [conv(1, 8), [[-1, 7], 1, "Detect", []]]}, "W311", "layer 1 takes its input from 7"),
     "depth NaN": ({"depth_multiple": NAN}, "W311", "its depth_multiple is nan"),
     "depth 10^9": ({"depth_multiple": 1e9}, "W330", "its depth_multiple is 1e+09"),
