@@ -214,7 +214,8 @@ def evaluate(
         CompressorError: any fault of the input or of the run.
     """
     chosen = select_device(device)
-    summary, recipe, assumed = None, None, ()
+    summary, recipe = None, None
+    assumed: tuple[str, ...] = ()
     with progress.step(f"load {weights}"):
         if is_graph(Path(weights)):
             if settings.precision != "auto":

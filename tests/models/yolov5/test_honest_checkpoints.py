@@ -294,7 +294,7 @@ class Rebuilt:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.function is torch._utils._rebuild_tensor_v2:
-            return self.function, (*self.values.__reduce_ex__(2)[1][:6], *self.arguments)
+            return self.function, (*self.values.__reduce_ex__(2)[1][:6], *self.arguments)  # type: ignore[no-untyped-call]
         return self.function, (self.values, *self.arguments)
 
 
@@ -328,9 +328,9 @@ def test_what_is_said_of_a_tensor_is_read_or_refused(
 
 def test_class_names_by_numbers_as_text(tmp_path: Path, look_alikes: LookAlikes) -> None:
     root = look_alikes.root(tiny())
-    root.names = {"2": "bar", "0": "disc", "1": "box"}
+    root.names = {"2": "bar", "0": "disc", "1": "box"}  # type: ignore[assignment]
     assert read_checkpoint(save(tmp_path / "x.pt", root)).model.names == ("disc", "box", "bar")
-    root.names = {"0": "disc", "1": "box", "02": "bar"}
+    root.names = {"0": "disc", "1": "box", "02": "bar"}  # type: ignore[assignment]
     assert "W307 the file's 3 class names are not one text each" in fault(save(tmp_path / "y.pt", root))
 
 
