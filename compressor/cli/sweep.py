@@ -61,6 +61,7 @@ def sweep(
       compressor sweep recipes/accurate50.yaml --over modifiers.0.sparsity=0.3,0.5,0.7 --over weights=a.pt,b.pt
     """  # noqa: D205  # click shows the first sentence whole
     from compressor.report.compare import overview
+    from compressor.run.stages import SHARED  # moves no figure
     from compressor.tasks.sweep import parse_axis, points
     from compressor.tasks.sweep import sweep as run_all
 
@@ -76,7 +77,7 @@ def sweep(
     if lines:
         print_lines(lines, console)
         console.result(f"{folder / 'comparison.md'}: the page")
-    warnings = [warning for each in outcomes if each.record for warning in each.record.warnings]
+    warnings = [each for outcome in outcomes if outcome.record for each in outcome.record.warnings if each != SHARED]
     warn_of(console, list(dict.fromkeys(warnings)), "see the reports")
     for each in outcomes:
         if each.fault:

@@ -15,9 +15,10 @@ from torch import Tensor
 from compressor.errors import Diagnostic, RunError
 from compressor.models.yolov5.build import YOLOv5
 from compressor.modifiers.activations import input_norms
-from compressor.modifiers.prune.zeros import Evidence, prune
+from compressor.modifiers.prune import zeros
 from compressor.modifiers.redundant import Step, Tables
-from compressor.modifiers.repair.repair import Subject, foreseen, repair, title
+from compressor.modifiers.repair import repair as repairs
+from compressor.modifiers.repair.repair import Subject, foreseen, title
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Progress
 from compressor.recipe.modifiers import Calibration, Modifier, Prune, Repair
@@ -136,7 +137,7 @@ def _prune(layers: tuple[Layer, ...], modifier: Prune, materials: Materials, pro
             with _enough_memory():
                 norms = input_norms(materials.model, materials.images(modifier.calibration), materials.device)
         table = None if modifier.table is None else materials.tables[modifier.table]
-        return prune(_as_they_are(layers, materials.model), modifier, Evidence(norms, table))
+        return zeros.prune(_as_they_are(layers, materials.model), modifier, zeros.Evidence(norms, table))
 
 
 def _as_they_are(layers: tuple[Layer, ...], model: YOLOv5) -> tuple[Layer, ...]:
@@ -152,4 +153,4 @@ def _repair(
 ) -> Change:
     with _enough_memory():
         images = materials.images(modifier.calibration)
-        return repair(layers, modifier, subject, images, materials.device, progress)
+        return repairs.repair(layers, modifier, subject, images, materials.device, progress)

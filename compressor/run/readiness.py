@@ -76,6 +76,17 @@ class Refusals:
                 raise
             self.found.append(refusal)
 
+    @contextmanager
+    def told_with_what_ends_it(self) -> Iterator[None]:
+        """Where the block refuses, raise that together with what was gathered; an output that is there is left out."""
+        try:
+            yield
+        except CompressorError as refusal:
+            earlier = [each for error in self.found for each in error.diagnostics if each.code != "O601"]
+            if not earlier:
+                raise
+            raise type(refusal)(*earlier, *refusal.diagnostics) from refusal
+
 
 @dataclass(frozen=True, eq=False)
 class Ready:
@@ -131,9 +142,10 @@ def make_ready(recipe_file: RecipeFile, options: Options, progress: Progress, re
     with refusals.noted():
         if not options.evaluate:
             _check_gates_without_figures(recipe_file)
-    device = select_device(options.device)
-    job = open_job(recipe_file, progress)
-    budget = check_budget(job, judged=options.evaluate)
+    with refusals.told_with_what_ends_it():
+        device = select_device(options.device)
+        job = open_job(recipe_file, progress)
+        budget = check_budget(job, judged=options.evaluate)
     judge = None
     with refusals.noted():
         known = not_drawn(recipe.data) if refusals.gather else None

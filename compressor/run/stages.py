@@ -35,6 +35,8 @@ BEFORE, SEARCH, MODIFIED, AFTER = "evaluate before", "search", "modified model",
 _TRIES = TypeAdapter(tuple[Try, ...])
 _CHANGES = TypeAdapter(tuple[Change, ...])
 
+SHARED = "the model before was evaluated in an earlier run of the sweep; its times over all images are of that run"
+
 
 @dataclass(frozen=True, eq=False)
 class Judged:
@@ -62,10 +64,7 @@ def judge_before(judge: Judge, model: YOLOv5, shared: Path | None, steps: Steps,
     if own is None and shared is not None:
         found = Baselines(shared).find(judgement, judge)
         if found is not None:
-            told = (
-                "the model before was judged in an earlier run of the sweep; its times over all images are of that run"
-            )
-            return Judged(network, *found, (told,))
+            return Judged(network, *found, (SHARED,))
     if own is None:
         own = judge.evaluate(network, progress, BEFORE, resampled=True)
         steps.keep(BEFORE, key, packed(*own))

@@ -241,6 +241,7 @@ evaluation:
   resize: ceil
   precision: auto
   coco_engine: compiled
+  other_names: false
 artifact:
   dtype: float16
   layout: bitmask

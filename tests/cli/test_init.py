@@ -99,7 +99,7 @@ def test_names_with_odd_letters(tmp_path: Path) -> None:
     recipe = load_recipe(tmp_path / "my r.yaml").recipe
     assert (recipe.model.weights, recipe.data) == (weights.name, "my #data\t${1}.yaml")
     text = (tmp_path / "my r.yaml").read_text(encoding="utf-8")
-    assert '3 classes: "quo\'ted": ${x} # no, two lines: {, 🚢 Größe\n' in text
+    assert '3 classes: "quo\'ted": ${x} # no, two\\nlines: {, 🚢 Größe\n' in text
     assert "compressor plan 'my r.yaml'\n" in text
     assert planned("my r.yaml", tmp_path)["recipe"] == recipe.model_dump(mode="json")
 

@@ -48,7 +48,7 @@ def test_every_combination_is_run_once_and_compared(place: Path) -> None:
     assert compressor("verify", f"reports/half_sweep/{name}", cwd=place).returncode == 0
     one, two = (load_run(place / "reports" / "half_sweep" / f"sparsity={s}_weights=tiny") for s in ("0.2", "0.5"))
     assert one.baseline == two.baseline
-    assert "the model before was judged in an earlier run" in two.warnings[0]
+    assert "the model before was evaluated in an earlier run" in two.warnings[0]
     page = (place / "reports" / "half_sweep" / "comparison.md").read_text()
     assert all(name in page for name in NAMES)
     assert (place / "reports" / "half_sweep" / "pareto.png").is_file()

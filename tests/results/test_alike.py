@@ -19,9 +19,9 @@ def changed(known: Evaluation, part: str, key: str, value: Any) -> Evaluation:
 
 OTHERWISE = [
     ("data", "sha256", "ee" * 32, "images or labels, sha256 cdcdcdcdcdcd against eeeeeeeeeeee"),
-    ("data", "images", 5, "images 4 against 5"),
+    ("data", "images", 5, "images 40 against 5"),
     ("data", "ground_truth", "instances.json", "ground truth labels against instances.json"),
-    ("data", "instances", 6, "labelled objects 5 against 6"),
+    ("data", "instances", 6, "labelled objects 50 against 6"),
     ("settings", "image_size", 320, "image size 640 against 320"),
     ("settings", "batch_size", 1, "batch size 8 against 1"),
     ("settings", "conf_thres", 0.25, "conf_thres 0.001 against 0.25"),
@@ -42,7 +42,14 @@ OTHERWISE = [
 NO_DIFFERENCE = {  # fields that move no figure of a network
     "data": {
         *("source", "split"),  # the digest tells which images and labels these are
-        *("backgrounds", "skipped", "objects", "crowds", "not_evaluated"),  # follow from them, the names and the method
+        *(
+            "backgrounds",
+            "skipped",
+            "objects",
+            "crowds",
+            "not_evaluated",
+            "with_objects",
+        ),  # follow from them, the names and the method
         "names",  # has a test of its own
     },
     "settings": {"coco_engine"},
