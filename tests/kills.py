@@ -34,8 +34,10 @@ COMMANDS = {
     ),
 }
 _TIMES = re.compile(
-    rb'("(?:started|duration_s|report_sha256|threads|\w+_ms)": )[^\n]*|("steps": )\[.*?\n  \]', re.DOTALL
-)  # and what times decide, or the number of threads
+    rb'("(?:started|duration_s|report_sha256|threads|device and machine|\w+_ms)": )[^\n]*'
+    rb'|("steps": )\[.*?\n  \]|("data": )"[0-9a-f]{32}"',
+    re.DOTALL,
+)  # and what times decide, the number of threads, the environment's variables, or the folder that the data lie in
 _HEAVY = """  - type: repair
     method: bias
     calibration: {images: 3, image_size: 64, split: train}
@@ -89,7 +91,7 @@ def timeless(folder: Path) -> dict[str, bytes]:
         if place.is_dir():
             files[f"{name}/"] = b""
         elif place.name == "run.json":
-            files[name] = _TIMES.sub(rb"\1\2-", place.read_bytes())
+            files[name] = _TIMES.sub(rb"\1\2\3-", place.read_bytes())
         elif place.name == "report.md":
             files[name] = (
                 b"of its record" if place.read_text() == rendered(load_run(place.parent), place.parent) else b""

@@ -61,7 +61,7 @@ def _end_where_refused(planned: Plan, console: Console) -> None:
         if each.code in _STILL_NEEDED:
             place = f": {each.path}" if each.code == "O601" else ""
             console.warn(f"apply will need {_STILL_NEEDED[each.code]}: {each.message}{place}")
-    others = [each for each in planned.refused if each.code not in _STILL_NEEDED]
+    others = [each for each in dict.fromkeys(planned.refused) if each.code not in _STILL_NEEDED]
     if others:
         console.warn("apply would refuse this:")
         raise InputError(*others)

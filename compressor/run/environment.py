@@ -65,7 +65,7 @@ def surroundings(device: torch.device) -> dict[str, Any]:
 @cache
 def source_sha256() -> str:
     """Digest of compressor's own source, in hex: a version that is being worked on has no number of its own."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]  # the package
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
         digest.update(f"{file.relative_to(folder).as_posix()}\n{len(content := file.read_bytes())}\n".encode())

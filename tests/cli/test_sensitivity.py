@@ -172,7 +172,7 @@ def test_something_else_is_never_replaced(place: Path, name: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is POSIX's")
 def test_interrupted_it_says_how_to_go_on_and_does(place: Path) -> None:
-    slow = (*SHORT, "--images", "6", "--image-size", "320")
+    slow = lasting([*SHORT, "--images", "6", "--image-size", "320"])
     notes = place / f"{TABLE}.partial.jsonl"
     with subprocess.Popen([sys.executable, "-m", "compressor", *slow], cwd=place, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 120
