@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 
+import compressor
 from compressor.artifact.load import LoadedModel, load_model
 from compressor.data.description import Description
 from compressor.files.store import Steps
@@ -421,3 +422,29 @@ def test_a_finished_run_of_other_input_is_told_by_the_name_of_the_input(
     change(tmp_path)
     assert differences(then, now()) == told
     assert set(differences({}, then)) == set(then)  # a run of an earlier version
+
+
+def test_the_whole_source_is_in_the_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = Path(compressor.__file__).parent
+    assert {str(file) for file in environment.source_files().values()} == {str(each) for each in package.rglob("*.py")}
+    (tmp_path / "a.py").write_text("1")
+    monkeypatch.setattr(environment, "source_files", lambda: {"a.py": tmp_path / "a.py"})
+    before = environment.source_sha256.__wrapped__()
+    (tmp_path / "a.py").write_text("2")
+    assert environment.source_sha256.__wrapped__() != before
+
+
+def test_only_what_switches_arithmetic_is_in_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not what compressor's own imports set, or where things lie: a second run in one process has the same key."""
+    before = environment.surroundings(torch.device("cpu"))
+    for name in (
+        "OPENCV_LOG_LEVEL",
+        "OPENCV_IO_MAX_IMAGE_PIXELS",
+        "NUMBA_CACHE_DIR",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "HOME",
+    ):
+        monkeypatch.setenv(name, "other")
+    assert environment.surroundings(torch.device("cpu")) == before
+    monkeypatch.setenv("OMP_WAIT_POLICY", "other")
+    assert environment.surroundings(torch.device("cpu")) != before

@@ -8,6 +8,7 @@ import platform
 import zlib
 from dataclasses import asdict
 from functools import cache
+from importlib import resources
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,8 +25,9 @@ _RUNTIMES = ("onnxruntime", "openvino")  # where they are installed
 _BENEATH = ("llvmlite", "pyyaml", "onnx", "onnxscript")  # decide figures or files too, and are told nowhere else
 _SWITCHES = (  # beginnings of the names of variables by which libraries are told to compute otherwise
     *("ATEN_", "CUBLAS_", "CUDA_", "CUDNN_", "DNNL_", "ITEX_", "KMP_", "MKL_", "NUMBA_", "NVIDIA_", "OMP_"),
-    *("ONEDNN_", "OPENCV_", "OPENVINO_", "ORT_", "PYTORCH_", "TORCH_"),
+    *("ONEDNN_", "OPENCV_CPU_", "OPENCV_IPP", "OPENVINO_", "ORT_", "PYTORCH_", "TORCH_"),
 )
+_PLACES = ("_DIR", "_PATH")  # endings of names that say where something lies
 
 
 def describe_environment(device: torch.device) -> Environment:
@@ -57,20 +59,30 @@ def surroundings(device: torch.device) -> dict[str, Any]:
         "computes_on": str(device),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "source": source_sha256(),
-        "switches": {name: value for name, value in os.environ.items() if name.startswith(_SWITCHES)},
+        "switches": _switches(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _switches() -> dict[str, str]:
+    asked = ((name, value) for name, value in os.environ.items() if name.startswith(_SWITCHES))
+    return {name: value for name, value in asked if not name.endswith(_PLACES)}
 
 
 @cache
 def source_sha256() -> str:
     """Digest of compressor's own source, in hex: a version that is being worked on has no number of its own."""
-    folder = Path(__file__).parents[1]  # the package
     digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*.py")):
-        digest.update(f"{file.relative_to(folder).as_posix()}\n{len(content := file.read_bytes())}\n".encode())
+    for name, file in source_files().items():
+        digest.update(f"{name}\n{len(content := file.read_bytes())}\n".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def source_files() -> dict[str, Path]:
+    """Every Python file of the package, by its path within it."""
+    folder = Path(str(resources.files("compressor")))
+    return {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*.py"))}
 
 
 def _is_installed(distribution: str) -> bool:
