@@ -385,7 +385,7 @@ def ending(target: Target) -> str:
         codes = [
             word for word in output.getvalue().split() if len(word) == 4 and word[1:].isdigit() and word[0].isupper()
         ]
-        result = codes[0] if codes else f"exit {end.code}"
+        result = codes[0] if codes else f"!exit {end.code} without a code" if end.code else "read"
     except Hang:
         result = f"!more than {SECONDS} s"
     except BaseException as fault:
