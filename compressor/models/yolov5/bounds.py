@@ -14,8 +14,8 @@ from compressor.errors import CheckpointError, Diagnostic
 from compressor.models.yolov5.architecture import Anchors, Architecture, Row
 
 MOST_CLASSES = 10_000  # YOLO9000 tells 9,418 apart
-MOST_LAYERS = 500  # rows of the layer table; a YOLOv5 that detects on P7 has 45
-MOST_BOTTLENECKS = 2_000  # YOLOv5x6 has 64
+MOST_LAYERS = 500  # rows of the layer table; a YOLOv5 that detects on P7 has about 45
+MOST_BOTTLENECKS = 2_000  # YOLOv5x6 has 60
 MOST_WEIGHTS = 600_000_000  # four times those of YOLOv5x6, which weigh 0.6 GB in float32
 MOST_TENSORS = 20_000  # YOLOv5x6 has 1,000, and four times as many where each is a bitmask
 STRIDES = tuple(2**level for level in range(8))  # of one convolution, and of any layer: 128 is that of P7
@@ -29,7 +29,7 @@ LARGEST_SCALE = 100  # of depth_multiple and width_multiple; that of YOLOv5x is 
 LONGEST_NAME = 1_000  # letters of a class name
 
 # Feature maps that later layers take and the one being made, of one image of 640 x 640 px in float32; 2 GiB at 1280.
-# YOLOv5x6 has 36 MiB of them, and with the 1,203 classes of LVIS 119; detecting these on P2 as well makes it 410.
+# YOLOv5x6 has 36 MiB of them, and with the 1,203 classes of LVIS 119; detecting these on P2 as well makes it about 400.
 MOST_MAP_BYTES = 512 * 2**20
 # Of one image of 640 x 640 px, multiply-accumulates and 16 for each element of each map; YOLOv5x6 has 110 billion.
 MOST_OPERATIONS = 1_000 * 10**9
