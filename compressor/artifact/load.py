@@ -57,18 +57,6 @@ class Origin:
     provenance: Provenance
 
 
-_GRAPHS = {
-    ".onnx": "ONNX",
-    ".xml": "OpenVINO",
-    ".torchscript": "TorchScript",
-    ".engine": "TensorRT",
-    ".tflite": "TensorFlow Lite",
-    ".pb": "TensorFlow",
-    ".mlmodel": "Core ML",
-    ".mlpackage": "Core ML",
-}  # by ending: what exporters make of weights
-
-
 @dataclass(frozen=True)
 class LoadedModel:
     """A model and what its file says of itself.

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
-from compressor.cli.interrupts import was_interrupted
+from compressor.cli.interrupts import stop_if_interrupted, was_interrupted
 from compressor.cli.streams import discard
 from compressor.errors import (
     CompressorError,
@@ -92,6 +92,7 @@ class Console:
 
     def section(self, title: str) -> None:
         """Print a line to stderr that names what follows."""
+        stop_if_interrupted()
         if not self.quiet:
             self._log(click.style(printable_lines(title), bold=True))
 
@@ -122,6 +123,7 @@ class Console:
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
         """A line when the step is done, with its time; on a terminal also while it runs."""
+        stop_if_interrupted()
         start, title = time.perf_counter(), printable(title)
         if self.live:
             click.echo(f"{title} ...", err=True, nl=False)
@@ -145,6 +147,7 @@ class Console:
 
             def update(now: int, total: int | None) -> None:
                 nonlocal done
+                stop_if_interrupted()
                 bar.total = total
                 bar.update(now - done)
                 done = now
@@ -203,7 +206,7 @@ def console_options(command: Callable[..., None]) -> Callable[..., None]:
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as fault:
-            if not isinstance(fault, CompressorError) and was_interrupted():
+            if was_interrupted():  # an error of a file may be a swallowed Ctrl-C as well
                 raise KeyboardInterrupt from fault
             end_with(fault, console)
 

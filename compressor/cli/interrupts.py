@@ -31,8 +31,18 @@ def unwind() -> None:
 
 
 def was_interrupted() -> bool:
-    """Whether one came since `unwind`: code that imports lazily may turn it into an exception of its own."""
+    """Whether one came since `unwind`: extension modules may turn it into an exception of their own."""
     return bool(_came)
+
+
+def stop_if_interrupted() -> None:
+    """Raise the KeyboardInterrupt that did not arrive: what a callback of the interpreter raises is dropped.
+
+    Raises:
+        KeyboardInterrupt: a signal came since `unwind`.
+    """
+    if _came:
+        raise KeyboardInterrupt
 
 
 def exit_code() -> int:
@@ -47,6 +57,7 @@ def told_as(message: Callable[[], str]) -> Iterator[None]:
 
     try:
         yield
+        stop_if_interrupted()
     except BaseException as fault:
         if not (isinstance(fault, KeyboardInterrupt) or was_interrupted()):
             raise

@@ -20,15 +20,6 @@ _GPU_BATCH_SIZE = 8
 _MEASUREMENT_S = 0.5
 
 
-def seconds_per_image(model: YOLOv5, settings: Settings, device: torch.device) -> float:
-    """About how long it takes to judge the model, per image: `inference_seconds` and a constant for all the rest.
-
-    With YOLOv5n on COCO and a CPU, real evaluations took 0.8 to 1.8 times as long, and more or less than that where the
-    load of the machine changed meanwhile. Loading the model and the data set, which is done once, is left out.
-    """
-    return inference_seconds(model, settings, device) + SECONDS_BESIDE_INFERENCE
-
-
 def inference_seconds(model: YOLOv5, settings: Settings, device: torch.device) -> float:
     """About how long inference takes per image, measured on random images; reading, NMS and metrics are left out.
 
