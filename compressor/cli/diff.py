@@ -80,7 +80,14 @@ def _print(
         parts = {part: [asdict(each) for each in found] for part, found in comparison.parts.items()}
         console.document(
             json.dumps(
-                {**head, "names": comparison.names, "not_alike": not_alike, **parts, "gates": gates},
+                {
+                    **head,
+                    "names": comparison.names,
+                    "not_alike": not_alike,
+                    "without_interval": comparison.without_interval,
+                    **parts,
+                    "gates": gates,
+                },
                 indent=2,
                 allow_nan=False,
             )
@@ -88,7 +95,8 @@ def _print(
         return
     if not comparison.equal:
         tables = comparison_tables(comparison)
-        markdown = "\n\n".join(f"## {title}\n\n{table.markdown()}" for title, table in tables)
+        note = [comparison.without_interval] if comparison.without_interval else []
+        markdown = "\n\n".join([*(f"## {title}\n\n{table.markdown()}" for title, table in tables), *note])
         if form == "html":
             from compressor.report.html import page  # 60 ms that nothing else needs
 
@@ -100,5 +108,7 @@ def _print(
             for number, (title, table) in enumerate(tables):
                 console.heading(("\n" if number else "") + title)
                 console.result(table.text())
+            for sentence in note:
+                console.result(f"\n{sentence}")
     for name, each in decided:
         print_verdicts(each, name if len(decided) > 1 else "", console)

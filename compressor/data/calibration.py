@@ -16,7 +16,7 @@ from torch import Tensor
 from compressor.data.dataset import load_dataset, split_images
 from compressor.data.image_file import MOST_BYTES, changed, decode
 from compressor.data.letterbox import letterbox, resize_to_fit
-from compressor.data.sources import find_images, is_there
+from compressor.data.sources import find_images, is_there, shown
 from compressor.errors import DatasetError, Diagnostic
 from compressor.files.reading import file_bytes
 
@@ -27,19 +27,23 @@ def find_calibration_images(source: str, split: str, told: Callable[[str], None]
     Args:
         source: a folder of images, or whatever `load_dataset` takes.
         split: of the data set.
-        told: is given a sentence on which images are taken, where the data set could mean several.
+        told: receives a sentence on which images are taken, where the data set could mean several, and on images that
+            are listed and not there.
 
     Raises:
         DatasetError: D402, D403 as `read_split`; D404 there is no image.
     """
     folder = Path(source)
     if folder.is_dir():
-        files = find_images((folder,))[0]
+        files, missing = find_images((folder,))[0], []
     else:
         dataset = load_dataset(source)
-        files = split_images(dataset, split)
+        files, missing = split_images(dataset, split)
         if told is not None and split in dataset.choices:
             told(dataset.choices[split])
+    if missing and told is not None:
+        count = f"{len(missing)} of the {len(files) + len(missing)} images to calibrate with"
+        told(f"{count} are listed and not there, such as {shown(missing[0])}: they are left out")
     if not files:
         help_text = "name a folder of images, or a data set with a split of them"
         raise DatasetError(Diagnostic("D404", "there is no image to calibrate with", source, help=help_text))

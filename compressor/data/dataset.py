@@ -231,14 +231,15 @@ def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None
     )
 
 
-def split_images(dataset: Dataset, split: str) -> list[Path]:
-    """The images a split names, before any is opened.
+def split_images(dataset: Dataset, split: str) -> tuple[list[Path], list[Path]]:
+    """The images a split names, before any is opened; then those that it lists and that are not there.
 
     Raises:
         DatasetError: as `read_split` does of the sources.
     """
     dataset = dataset if split == "val" else replace(dataset, annotations=None)
-    return find_images(_existing_sources(dataset, split))[0]
+    images, _, missing = find_images(_existing_sources(dataset, split))
+    return images, missing
 
 
 @dataclass(frozen=True)

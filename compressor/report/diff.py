@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from compressor.recipe.gates import METRICS
 from compressor.report.diff_sides import TENSORS, Side, kept, masks
-from compressor.report.intervals import Interval, paired
+from compressor.report.intervals import Interval, paired, too_few_images
 from compressor.report.tables import (
     Table,
     fraction,
@@ -61,12 +61,14 @@ class Comparison:
         parts: what differs.
         counted: the parts in which a difference makes sides unequal.
         not_alike: in what figures of the sides were not measured alike, in words; of parts without figures empty.
+        without_interval: why differences of AP have none, where too few images hold objects; else empty.
     """
 
     names: tuple[str, ...]
     parts: dict[Part, tuple[Difference, ...]]
     counted: tuple[Part, ...] = COUNTED
     not_alike: tuple[Difference, ...] = ()
+    without_interval: str = ""
 
     @property
     def equal(self) -> bool:
@@ -98,8 +100,16 @@ def compare(sides: Sequence[Side], only: Sequence[Part] = ()) -> Comparison:
     names = tuple(side.name for side in sides)
     parts = {part: tuple(found[part]()) for part in wanted}
     not_alike = tuple(_not_alike(sides)) if any(part in OF_FIGURES for part in wanted) else ()
-    comparison = Comparison(names, parts, tuple(only) or COUNTED, not_alike)
+    comparison = Comparison(names, parts, tuple(only) or COUNTED, not_alike, _without_interval(sides, parts))
     return replace(comparison, not_alike=()) if comparison.equal else comparison
+
+
+def _without_interval(sides: Sequence[Side], parts: Mapping[Part, Sequence[Difference]]) -> str:
+    """The reason of the first side that has figures without an interval for want of images; else empty."""
+    first, others = sides[0].after, [side.after for side in sides[1:]]
+    if first is None or not any(each.name in ("AP", "AP50") for each in parts.get("metrics", ())):
+        return ""
+    return next(filter(None, (too_few_images(first, other) for other in others if other is not None)), "")
 
 
 def _known(sides: Sequence[dict[str, Any]], whole: bool) -> list[dict[str, Any]]:

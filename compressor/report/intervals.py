@@ -42,7 +42,7 @@ def paired(a: Evaluation | None, b: Evaluation | None, name: str) -> Interval | 
     """
     if a is None or b is None or a.resampled is None or b.resampled is None or not alike(a, b):
         return None
-    if min(each.data.images_with_objects for each in (a, b)) < LEAST_IMAGES:
+    if too_few_images(a, b):
         return None
     old, new = _drawn(a.resampled, name), _drawn(b.resampled, name)
     if (a.resampled.images, a.resampled.seed, len(old)) != (b.resampled.images, b.resampled.seed, len(new)):
@@ -57,17 +57,25 @@ def interval_sentence(before: Evaluation | None, after: Evaluation | None) -> st
     """Where the intervals of a report come from, or why there are none; empty where nobody looks for one."""
     if before is None or after is None or before.resampled is None:
         return ""
-    images = min(each.data.images_with_objects for each in (before, after))
-    if images < LEAST_IMAGES:
-        return (
-            f"No interval is given: {images} image{'s' * (images != 1)} with objects are fewer than {LEAST_IMAGES}, of "
-            "which an interval of 95 % would hold the truth far less often."
-        )
+    few = too_few_images(before, after)
+    if few:
+        return few
     if paired(before, after, "AP") is None and paired(before, after, "AP50") is None:
         return ""
     return (
         f"The interval is that of the paired bootstrap: {len(before.resampled.AP):,} draws of the images, the same for "
         "both models."
+    )
+
+
+def too_few_images(before: Evaluation, after: Evaluation) -> str:
+    """Why there is no interval, where too few images hold objects; else empty."""
+    images = min(each.data.images_with_objects for each in (before, after))
+    if images >= LEAST_IMAGES:
+        return ""
+    return (
+        f"No interval is given: {images} image{'s' * (images != 1)} with objects are fewer than {LEAST_IMAGES}, of "
+        "which an interval of 95 % would hold the truth far less often."
     )
 
 

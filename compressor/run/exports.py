@@ -77,7 +77,7 @@ def export_file(
         progress.warn(caution)
     size = fit_image_size(options.image_size, max(32, *loaded.model.strides))
     with progress.step(f"read {images_from}"):
-        images = _read(_drawn(find_calibration_images(images_from, "val")), size)
+        images = _read(_drawn(find_calibration_images(images_from, "val", progress.warn)), size)
     with staged(output) as folder, progress.step(f"export {form}"):
         place = folder / output.name
         agreement = write(loaded, form, replace(options, image_size=size), images, place)

@@ -111,6 +111,16 @@ def test_which_images_are_taken_is_told_where_there_is_a_choice(
     ]
 
 
+def test_listed_images_that_are_not_there_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "1.png")
+    (tmp_path / "train.txt").write_text("1.png\n2.png\n3.png\n")
+    (tmp_path / "mine.yaml").write_text("path: .\ntrain: train.txt\nval: train.txt\nnc: 1\n")
+    told: list[str] = []
+    assert find_calibration_images("mine.yaml", "train", told.append) == [tmp_path / "1.png"]
+    assert told == ["2 of the 3 images to calibrate with are listed and not there, such as 2.png: they are left out"]
+
+
 def marked(count: int, height: int, width: int) -> Tensor:
     """Images that tell their number, rows and columns by channel."""
     rows, columns = torch.arange(height).view(-1, 1), torch.arange(width).view(1, -1)

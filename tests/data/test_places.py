@@ -111,7 +111,7 @@ def test_lines_of_a_list_that_mean_two_files_are_counted(checkout: Path) -> None
             write_image(place / f"images/{name}.png")
     (checkout / "data/val.txt").write_text("images/1.png\nimages/2.png\n./images/2.png\n")
     dataset = load(checkout, "val: data/val.txt")
-    images = split_images(dataset, "val")
+    images, _ = split_images(dataset, "val")
     assert images == [checkout / "data/images/2.png", checkout / "images/1.png", checkout / "images/2.png"]
     (note,) = (sentence for sentence in read_split(dataset, "val").skipped if "could mean" in sentence)
     assert note == (

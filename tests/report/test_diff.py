@@ -129,6 +129,19 @@ def test_equal_figures_of_what_was_measured_otherwise_are_not_equal() -> None:
     ]
 
 
+@pytest.mark.parametrize(("images", "told"), [(19, "No interval is given: 19 images with objects"), (20, "")])
+def test_a_missing_interval_has_its_reason(images: int, told: str) -> None:
+    run = full_record()
+    assert run.compressed is not None
+    few = replace(run.compressed, data=replace(run.compressed.data, with_objects=images))
+    metrics = replace(few.metrics, coco=replace(few.metrics.coco, AP=0.3))
+    a, b = replace(run, compressed=few), replace(run, compressed=replace(few, metrics=metrics))
+    comparison = compare([side(a, "a"), side(b, "b")])
+    assert comparison.without_interval.startswith(told)
+    assert bool(comparison.without_interval) == bool(told)
+    assert compare([side(a, "a"), side(a, "b")]).without_interval == ""
+
+
 def test_only_what_was_asked_for() -> None:
     a, b = side(record(), "a"), side(replace(record(), sizes=full_record().sizes, recipe={"version": 2}), "b")
     assert [title for title, _ in comparison_tables(compare([a, b], ("recipe",)))] == ["Recipe"]
