@@ -33,9 +33,9 @@ def find_calibration_images(source: str, split: str, told: Callable[[str], None]
     Raises:
         DatasetError: D402, D403 as `read_split`; D404 there is no image.
     """
-    folder = Path(source)
+    folder, missing = Path(source), list[Path]()
     if folder.is_dir():
-        files, missing = find_images((folder,))[0], []
+        files = find_images((folder,))[0]
     else:
         dataset = load_dataset(source)
         files, missing = split_images(dataset, split)

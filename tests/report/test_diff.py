@@ -134,7 +134,7 @@ def test_a_missing_interval_has_its_reason(images: int, told: str) -> None:
     run = full_record()
     assert run.compressed is not None
     few = replace(run.compressed, data=replace(run.compressed.data, with_objects=images))
-    metrics = replace(few.metrics, coco=replace(few.metrics.coco, AP=0.3))
+    metrics = replace(few.metrics, coco=replace(few.metrics.coco, AP=0.123))
     a, b = replace(run, compressed=few), replace(run, compressed=replace(few, metrics=metrics))
     comparison = compare([side(a, "a"), side(b, "b")])
     assert comparison.without_interval.startswith(told)
