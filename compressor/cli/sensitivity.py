@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,17 +11,10 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import told_as, unwind
 from compressor.cli.recipe_options import other_names_option
-from compressor.files.writing import check_place, claimed, recover, staged
-from compressor.files.written import put
-from compressor.printable import printable
-from compressor.progress import Progress
-from compressor.recipe.commented import YOUR_DATA, comment, commented
-from compressor.recipe.schema import Recipe
-from compressor.recipe.write import check_recipe_place, write_recipe
-from compressor.report.sensitivity_plot import is_sensitivity_plot, measured, sensitivity_png
+from compressor.report.sensitivity_plot import measured
 from compressor.report.tables import Table, fraction
-from compressor.results.sensitivity import SENSITIVITY_SCHEMA, SensitivityTable, table_text
-from compressor.tasks.sensitivity_log import written_from
+from compressor.results.sensitivity import SensitivityTable, table_text
+from compressor.tasks.sensitivity_files import SensitivityFiles
 
 if TYPE_CHECKING:
     from compressor.tasks.sensitivity import By, Fuse, Score, SplitName
@@ -158,15 +148,9 @@ def sensitivity(
     _check_options(data, by, split, sparsity, emit, repaired=repaired)
     if other_names and by != "ap":
         raise click.UsageError("--other-names is of data with labels, which are only read with --by ap")
-    output = output or Path(f"{Path(weights).stem}{_ENDING}")
-    notebook = output.with_name(f"{output.name}.partial.jsonl")
-    cut_off = written_from(notebook, output)  # by a process that was killed at the very end: the same may come again
-    _check_places(output, force=force or cut_off)
-    if emit is not None:
-        if emit.resolve() in {each.resolve() for each in (output, _plot(output), notebook)}:
-            raise click.UsageError("--emit names the place of the table, its plot or its notebook: name another file")
-        check_recipe_place(emit, force=force or cut_off, option="--emit")
-    from compressor.tasks.sensitivity import Question, measure, open_subject, recipe_for
+    files = SensitivityFiles(output or Path(f"{Path(weights).stem}{_ENDING}"), emit, force)
+    files.check()
+    from compressor.tasks.sensitivity import Question, WantedRecipe, measure_into
 
     unwind()
     usual_images, usual_size, usual_split = _USUAL[by]
@@ -183,29 +167,16 @@ def sensitivity(
         repaired=by == "output" if repaired is None else repaired,
         other_names=other_names,
     )
-    with told_as(lambda: _kept(notebook)), claimed(output):
-        for place in (output, notebook):
-            recover(place, place.absolute().parent)
-        subject = open_subject(question, device, console)
-        recipe = None
-        if emit is not None:
-            named = _seen_from(emit, output)
-            recipe = recipe_for(
-                subject, named, _SPARSITY if sparsity is None else sparsity, repairs=repaired is not False
-            )
-        table = measure(subject, notebook, console)
-        _write(table, output, console, force=force or (cut_off and _holds(output, table_text(table))))
-        if emit is not None and recipe is not None:
-            text = _recipe_text(recipe, table, emit)
-            write_recipe(text, emit, console, force=force or (cut_off and _holds(emit, text)), option="--emit")
-        notebook.unlink()
-    console.written = output
+    wanted = WantedRecipe(_SPARSITY if sparsity is None else sparsity, repairs=repaired is not False)
+    with told_as(lambda: _kept(files.notebook)):
+        table, recipe = measure_into(question, files, wanted, device, console)
+    console.written = files.table
     if as_json:
         console.document(table_text(table).rstrip())
         return
     console.heading(measured(table))
     console.result(_losses(table).text())
-    console.result(f"\n{output}: the table; {_plot(output).name} beside it shows it")
+    console.result(f"\n{files.table}: the table; {files.plot.name} beside it shows it")
     if recipe is not None:
         console.result(f"{emit}: {recipe.description}")
 
@@ -227,56 +198,6 @@ def _check_options(
         raise click.UsageError("--split is of a data set, and --data names a folder of images")
     if repaired and by == "ap":
         raise click.UsageError("--repaired would solve by the images that are judged on: measure --by output")
-
-
-def _plot(output: Path) -> Path:
-    """Where the plot of a table goes."""
-    return output.with_name(f"{output.name.removesuffix('.json')}.png")
-
-
-def _check_places(output: Path, *, force: bool) -> None:
-    check_place(output, "sensitivity table", "file", _is_table, force=force)
-    check_place(_plot(output), "sensitivity plot", "file", is_sensitivity_plot, force=force)
-
-
-def _is_table(path: Path) -> bool:
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(document, dict) and document.get("schema") == SENSITIVITY_SCHEMA
-
-
-def _write(table: SensitivityTable, output: Path, progress: Progress, *, force: bool) -> None:
-    """Write table and plot aside, then put both in place."""
-    with staged(output) as folder:
-        text, picture = folder / "table", folder / "plot"
-        text.write_text(table_text(table), encoding="utf-8")
-        picture.write_bytes(sensitivity_png(table))
-        _check_places(output, force=force)
-        put(text, output, progress)
-        put(picture, _plot(output), progress)
-
-
-def _holds(file: Path, text: str) -> bool:
-    return file.is_file() and file.read_text(encoding="utf-8") == text
-
-
-def _seen_from(recipe: Path, table: Path) -> str:
-    """The table as the recipe names it: from the recipe's folder."""
-    return Path(os.path.relpath(table.absolute(), recipe.absolute().parent)).as_posix()
-
-
-def _recipe_text(recipe: Recipe, table: SensitivityTable, file: Path) -> str:
-    name = printable(shlex.quote(str(file)))
-    data = "" if recipe.data else f" --data {YOUR_DATA}"
-    header = [
-        *comment(f"Takes weights where the table says that they matter least: {measured(table)}"),
-        "#",
-        f"# What it would do:  compressor plan {name}",
-        f"# To run it:         compressor apply {name}{data}",
-    ]
-    return commented(recipe, header, {})
 
 
 def _losses(table: SensitivityTable) -> Table:

@@ -36,6 +36,7 @@ from compressor.results.sensitivity import LayerLosses, SensitivityTable
 from compressor.run.environment import surroundings
 from compressor.run.folder import sha256
 from compressor.tasks.init import repair_step
+from compressor.tasks.sensitivity_files import SensitivityFiles
 from compressor.tasks.sensitivity_log import Notebook
 
 By = Literal["output", "ap"]
@@ -75,6 +76,19 @@ class Question:
     fuse: Fuse = "before"
     repaired: bool = False
     other_names: bool = False
+
+
+@dataclass(frozen=True)
+class WantedRecipe:
+    """The recipe that is to use the losses.
+
+    Attributes:
+        sparsity: fraction of all weights to set to zero.
+        repairs: whether a repair follows.
+    """
+
+    sparsity: float = 0.5
+    repairs: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +187,32 @@ def measure(subject: Subject, notebook: Path, progress: Progress) -> Sensitivity
     )
 
 
+def measure_into(
+    question: Question, files: SensitivityFiles, wanted: WantedRecipe, device: str, progress: Progress
+) -> tuple[SensitivityTable, Recipe | None]:
+    """Measure, and write table, plot and, where one is asked for, the recipe.
+
+    Args:
+        question: what is measured.
+        files: where all is written; layers that the notebook there holds are not measured again.
+        wanted: the recipe.
+        device: where to run.
+        progress: receives every step.
+
+    Returns:
+        The losses, and the recipe; None where none is asked for.
+
+    Raises:
+        OutputError: O601, O602, O603, O604 of the files; see also `open_subject`, `recipe_for` and `measure`.
+    """
+    with files.claimed():
+        subject = open_subject(question, device, progress)
+        recipe = recipe_for(subject, files.table_from_recipe, wanted) if files.recipe else None
+        table = measure(subject, files.notebook, progress)
+        files.write(table, recipe, progress)
+    return table, recipe
+
+
 def _losses(layer: Layer, subject: Subject, meter: Meter, alone: Alone | None) -> LayerLosses:
     """What pruning the layer alone costs at each sparsity; it is put back as it was."""
     question, points = subject.question, []
@@ -263,21 +303,20 @@ class _Options:
     key_place = place
 
 
-def recipe_for(subject: Subject, table: str, sparsity: float, *, repairs: bool) -> Recipe:
+def recipe_for(subject: Subject, table: str, wanted: WantedRecipe) -> Recipe:
     """A recipe that shares out a sparsity by the losses.
 
     Args:
         subject: what was measured.
         table: the file of the losses, as the recipe is to name it.
-        sparsity: fraction of all weights to set to zero.
-        repairs: whether a repair is to follow.
+        wanted: how much, and whether a repair follows.
 
     Raises:
         RecipeError: R103 the sparsity is not in (0, 1).
         PlanError: P204 it takes no weight, or every one.
     """
     question, model = subject.question, subject.model
-    pruning = {"score": question.score, "allocation": "sensitivity", "table": table, "sparsity": sparsity}
+    pruning = {"score": question.score, "allocation": "sensitivity", "table": table, "sparsity": wanted.sparsity}
     step = check_part(Prune, {"type": "prune", **pruning})
     targeted([layer.convolution for layer in subject.layers], step, 0, _Options())
     calibration: dict[str, Any] = {"split": question.split} if question.by == "output" else {}
@@ -286,10 +325,10 @@ def recipe_for(subject: Subject, table: str, sparsity: float, *, repairs: bool) 
         calibration, data = data, {}
     parts = {
         "version": 1,
-        "description": f"{model.architecture.name} loses {100 * sparsity:g} % of its convolution weights where "
-        f"measured losses are smallest{', and the rest is repaired' if repairs else ''}.",
+        "description": f"{model.architecture.name} loses {100 * wanted.sparsity:g} % of its convolution weights where "
+        f"measured losses are smallest{', and the rest is repaired' if wanted.repairs else ''}.",
         "model": Model(weights=question.weights, fuse=question.fuse),
-        "modifiers": (step, repair_step("least_squares", **calibration)) if repairs else (step,),
+        "modifiers": (step, repair_step("least_squares", **calibration)) if wanted.repairs else (step,),
         "evaluation": Evaluation(image_size=1280) if max(model.strides) > 32 else Evaluation(),
         **data,
     }

@@ -28,7 +28,7 @@ from compressor.progress import Progress, Silent, Update
 from compressor.recipe.modifiers import Prune, Repair
 from compressor.results.sensitivity import SensitivityTable
 from compressor.run.folder import sha256
-from compressor.tasks.sensitivity import Question, Subject, measure, open_subject, recipe_for
+from compressor.tasks.sensitivity import Question, Subject, WantedRecipe, measure, open_subject, recipe_for
 from tests.modifiers.networks import live_model
 from tests.tiny import tiny_data, tiny_model, tiny_weights
 
@@ -241,24 +241,24 @@ def test_raw_weights_that_are_not_known_are_refused(question: Question) -> None:
 def test_recipe_uses_the_table_and_repairs(question: Question, tmp_path: Path) -> None:
     question = replace(question, repaired=True)
     subject = opened(replace(question, score="raw_magnitude", fuse="after", split="test"))
-    recipe = recipe_for(subject, "t.json", 0.4, repairs=True)
+    recipe = recipe_for(subject, "t.json", WantedRecipe(0.4, repairs=True))
     assert (recipe.model.weights, recipe.model.fuse, recipe.data) == (question.weights, "after", question.data)
     step, repair = recipe.modifiers
     assert isinstance(step, Prune)
     assert (step.allocation, step.table, step.sparsity, step.score) == ("sensitivity", "t.json", 0.4, "raw_magnitude")
     assert isinstance(repair, Repair)
     assert (repair.method, repair.calibration.split, repair.calibration.data) == ("least_squares", "test", None)
-    by_ap = recipe_for(opened(replace(question, by="ap", split="val")), "t.json", 0.4, repairs=True)
+    by_ap = recipe_for(opened(replace(question, by="ap", split="val")), "t.json", WantedRecipe(0.4, repairs=True))
     assert isinstance(by_ap.modifiers[1], Repair)
     assert by_ap.modifiers[1].calibration.split == "train"  # not what was judged on
-    folder = recipe_for(opened(replace(question, data=str(tmp_path))), "t.json", 0.4, repairs=True)
+    folder = recipe_for(opened(replace(question, data=str(tmp_path))), "t.json", WantedRecipe(0.4, repairs=True))
     assert folder.data is None
     assert isinstance(folder.modifiers[1], Repair)
     assert folder.modifiers[1].calibration.data == str(tmp_path)
 
 
 def test_recipe_without_a_repair(question: Question) -> None:
-    recipe = recipe_for(opened(question), "t.json", 0.4, repairs=False)
+    recipe = recipe_for(opened(question), "t.json", WantedRecipe(0.4, repairs=False))
     assert [step.type for step in recipe.modifiers] == ["prune"]
     assert "repaired" not in recipe.description
 
@@ -271,4 +271,4 @@ def test_recipe_of_a_sparsity_that_cannot_be(
     question: Question, sparsity: float, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        recipe_for(opened(question), "t.json", sparsity, repairs=True)
+        recipe_for(opened(question), "t.json", WantedRecipe(sparsity, repairs=True))
