@@ -1,3 +1,5 @@
 """Declarative compression of YOLOv5 detectors."""
 
-__version__ = "0.1.0"
+from compressor.version import __version__
+
+__all__ = ["__version__"]

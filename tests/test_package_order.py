@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "compressor"
 PAGE = ROOT / "docs" / "architecture.md"
-ENTRY = ("__init__", "__main__")  # the version, below all others; and the command, above them
+ENTRY = ("__init__", "__main__")  # the Python interface and the command, above all others
 
 
 @lru_cache(maxsize=1)
@@ -55,7 +55,7 @@ def imported(file: Path, known: dict[str, Path]) -> set[str]:
 def floor(module: str) -> int:
     part = module.split(".", maxsplit=1)[0]
     if part in ENTRY:
-        return -1 if part == "__init__" else len(floors())
+        return len(floors())
     return next(number for number, parts in enumerate(floors()) if part in parts)
 
 

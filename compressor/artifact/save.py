@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from compressor import __version__
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, encode
 from compressor.errors import ArtifactError, Diagnostic
 from compressor.models.yolov5.architecture import architecture_to_yaml
 from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.fuse import fuse
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes
+from compressor.version import __version__
 
 FORMAT = "compressor/artifact/1"
 METADATA_KEY = "compressor"

@@ -7,7 +7,6 @@ from collections import Counter
 
 import click
 
-from compressor import __version__
 from compressor.cli.apply import apply
 from compressor.cli.benchmark import benchmark
 from compressor.cli.check import check
@@ -28,6 +27,7 @@ from compressor.cli.sensitivity import sensitivity
 from compressor.cli.sweep import sweep
 from compressor.cli.verify import verify
 from compressor.errors import Diagnostic, InputError, did_you_mean
+from compressor.version import __version__
 
 
 class _Commands(click.Group):

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressor import __version__
 from compressor.export.mark import EXPORTED_BY
 from compressor.models.yolov5.architecture import architecture_to_yaml
 from compressor.models.yolov5.blocks import BN_EPS, BN_MOMENTUM, C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
 from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.detect import Detect
+from compressor.version import __version__
 
 _lock = threading.Lock()
 _HYP = {

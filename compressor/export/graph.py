@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compressor import __version__
 from compressor.artifact.save import canonical_json
 from compressor.errors import Diagnostic, RunError
 from compressor.evaluation.network import Network, Suppression, are_finite
 from compressor.export.mark import EXPORTED_BY
 from compressor.models.yolov5.bounds import DETECTION_STRIDES
+from compressor.version import __version__
 
 METADATA = "compressor"  # the key under which a file holds it
 _LARGEST = 8192

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from safetensors.torch import save as to_bytes
 
-from compressor import __version__
 from compressor.artifact.save import STATE_DICT_KEY, Dtype, canonical_json, dense_tensors
 from compressor.export.mark import EXPORTED_BY
 from compressor.models.yolov5.architecture import architecture_to_yaml
 from compressor.models.yolov5.build import YOLOv5
+from compressor.version import __version__
 
 
 def state_dict_bytes(stored: YOLOv5, dtype: Dtype) -> bytes:

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from compressor import __version__
 from compressor.results.run import Environment
+from compressor.version import __version__
 
 _PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "pycocotools", "safetensors", "matplotlib")
 ZLIB = "zlib"  # by which gzip sizes come out alike

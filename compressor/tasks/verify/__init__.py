@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from compressor import __version__
 from compressor.artifact.load import LoadedModel, load_model, missing
 from compressor.artifact.save import encode_model
 from compressor.errors import CheckpointError, Diagnostic, InputError
@@ -40,6 +39,7 @@ from compressor.tasks.verify.record import (
     wrong_zeros,
 )
 from compressor.tasks.verify.trust import Known, not_recorded, trusted
+from compressor.version import __version__
 
 
 def verify(place: Path, data: str | None, again: Evaluating | None, progress: Progress) -> Verification:
