@@ -9,6 +9,7 @@ they stand.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,18 +119,10 @@ def _judged(objects: _Boxes, detections: _Boxes) -> CocoFigures:
         place = np.empty(len(images), np.int64)
         ends = np.searchsorted(objects.images[theirs], np.arange(objects.image_count + 1))
         ignored = np.stack([_is_ignored(objects.areas[theirs], objects.crowds[theirs], limits) for limits in AREAS])
-        _judge_category(
-            detections.xywh[ours],
-            detections.areas[ours],
-            images,
-            objects.xywh[theirs],
-            ignored,
-            objects.crowds[theirs],
-            ends,
-            place,
-            outcome,
-            precision[:, :, k],
-            recall[:, k],
+        _match_category(
+            _Found(detections.xywh[ours], detections.areas[ours], images),
+            _Wanted(objects.xywh[theirs], ignored, objects.crowds[theirs], ends),
+            _Outcome(place, outcome, precision[:, :, k], recall[:, k]),
         )
         wanted = objects.images[theirs][~ignored[0]]
         if wanted.size:
@@ -153,76 +146,104 @@ def _matches(
     return ClassMatches(images, outcome.T == TRUE, outcome.T == FALSE, objects)
 
 
-@compiled
-def _judge_category(
-    detections: Float64,
-    detection_areas: Float64,
-    images: NDArray[np.int64],
-    objects: Float64,
-    ignored: NDArray[np.bool_],
-    crowds: NDArray[np.bool_],
-    ends: NDArray[np.int64],
-    place: NDArray[np.int64],
-    outcome: NDArray[np.uint8],
-    precision: Float64,
-    recall: Float64,
-) -> None:
-    """One category, best detection first.
+class _Found(NamedTuple):
+    """Detections of one category, by descending score.
 
-    Args:
-        detections: (n, 4) left, top, width, height, by descending score.
-        detection_areas: (n,).
-        images: (n,) of each detection.
-        objects: (g, 4), by image.
+    Attributes:
+        boxes: (n, 4) left, top, width, height.
+        areas: (n,).
+        images: (n,) rank of the image.
+    """
+
+    boxes: Float64
+    areas: Float64
+    images: NDArray[np.int64]
+
+
+class _Wanted(NamedTuple):
+    """Objects of one category, by image.
+
+    Attributes:
+        boxes: (g, 4) left, top, width, height.
         ignored: (A, g) objects that need not be found.
         crowds: (g,) regions that any number of detections may match.
         ends: (images + 1,) where the objects of each image begin, and the last ones end.
-        place: (n,), filled with how many detections of the image came before.
-        outcome: (n, T), filled with what each detection is, over all areas.
+    """
+
+    boxes: Float64
+    ignored: NDArray[np.bool_]
+    crowds: NDArray[np.bool_]
+    ends: NDArray[np.int64]
+
+
+class _Outcome(NamedTuple):
+    """What is filled in for one category.
+
+    Attributes:
+        place: (n,) how many detections of the image came before.
+        outcome: (n, T) what each detection is, over all areas.
         precision: (T, R, A), filled where there are objects to find.
         recall: (T, A), likewise.
     """
+
+    place: NDArray[np.int64]
+    outcome: NDArray[np.uint8]
+    precision: Float64
+    recall: Float64
+
+
+@compiled
+def _match_category(found: _Found, wanted: _Wanted, filled: _Outcome) -> None:
+    """Match one category, best detection first, and sum up its precision and recall."""
     combinations = (len(AREAS), len(IOU_THRESHOLDS))
-    matched = np.zeros((*combinations, len(objects)), np.bool_)
+    matched = np.zeros((*combinations, len(wanted.boxes)), np.bool_)
     hits, misses = np.zeros(combinations, np.int64), np.zeros(combinations, np.int64)
-    at_hit = np.empty((*combinations, min(len(objects), len(detections))))  # precision when an object is found
-    seen = np.zeros(len(ends) - 1, np.int64)
-    most_objects = (ends[1:] - ends[:-1]).max()
+    at_hit = np.empty((*combinations, min(len(wanted.boxes), len(found.boxes))))  # precision when an object is found
+    seen = np.zeros(len(wanted.ends) - 1, np.int64)
+    most_objects = (wanted.ends[1:] - wanted.ends[:-1]).max()
     overlaps, near = np.empty(most_objects), np.empty(most_objects, np.int64)
-    for i in range(len(detections)):
-        image = images[i]
-        place[i] = seen[image]
+    for i in range(len(found.boxes)):
+        image = found.images[i]
+        filled.place[i] = seen[image]
         seen[image] += 1
-        if place[i] >= MOST_DETECTIONS[2]:
+        if filled.place[i] >= MOST_DETECTIONS[2]:
             continue
-        best, count = 0.0, 0
-        for g in range(ends[image], ends[image + 1]):
-            overlap = _overlap(detections[i], detection_areas[i], objects[g], crowds[g])
-            if overlap >= IOU_THRESHOLDS[0]:  # no other can be matched
-                overlaps[count], near[count] = overlap, g
-                best, count = max(best, overlap), count + 1
+        count = _near(found, i, wanted, overlaps, near)
+        best = overlaps[:count].max() if count else 0.0
         for a in range(len(AREAS)):
-            outside = detection_areas[i] < AREAS[a, 0] or detection_areas[i] > AREAS[a, 1]
+            outside = found.areas[i] < AREAS[a, 0] or found.areas[i] > AREAS[a, 1]
             for t in range(len(IOU_THRESHOLDS)):
                 g = -1
                 if best >= IOU_THRESHOLDS[t]:
-                    g = _match(overlaps, near[:count], IOU_THRESHOLDS[t], ignored[a], crowds, matched[a, t])
+                    free = near[:count]
+                    g = _match(overlaps, free, IOU_THRESHOLDS[t], wanted.ignored[a], wanted.crowds, matched[a, t])
                 if g >= 0:
                     matched[a, t, g] = True
-                passed_over = ignored[a, g] if g >= 0 else outside
+                passed_over = wanted.ignored[a, g] if g >= 0 else outside
                 if passed_over:
                     result = IGNORED
                 elif g >= 0:
                     result = TRUE
                     hits[a, t] += 1
-                    found = hits[a, t]
-                    at_hit[a, t, found - 1] = found / (misses[a, t] + found + EPS)
+                    at_hit[a, t, hits[a, t] - 1] = hits[a, t] / (misses[a, t] + hits[a, t] + EPS)
                 else:
                     result = FALSE
                     misses[a, t] += 1
                 if a == 0:
-                    outcome[i, t] = result
-    _sum_up(at_hit, hits, len(objects) - ignored.sum(axis=1), precision, recall)
+                    filled.outcome[i, t] = result
+    _sum_up(at_hit, hits, len(wanted.boxes) - wanted.ignored.sum(axis=1), filled.precision, filled.recall)
+
+
+@compiled
+def _near(found: _Found, i: int, wanted: _Wanted, overlaps: Float64, near: NDArray[np.int64]) -> int:
+    """Fill in the objects that detection i may be matched with, and how far they overlap; how many there are."""
+    count, image = 0, found.images[i]
+    for g in range(wanted.ends[image], wanted.ends[image + 1]):
+        overlap = _overlap(found.boxes[i], found.areas[i], wanted.boxes[g], wanted.crowds[g])
+        if overlap >= IOU_THRESHOLDS[0]:  # no other can be matched
+            overlaps[count], near[count] = overlap, g
+            count += 1
+    return count
 
 
 @compiled
