@@ -24,7 +24,7 @@ from compressor.models.yolov5.build import YOLOv5, build
 from compressor.models.yolov5.loss import LossSettings
 from compressor.training.augment import AugmentSettings
 from compressor.training.optimiser import OptimiserSettings
-from compressor.training.train import EpochLosses, Hyperparameters, train
+from compressor.training.train import Course, EpochLosses, Hyperparameters, train
 
 IMAGE_SIZE = 256
 SEED = 0
@@ -41,17 +41,8 @@ def main() -> None:
     torch.manual_seed(SEED)
     model = build(shapes_architecture(), NAMES)
     samples = read_split(load_dataset(str(shapes_dataset())), "train").samples
-    trained = train(
-        model,
-        samples,
-        HYPERPARAMETERS,
-        epochs=options.epochs,
-        batch_size=16,
-        image_size=IMAGE_SIZE,
-        seed=SEED,
-        plain_epochs=10,
-        progress=show,
-    )
+    course = Course(options.epochs, batch_size=16, image_size=IMAGE_SIZE, seed=SEED, plain_epochs=10)
+    trained = train(model, samples, HYPERPARAMETERS, course, show)
     write(trained, options.output)
 
 

@@ -47,17 +47,36 @@ class EpochLosses:
     duration_s: float
 
 
+@dataclass(frozen=True)
+class Course:
+    """How long and on what batches a model is trained.
+
+    Attributes:
+        epochs: passes over the samples.
+        batch_size: images per batch.
+        image_size: side of the square training images in pixels; a multiple of the largest stride.
+        seed: of the order of the images and of every augmentation.
+        plain_epochs: how many of the last epochs do without mosaic and mixup.
+    """
+
+    epochs: int
+    batch_size: int
+    image_size: int
+    seed: int = 0
+    plain_epochs: int = 0
+
+    def augmentation(self, settings: AugmentSettings, epoch: int) -> AugmentSettings:
+        """The augmentations of an epoch, which is counted from 0."""
+        plain = epoch >= self.epochs - self.plain_epochs
+        return replace(settings, mosaic=0.0, mixup=0.0) if plain else settings
+
+
 def train(
     model: YOLOv5,
     samples: Sequence[Sample],
     hyp: Hyperparameters,
-    *,
-    epochs: int,
-    batch_size: int,
-    image_size: int,
-    seed: int,
-    plain_epochs: int = 0,
-    progress: Callable[[EpochLosses], None] | None = None,
+    course: Course,
+    progress: Callable[[EpochLosses], None] = lambda _losses: None,
 ) -> YOLOv5:
     """Train the model in place and return the moving average of its weights, in evaluation mode.
 
@@ -67,11 +86,7 @@ def train(
         model: not fused.
         samples: what to train on; the decoded images stay in memory.
         hyp: losses, optimiser and augmentations.
-        epochs: passes over the samples.
-        batch_size: images per batch.
-        image_size: side of the square training images in pixels; a multiple of the largest stride.
-        seed: of the order of the images and of every augmentation.
-        plain_epochs: how many of the last epochs do without mosaic and mixup.
+        course: how long, and on what batches.
         progress: called after every epoch.
 
     Raises:
@@ -80,20 +95,19 @@ def train(
     """
     if not samples:
         raise DatasetError(Diagnostic("D490", "there is no image to train on", help="name a split with images"))
-    images = _Images(samples, image_size)
+    images = _Images(samples, course.image_size)
     model.detect.anchors.copy_(model.detect.anchors.half())  # a released checkpoint holds them in float16
     # Convolutions of a few channels run a third faster on a CPU with the channels innermost.
     model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    settings = hyp.loss.scaled(len(model.strides), model.detect.nc, image_size)
-    optimiser = build_optimiser(model, hyp.optimiser, batch_size)
-    schedule = Schedule(hyp.optimiser, epochs, -(-len(samples) // batch_size), batch_size)
+    settings = hyp.loss.scaled(len(model.strides), model.detect.nc, course.image_size)
+    optimiser = build_optimiser(model, hyp.optimiser, course.batch_size)
+    schedule = Schedule(hyp.optimiser, course.epochs, -(-len(samples) // course.batch_size), course.batch_size)
     ema = Ema(model)
     iteration, stepped = 0, -1
-    for epoch in range(epochs):
+    for epoch in range(course.epochs):
         started, terms = time.perf_counter(), []
-        plain = epoch >= epochs - plain_epochs
-        augmentation = replace(hyp.augment, mosaic=0.0, mixup=0.0) if plain else hyp.augment
-        for pixels, targets in _batches(images, augmentation, batch_size, (seed, epoch)):
+        augmentation = course.augmentation(hyp.augment, epoch)
+        for pixels, targets in _batches(images, augmentation, course.batch_size, (course.seed, epoch)):
             schedule.apply(optimiser, iteration)
             loss = detection_loss(model(pixels), targets, model.detect.anchors, settings)
             loss.total.backward()  # type: ignore[no-untyped-call]
@@ -104,8 +118,7 @@ def train(
             terms.append(torch.stack((loss.box, loss.obj, loss.cls)))
             iteration += 1
         box, obj, cls = _finite_mean(terms, epoch + 1)
-        if progress is not None:
-            progress(EpochLosses(epoch + 1, epochs, box, obj, cls, time.perf_counter() - started))
+        progress(EpochLosses(epoch + 1, course.epochs, box, obj, cls, time.perf_counter() - started))
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return ema.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]
 

@@ -15,7 +15,7 @@ from compressor.models.yolov5.build import YOLOv5, build
 from compressor.models.yolov5.loss import LossSettings
 from compressor.training.augment import AugmentSettings, Example, augment
 from compressor.training.optimiser import OptimiserSettings
-from compressor.training.train import EpochLosses, Hyperparameters, collate, load_example, train
+from compressor.training.train import Course, EpochLosses, Hyperparameters, collate, load_example, train
 
 QUICK = Hyperparameters(
     optimiser=OptimiserSettings(
@@ -52,7 +52,7 @@ def test_losses_fall_where_the_images_stay_the_same(samples: list[Sample]) -> No
     still = AugmentSettings(hsv_h=0, hsv_s=0, hsv_v=0, translate=0, scale=0, fliplr=0, mosaic=0)
     hyp = replace(QUICK, loss=LossSettings(box=0.3, obj=3.0, cls=4.0), augment=still)
     model = tiny()
-    trained = train(model, samples, hyp, epochs=15, batch_size=4, image_size=128, seed=0, progress=seen.append)
+    trained = train(model, samples, hyp, Course(15, 4, 128, seed=0), seen.append)
     assert [losses.epoch for losses in seen] == list(range(1, 16))
     assert seen[-1].box < 0.9 * seen[0].box
     assert seen[-1].cls < 0.97 * seen[0].cls
@@ -71,15 +71,12 @@ def test_the_last_epochs_can_do_without_mosaic(samples: list[Sample], monkeypatc
         return augment(index, count, load, settings, *rest)
 
     monkeypatch.setattr("compressor.training.train.augment", remember)
-    train(tiny(), samples, QUICK, epochs=3, batch_size=4, image_size=64, seed=0, plain_epochs=1)
+    train(tiny(), samples, QUICK, Course(3, 4, 64, seed=0, plain_epochs=1))
     assert used == [0.5] * 16 + [0.0] * 8
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(samples: list[Sample]) -> None:
-    states = [
-        train(tiny(), samples, QUICK, epochs=1, batch_size=4, image_size=64, seed=seed).state_dict()
-        for seed in (3, 3, 4)
-    ]
+    states = [train(tiny(), samples, QUICK, Course(1, 4, 64, seed=seed)).state_dict() for seed in (3, 3, 4)]
     key = "model.0.conv.weight"
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not torch.equal(states[0][key], states[2][key])
@@ -87,13 +84,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(samples: li
 
 def test_without_images_there_is_nothing_to_train_on() -> None:
     with pytest.raises(DatasetError, match="D490"):
-        train(tiny(), [], QUICK, epochs=1, batch_size=4, image_size=64, seed=0)
+        train(tiny(), [], QUICK, Course(1, 4, 64, seed=0))
 
 
 def test_a_loss_that_runs_away_is_an_error(samples: list[Sample]) -> None:
     wild = replace(QUICK, optimiser=OptimiserSettings(lr0=1e30, warmup_iterations=1, nominal_batch_size=4))
     with pytest.raises(RunError, match="E830"):
-        train(tiny(), samples, wild, epochs=3, batch_size=4, image_size=64, seed=0)
+        train(tiny(), samples, wild, Course(3, 4, 64, seed=0))
 
 
 def test_an_example_is_the_image_with_its_longer_side_resized(samples: list[Sample]) -> None:
