@@ -10,6 +10,7 @@ from compressor.errors import Diagnostic
 from compressor.files.reading import regular_size
 from compressor.recipe.nodes import UNKNOWN, Lines, Node, Place, parse, shortened, show
 from compressor.recipe.scalars import NO_LETTER
+from compressor.recipe.shipped import found
 
 _RENAME = "rename the file, or use a UTF-8 locale, such as by LC_ALL=C.UTF-8"
 _LARGEST = 1_000_000  # bytes of a recipe file
@@ -62,7 +63,8 @@ class Files:
             if refusal:
                 self.faults.append(entry.place.diagnostic("R109", *refusal))
                 continue
-            base = self.merged(path.parent / str(entry.value), opened)
+            name = str(entry.value)
+            base = self.merged(found(path.parent / name, name), opened)
             merged = base if merged is None else merge(merged, base)
         return own if merged is None else merge(merged, own)
 
@@ -75,7 +77,7 @@ class Files:
         shown = f"extends names {shortened(name)!r}"
         if "${" in name:
             return f"{shown}, but files are read before variables are filled in", "write the name of the file"
-        target = path.parent / name
+        target = found(path.parent / name, name)
         try:
             kind = target.stat().st_mode
             circle = any(target.samefile(other) for other in opened)

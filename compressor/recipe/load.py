@@ -16,6 +16,7 @@ from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override, apply_override
 from compressor.recipe.part import Part
 from compressor.recipe.schema import Recipe
+from compressor.recipe.shipped import found
 from compressor.recipe.variables import fill_in, variable_names
 
 PartT = TypeVar("PartT", bound=Part)
@@ -88,12 +89,13 @@ def load_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> RecipeFile:
     """Read, merge and check a recipe.
 
     Args:
-        path: the recipe's YAML file.
+        path: the recipe's YAML file, or the name of a shipped recipe where no such file is there.
         overrides: what the command line says instead, in order; the last wins.
 
     Raises:
         RecipeError: every fault found (R1xx), in file order.
     """
+    path = found(path)
     draft = read_draft(path, overrides)
     if draft.recipe is None:
         raise RecipeError(*draft.faults)
@@ -102,6 +104,7 @@ def load_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> RecipeFile:
 
 def read_draft(path: Path, overrides: tuple[Override, ...] = ()) -> Draft:
     """As `load_recipe`, for whoever wants to see what a faulty recipe holds."""
+    path = found(path)
     faults: list[Diagnostic] = []
     root = Files(faults).merged(path)
     variables: tuple[str, ...] = ()
@@ -113,8 +116,10 @@ def read_draft(path: Path, overrides: tuple[Override, ...] = ()) -> Draft:
         root = fill_in(root, own, faults)
     incomplete = any(fault.code in _UNREAD for fault in faults)
     recipe = None if root.value is None else _check(root, faults, incomplete=incomplete)
-    found = tuple(_told(fault, path) for fault in dict.fromkeys(in_file_order(faults)))  # of a base on two ways once
-    return Draft(root, variables, None if found else recipe, found)
+    faults_told = tuple(
+        _told(fault, path) for fault in dict.fromkeys(in_file_order(faults))
+    )  # of a base on two ways once
+    return Draft(root, variables, None if faults_told else recipe, faults_told)
 
 
 def _told(fault: Diagnostic, recipe: Path) -> Diagnostic:
