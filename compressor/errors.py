@@ -1,4 +1,4 @@
-"""Every error a user can meet: its exit code, its place, and how to mend it."""
+"""Every error a user can meet: its exit code, its place, and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ALLOCATOR = "DefaultCPUAllocator"  # torch's, which raises a mere RuntimeError
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One fault: where it is, what it is, and how to mend it.
+    """One error: where it is, what it is, and how to fix it.
 
     Attributes:
         code: stable identifier of the rule, for example `R103`.
         message: what is wrong, in one sentence.
-        path: the file, flag or URL at fault.
+        path: the file, flag or URL with the error.
         line: 1-based line in `path`.
         column: 1-based column in `path`.
-        help: how to mend it.
+        help: how to fix it.
     """
 
     code: str
@@ -44,8 +44,8 @@ class Diagnostic:
 class CompressorError(Exception):
     """An error that ends a command with a sentence instead of a traceback.
 
-    Exit codes: 1 all was done and the answer is no, 2 the user's input is at fault, 3 the run failed, 70 compressor
-    itself is at fault.
+    Exit codes: 1 all was done and the answer is no, 2 the user's input has an error, 3 the run failed, 70 compressor
+    itself has an error.
     """
 
     exit_code = 3
@@ -62,7 +62,7 @@ class InputError(CompressorError):
 
 
 class RecipeError(InputError):
-    """The recipe's text is at fault (codes R1xx)."""
+    """The recipe's text has an error (codes R1xx)."""
 
 
 class PlanError(InputError):
@@ -100,20 +100,20 @@ class AnswerError(CompressorError):
 
 
 class UnforeseenError(CompressorError):
-    """Something that no rule foresees (code E899): a fault of compressor, whatever was handed in."""
+    """Something that no rule covers (code E899): an error in compressor, whatever was handed in."""
 
-    exit_code = 70  # as sysexits.h numbers a program's own faults
+    exit_code = 70  # as sysexits.h numbers a program's own errors
 
 
-def first_line(fault: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """What a library says of what is wrong, in one line, or the name of the exception where it says nothing."""
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    return lines[0][:_LONGEST_LINE] if lines else type(fault).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:_LONGEST_LINE] if lines else type(error).__name__
 
 
-def ran_out_of_memory(fault: BaseException) -> bool:
-    """Whether an exception of Python, NumPy or torch, which is not imported for that, tells of too little memory."""
-    return isinstance(fault, MemoryError) or type(fault).__name__ == "OutOfMemoryError" or _ALLOCATOR in str(fault)
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of Python, NumPy or torch, which is not imported for that, reports too little memory."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _ALLOCATOR in str(error)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

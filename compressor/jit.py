@@ -26,7 +26,7 @@ def compiled(function: _Function) -> _Function:
     """Compile a function of arrays and numbers; other threads run while it does.
 
     What is compiled is kept beside the source, or where that cannot be written in the user's cache (NUMBA_CACHE_DIR
-    names another place). Where neither can, where the disk is full or what was kept is damaged, it is compiled anew.
+    names another place). Where neither can, where the disk is full or what was kept is damaged, it is compiled again.
     """
     made = numba.njit(nogil=True, error_model="numpy")(function)
     with suppress(RuntimeError):  # no place to keep it
@@ -67,5 +67,5 @@ def _source_stamp(function: FunctionType) -> str:
     called = [value.py_func for value in named.values() if isinstance(value, numba.core.dispatcher.Dispatcher)]
     files = sorted({str(getsourcefile(each)) for each in (function, *called)})
     contents = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
-    told = repr((contents, sorted(constants.items()), _COMPILER))
-    return hashlib.sha256(told.encode()).hexdigest()
+    content = repr((contents, sorted(constants.items()), _COMPILER))
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""How long work tells what it is doing, without knowing who listens."""
+"""How long-running work reports its progress, without knowing who listens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Progress(Protocol):
     """A listener: the terminal, or nobody."""
 
     def step(self, title: str) -> AbstractContextManager[None]:
-        """A named step; told when it begins and how long it took."""
+        """A named step; reports when it begins and how long it took."""
 
     def bar(self, title: str, unit: str) -> AbstractContextManager[Update]:
         """A step of countable units, with rate and time left."""
@@ -23,7 +23,7 @@ class Progress(Protocol):
         """What the steps that follow belong to."""
 
     def note(self, text: str) -> None:
-        """One line for those who asked to be told more."""
+        """One line for users who asked for more detail."""
 
     def warn(self, text: str) -> None:
         """One line that everyone should see."""
@@ -36,7 +36,7 @@ def warn_of(progress: Progress, sentences: Sequence[str], rest: str) -> None:
     """Tell of what was left out, amended or replaced, whatever was asked for: it moves figures.
 
     Args:
-        progress: whom to tell.
+        progress: the listener.
         sentences: one for each.
         rest: where all of them can be read, where there are too many to tell.
     """
@@ -70,13 +70,13 @@ class Silent:
 
 
 class Ledger:
-    """Passes on what it is told, and keeps account of the seconds that each title took.
+    """Passes every call on to a listener, and sums the seconds that each title took.
 
-    Of a step within another one the time counts once, for the inner one; what belongs to no step has the title "". So
+    The time of a step within another one counts once, for the inner one; time outside any step has the title "". So
     the times add up to all that passed since the ledger was opened.
 
     Args:
-        listener: whom to tell.
+        listener: the listener.
         wall: clock of the time that passes, in seconds.
         cpu: clock of the time that processors work, all threads together, in seconds.
     """
@@ -96,9 +96,9 @@ class Ledger:
     def spent(self) -> list[tuple[str, float, float]]:
         """Title, seconds that passed, and CPU seconds, in the order in which the titles came first; "" stands last."""
         self._settle()
-        told = {"": [0.0, 0.0], **self._spent}
-        told[""] = told.pop("")
-        return [(title, passed, worked) for title, (passed, worked) in told.items()]
+        account = {"": [0.0, 0.0], **self._spent}
+        account[""] = account.pop("")
+        return [(title, passed, worked) for title, (passed, worked) in account.items()]
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:

@@ -21,13 +21,13 @@ from compressor.errors import DatasetError, Diagnostic
 from compressor.files.reading import file_bytes
 
 
-def find_calibration_images(source: str, split: str, told: Callable[[str], None] | None = None) -> list[Path]:
+def find_calibration_images(source: str, split: str, notify: Callable[[str], None] | None = None) -> list[Path]:
     """The images a repair may draw from, sorted by path.
 
     Args:
         source: a folder of images, or whatever `load_dataset` takes.
         split: of the data set.
-        told: receives a sentence on which images are taken, where the data set could mean several, and on images that
+        notify: receives a sentence on which images are taken, where the data set could mean several, and on images that
             are listed and not there.
 
     Raises:
@@ -39,11 +39,11 @@ def find_calibration_images(source: str, split: str, told: Callable[[str], None]
     else:
         dataset = load_dataset(source)
         files, missing = split_images(dataset, split)
-        if told is not None and split in dataset.choices:
-            told(dataset.choices[split])
-    if missing and told is not None:
+        if notify is not None and split in dataset.choices:
+            notify(dataset.choices[split])
+    if missing and notify is not None:
         count = f"{len(missing)} of the {len(files) + len(missing)} images to calibrate with"
-        told(f"{count} are listed and not there, such as {shown(missing[0])}: they are left out")
+        notify(f"{count} are listed and not there, such as {shown(missing[0])}: they are left out")
     if not files:
         help_text = "name a folder of images, or a data set with a split of them"
         raise DatasetError(Diagnostic("D404", "there is no image to calibrate with", source, help=help_text))
@@ -56,21 +56,21 @@ def draw(files: Sequence[Path], count: int, seed: int) -> list[Path]:
     return [files[i] for i in order[:count]]
 
 
-def same_images(files: Sequence[Path], judged: Iterable[Path]) -> list[Path]:
-    """Those of the files that are among the judged ones, whatever they are called: by place, or by bytes."""
-    others = [path for path in judged if is_there(path)]
+def same_images(files: Sequence[Path], evaluated: Iterable[Path]) -> list[Path]:
+    """Files that are also among the evaluated ones, whatever their names: compared by place, or by bytes."""
+    others = [path for path in evaluated if is_there(path)]
     places = {path.resolve() for path in others}
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in others:
         by_size[path.stat().st_size].append(path)
 
-    def is_judged(file: Path) -> bool:
+    def is_evaluated(file: Path) -> bool:
         if file.resolve() in places:
             return True
         alike = by_size.get(file.stat().st_size, []) if is_there(file) else []
         return bool(alike) and any(filecmp.cmp(file, path, shallow=False) for path in alike)
 
-    return [file for file in files if is_judged(file)]
+    return [file for file in files if is_evaluated(file)]
 
 
 def load_images(files: Sequence[Path], image_size: int, known: dict[Path, str] | None = None) -> Tensor:
@@ -91,9 +91,9 @@ def load_images(files: Sequence[Path], image_size: int, known: dict[Path, str] |
     for out, file in zip(images, files, strict=True):
         try:
             content = file_bytes(file, MOST_BYTES)
-        except OSError as fault:
-            message = f"cannot read this image: {fault.strerror or fault}"
-            raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it")) from fault
+        except OSError as error:
+            message = f"cannot read this image: {error.strerror or error}"
+            raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it")) from error
         digest = hashlib.sha256(content).hexdigest()
         if known is not None and known.setdefault(file, digest) != digest:
             raise changed(file, "image")

@@ -97,8 +97,8 @@ class Split:
         skipped: a sentence per image or label file that was left out or amended.
         sha256: digest over names and contents of the images and labels used. It is that of a listing as `sha256sum`
             prints it, each image followed by its label file, with names from the folder on that holds them all, and at
-            the end the file of COCO annotations where it is judged by one.
-        annotations_sha256: of the COCO annotations when the split was read; None where it is not judged by any.
+            the end the file of COCO annotations where it is evaluated by one.
+        annotations_sha256: of the COCO annotations when the split was read; None where it is not evaluated by any.
         left_out: images of the split that cannot be used.
         not_evaluated: objects of label files that are in no figure; not counted where annotations tell the objects.
     """
@@ -121,12 +121,12 @@ class Split:
 
         Unlike `sha256` it is another one for each part of a split, and where classes change their names or order.
         """
-        told = {
+        facts = {
             "files": self.sha256,
             "images": [sample.sha256 for sample in self.samples],
             "names": list(self.dataset.names),
         }
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     left_out: tuple[Path, ...] = ()
     not_evaluated: tuple[NotEvaluated, ...] = ()
@@ -143,7 +143,7 @@ def load_dataset(source: str) -> Dataset:
             first use) are known.
 
     Raises:
-        DatasetError: D401 the text is at fault; D402 there is no such file.
+        DatasetError: D401 the text has an error; D402 there is no such file.
     """
     file = Path(source)
     if source == SHAPES and not file.is_file():
@@ -159,12 +159,12 @@ def load_dataset(source: str) -> Dataset:
         raise DatasetError(Diagnostic("D402", message, source, help=other.way_on))
     try:
         content = file_bytes(file, _MOST_BYTES_OF_YAML)
-    except OSError as fault:
+    except OSError as error:
         built_in = [*_KNOWN, SHAPES]
         near = did_you_mean(file.name, [*(path.name for path in file.parent.glob("*.y*ml")), *built_in])
         help_text = near or f"name a dataset YAML, or one that is built in: {', '.join(built_in)}"
-        message = f"cannot read the data set: {fault.strerror or fault}"
-        raise DatasetError(Diagnostic("D402", message, source, help=help_text)) from fault
+        message = f"cannot read the data set: {error.strerror or error}"
+        raise DatasetError(Diagnostic("D402", message, source, help=help_text)) from error
     return _resolve(source, parse_description(content, source), file.parent.absolute())
 
 
@@ -199,8 +199,8 @@ def read_split(dataset: Dataset, split: str, progress: Callable[[int, int], None
         try:
             _check_name(image, dataset)
             checked = _check(image, census)
-        except ValueError as fault:
-            notes.append(f"{shown(image)}: left out, {fault}")
+        except ValueError as error:
+            notes.append(f"{shown(image)}: left out, {error}")
             left_out.append(image)
         else:
             samples.append(checked.sample)
@@ -274,8 +274,8 @@ def _check(image: Path, census: LabelCensus) -> _Checked:
     label_content = _content(label_file, MOST_BYTES_OF_LABELS, optional=True)
     try:
         labels, repeated = parse_labels(label_content or b"", len(census.names))
-    except ValueError as fault:
-        raise ValueError(f"its label file {shown(label_file)} is at fault: {fault}") from fault
+    except ValueError as error:
+        raise ValueError(f"its label file {shown(label_file)} is invalid: {error}") from error
     census.used(label_file, label_content or b"", labels, repeated)
     if repeated:
         notes.append(f"{shown(label_file)}: {repeated} repeated line{'s' * (repeated > 1)} left out")
@@ -291,12 +291,12 @@ def _content(path: Path, most_bytes: int, *, optional: bool = False) -> bytes | 
     """A file's bytes; None where an optional one is not there."""
     try:
         return file_bytes(path, most_bytes)
-    except FileNotFoundError as fault:
+    except FileNotFoundError as error:
         if optional:
             return None
-        raise ValueError("it is not there") from fault
-    except OSError as fault:
-        raise ValueError(f"{shown(path)} cannot be read: {fault.strerror or fault}") from fault
+        raise ValueError("it is not there") from error
+    except OSError as error:
+        raise ValueError(f"{shown(path)} cannot be read: {error.strerror or error}") from error
 
 
 def file_sha256(path: Path) -> str:
@@ -308,10 +308,10 @@ def file_sha256(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as fault:
-        message = f"cannot read this file: {fault.strerror or fault}"
+    except OSError as error:
+        message = f"cannot read this file: {error.strerror or error}"
         help_text = "give yourself the right to read it"
-        raise DatasetError(Diagnostic("D402", message, str(path), help=help_text)) from fault
+        raise DatasetError(Diagnostic("D402", message, str(path), help=help_text)) from error
 
 
 def _digest(files: list[tuple[Path, str]], annotations: Path | None, annotations_sha256: str | None) -> str:

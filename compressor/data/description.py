@@ -1,4 +1,4 @@
-"""The text of a dataset YAML as checked values; every fault with its line and column.
+"""The text of a dataset YAML as checked values; every error with its line and column.
 
 Upstream's files are the measure: keys this project does not know are left alone, and `download` is never run. Class
 names are taken as they are written, so a class called `no` or `1` keeps its name.
@@ -47,38 +47,38 @@ def parse_description(content: bytes, path: str) -> Description:
         path: the file's name for messages.
 
     Raises:
-        DatasetError: D401, every fault in file order.
+        DatasetError: D401, every error in file order.
     """
     page = _Page(path)
     node = _compose(content, path)
     keys = page.keys(node, "a dataset YAML must be a mapping with the keys path, train, val, names")
     if not isinstance(node, yaml.MappingNode):
-        raise DatasetError(*page.faults)
+        raise DatasetError(*page.errors)
     description = Description(
         root=page.text(keys.get("path"), "path"),
         sources={split: page.texts(keys[split], split) for split in SPLITS if not _is_null(keys.get(split))},
         names=page.class_names(keys.get("names"), keys.get("nc")),
         annotations=page.text(keys.get("annotations"), "annotations"),
     )
-    if page.faults:
-        raise DatasetError(*sorted(page.faults, key=lambda fault: (fault.line or 0, fault.column or 0)))
+    if page.errors:
+        raise DatasetError(*sorted(page.errors, key=lambda error: (error.line or 0, error.column or 0)))
     return description
 
 
 def _compose(content: bytes, path: str) -> yaml.Node | None:
     try:
         return yaml.compose(content.decode("utf-8-sig"), yaml.SafeLoader)
-    except UnicodeDecodeError as fault:
-        raise DatasetError(Diagnostic("D401", "the file is not UTF-8 text", path, help="save it as UTF-8")) from fault
-    except yaml.MarkedYAMLError as fault:
-        mark = fault.problem_mark or fault.context_mark
+    except UnicodeDecodeError as error:
+        raise DatasetError(Diagnostic("D401", "the file is not UTF-8 text", path, help="save it as UTF-8")) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        message = f"not valid YAML: {fault.problem or fault.context}"
+        message = f"not valid YAML: {error.problem or error.context}"
         help_text = "check the indentation, the colons and the quotes around this place"
-        raise DatasetError(Diagnostic("D401", message, path, line, column, help_text)) from fault
-    except (yaml.YAMLError, RecursionError) as fault:
+        raise DatasetError(Diagnostic("D401", message, path, line, column, help_text)) from error
+    except (yaml.YAMLError, RecursionError) as error:
         message = "not valid YAML: a control character, or brackets nested too deep"
-        raise DatasetError(Diagnostic("D401", message, path, help="is this a dataset YAML?")) from fault
+        raise DatasetError(Diagnostic("D401", message, path, help="is this a dataset YAML?")) from error
 
 
 def _is_null(node: yaml.Node | None) -> bool:
@@ -90,26 +90,26 @@ class _Page:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.faults: list[Diagnostic] = []
+        self.errors: list[Diagnostic] = []
 
-    def fault(self, node: yaml.Node | None, message: str, help_text: str | None = None) -> None:
-        """Note a fault at a node."""
+    def error(self, node: yaml.Node | None, message: str, help_text: str | None = None) -> None:
+        """Note an error at a node."""
         line, column = (node.start_mark.line + 1, node.start_mark.column + 1) if node else (None, None)
-        self.faults.append(Diagnostic("D401", message, self.path, line, column, help_text))
+        self.errors.append(Diagnostic("D401", message, self.path, line, column, help_text))
 
     def keys(self, node: yaml.Node | None, otherwise: str) -> dict[str, yaml.Node]:
-        """A mapping's values by key as written; a repeated key is a fault, as is anything but a mapping."""
+        """A mapping's values by key as written; a repeated key is an error, and so is anything but a mapping."""
         if not isinstance(node, yaml.MappingNode):
-            self.fault(node, otherwise)
+            self.error(node, otherwise)
             return {}
         values: dict[str, yaml.Node] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self.fault(key, "a key must be a word or a number")
+                self.error(key, "a key must be a word or a number")
             elif key.tag.endswith(":merge"):
-                self.fault(key, "merge keys (<<) are not read", "write the keys out")
+                self.error(key, "merge keys (<<) are not read", "write the keys out")
             elif key.value in values:
-                self.fault(key, f"the key {key.value!r} is given twice", "keep one of them")
+                self.error(key, f"the key {key.value!r} is given twice", "keep one of them")
             else:
                 values[key.value] = value
         return values
@@ -124,50 +124,50 @@ class _Page:
         """One path or several."""
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         if not nodes:
-            self.fault(node, f"{key} names no images", _LIST_HELP)
+            self.error(node, f"{key} names no images", _LIST_HELP)
         return tuple(self._scalars(nodes, f"{key} must be a path, or a list of paths"))
 
     def class_names(self, names: yaml.Node | None, nc: yaml.Node | None) -> tuple[str, ...]:
         """Names by index; `class0`, `class1`, ... where only their number is given."""
-        faults_before = len(self.faults)
+        errors_before = len(self.errors)
         count = None if nc is None or _is_null(nc) else self._count(nc)
         if names is None or _is_null(names):
-            if count is None and len(self.faults) == faults_before:
+            if count is None and len(self.errors) == errors_before:
                 message = "the classes are missing"
-                self.fault(names, message, "add names: a list, or a mapping from 0, 1, 2, ... to names")
+                self.error(names, message, "add names: a list, or a mapping from 0, 1, 2, ... to names")
             return tuple(f"class{index}" for index in range(count or 0))
         nodes = names.value if isinstance(names, yaml.SequenceNode) else self._by_index(names)
         found = tuple(self._scalars(nodes, "a class name must be a word or a number"))
-        if not found and len(self.faults) == faults_before:
-            self.fault(names, "names holds no class", "list at least one class")
-        if nc is not None and count is not None and len(self.faults) == faults_before and count != len(found):
-            self.fault(nc, f"nc is {count}, but names holds {len(found)}", "correct one of them, or leave nc out")
+        if not found and len(self.errors) == errors_before:
+            self.error(names, "names holds no class", "list at least one class")
+        if nc is not None and count is not None and len(self.errors) == errors_before and count != len(found):
+            self.error(nc, f"nc is {count}, but names holds {len(found)}", "correct one of them, or leave nc out")
         return found
 
     def _count(self, node: yaml.Node) -> int | None:
         if isinstance(node, yaml.ScalarNode) and _WHOLE.fullmatch(node.value) and int(node.value) > 0:
             return int(node.value)
-        self.fault(node, "nc must be a whole number above 0")
+        self.error(node, "nc must be a whole number above 0")
         return None
 
     def _by_index(self, node: yaml.Node) -> list[yaml.Node]:
         values = self.keys(node, "names must be a list, or a mapping from 0, 1, 2, ... to names")
         wrong = [key for key in values if not _WHOLE.fullmatch(key)]
         if wrong:
-            self.fault(values[wrong[0]], f"names has the key {wrong[0]!r}; its keys must be whole numbers from 0")
+            self.error(values[wrong[0]], f"names has the key {wrong[0]!r}; its keys must be whole numbers from 0")
             return []
         gap = next((index for index in range(len(values)) if str(index) not in values), None)
         if gap is not None:
             help_text = "number the classes from 0 without a gap"
-            self.fault(node, f"names has {len(values)} classes, but none with the index {gap}", help_text)
+            self.error(node, f"names has {len(values)} classes, but none with the index {gap}", help_text)
             return []
         return [values[str(index)] for index in range(len(values))]
 
     def _scalars(self, nodes: list[yaml.Node], otherwise: str) -> Iterator[str]:
         for node in nodes:
             if isinstance(node, yaml.ScalarNode) and len(node.value) > _LONGEST:
-                self.fault(node, f"{otherwise}, and no longer than {_LONGEST:,} letters, got {len(node.value):,}")
+                self.error(node, f"{otherwise}, and no longer than {_LONGEST:,} letters, got {len(node.value):,}")
             elif isinstance(node, yaml.ScalarNode) and not _is_null(node) and node.value.strip():
                 yield node.value
             else:
-                self.fault(node, otherwise)
+                self.error(node, otherwise)

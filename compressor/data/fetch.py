@@ -176,13 +176,13 @@ def download(
         _fetch(url, part, size_bytes, progress)
         _check_digest(part, url, sha256)
         part.replace(destination)
-    except urllib.error.HTTPError as fault:
-        fault.close()
-        said = str(fault.reason).partition("\n")[0].rstrip(".:")
-        raise _unreachable(url, destination, f"the server answered {fault.code} {said}") from fault
-    except (OSError, http.client.HTTPException, ValueError) as fault:
-        reason = fault.reason if isinstance(fault, urllib.error.URLError) else fault
-        raise _unreachable(url, destination, str(reason) or type(fault).__name__) from fault
+    except urllib.error.HTTPError as error:
+        error.close()
+        said = str(error.reason).partition("\n")[0].rstrip(".:")
+        raise _unreachable(url, destination, f"the server answered {error.code} {said}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise _unreachable(url, destination, str(reason) or type(error).__name__) from error
     finally:
         if part.is_file() and part.stat().st_size == 0:
             part.unlink()
@@ -238,12 +238,12 @@ def _ask(url: str, start: int, version: str | None) -> _Reply:
             request.add_header("If-Range", validator)
     try:
         body = _opener().open(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as fault:
-        if fault.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
             raise
-        fault.close()
-        whole = fault.headers.get("Content-Range") == f"bytes */{start}"
-        same = version is None or version == _version(fault.headers, start) or not _validator(fault.headers)
+        error.close()
+        whole = error.headers.get("Content-Range") == f"bytes */{start}"
+        same = version is None or version == _version(error.headers, start) or not _validator(error.headers)
         return _Reply(io.BytesIO(), start, start, version or "") if whole and same else _ask(url, 0, None)
     if body.status != http.HTTPStatus.PARTIAL_CONTENT:
         length = body.headers.get("Content-Length", "")
@@ -296,7 +296,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _receive(reply: _Reply, part: Path, progress: Update | None) -> bool:
-    """Write a reply's bytes into `part`; whether the transfer ended by itself and not by a fault on the way."""
+    """Write a reply's bytes into `part`; whether the transfer ended by itself and not by an error on the way."""
     done = reply.start
     with reply.body as body, part.open("r+b") as file:
         file.seek(done)

@@ -57,9 +57,9 @@ def read_image(path: Path, size: tuple[int, int], sha256: str | None = None) -> 
     help_text = "replace the image, or delete it, or take its line out of the list file"
     try:
         content = file_bytes(path, MOST_BYTES)
-    except OSError as fault:
-        message = f"cannot read this image: {fault.strerror or fault}"
-        raise DatasetError(Diagnostic("D405", message, str(path), help=help_text)) from fault
+    except OSError as error:
+        message = f"cannot read this image: {error.strerror or error}"
+        raise DatasetError(Diagnostic("D405", message, str(path), help=help_text)) from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise changed(path, "image")
     image = decode(content)

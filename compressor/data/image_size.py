@@ -31,8 +31,8 @@ def displayed_size(content: bytes) -> Size:
         raise ValueError("the file is empty")
     try:
         size = _size_from_header(content)
-    except (struct.error, IndexError) as fault:
-        raise ValueError("the file is cut short") from fault
+    except (struct.error, IndexError) as error:
+        raise ValueError("the file is cut short") from error
     if size is None:
         image = decode(content) if is_taken(content) else None
         if image is None:
@@ -44,7 +44,7 @@ def displayed_size(content: bytes) -> Size:
 
 
 def _size_from_header(content: bytes) -> Size | None:
-    """None for the kinds and rare forms that only the decoder judges."""
+    """None for the kinds and rare forms that only the decoder can check."""
     if content.startswith(JPEG_START):
         return _jpeg_size(content)
     if content.startswith(_PNG_START):

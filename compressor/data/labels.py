@@ -54,8 +54,8 @@ def _values(content: bytes) -> list[tuple[int, list[float]]]:
     """Line number, counted from 1, and values of each line that is not blank."""
     try:
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise ValueError("the file is not text") from fault
+    except UnicodeDecodeError as error:
+        raise ValueError("the file is not text") from error
     lines = ((number, line.split()) for number, line in enumerate(text.splitlines(), start=1))
     return [(number, [_number(word, number) for word in words]) for number, words in lines if words]
 
@@ -81,15 +81,15 @@ def _box(line: int, values: list[float], polygon: bool) -> list[float] | NDArray
 
 
 def _check(rows: Labels, lines: list[int], classes: int) -> None:
-    """Raise for the first fault; the order of the checks is that of how much each explains."""
+    """Raise for the first error; the order of the checks is that of how much each explains."""
     index, coordinates = rows[:, 0], rows[:, 1:]
-    faults = (
+    errors = (
         (~np.isfinite(rows).all(axis=1), "every value must be a finite number"),
         ((rows < 0).any(axis=1), "a value is below 0"),
         ((coordinates > 1).any(axis=1), "a coordinate is above 1; coordinates are fractions of the image's size"),
         (index != np.floor(index), "the class must be a whole number"),
         (index >= classes, f"the data set has only {classes} classes, counted from 0"),
     )
-    for bad, reason in faults:
+    for bad, reason in errors:
         if bad.any():
             raise ValueError(f"line {lines[int(bad.argmax())]}: {reason}")

@@ -67,7 +67,7 @@ def _archive(file: Path) -> str | None:
         regular_size(file)
         with file.open("rb") as opened:
             start = opened.read(512)
-    except OSError:  # which is told when it is read as a YAML
+    except OSError:  # which is reported when it is read as a YAML
         return None
     place, mark = _TAR
     if start.startswith(mark, place):

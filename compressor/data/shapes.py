@@ -74,10 +74,10 @@ def shapes_dataset() -> Path:
     yaml = folder / "shapes.yaml"
     try:
         return yaml if yaml.exists() else draw_shapes(folder)
-    except OSError as fault:
-        message = f"the data set cannot be drawn here: {fault.strerror or fault}"
+    except OSError as error:
+        message = f"the data set cannot be drawn here: {error.strerror or error}"
         help_text = "name a folder that can be written to in the environment variable COMPRESSOR_CACHE"
-        raise DatasetError(Diagnostic("D410", message, str(folder), help=help_text)) from fault
+        raise DatasetError(Diagnostic("D410", message, str(folder), help=help_text)) from error
 
 
 def draw_shapes(folder: Path) -> Path:

@@ -64,7 +64,7 @@ def holds_images(source: Path) -> bool:
     """Whether a source is a file, or a folder with an image somewhere in it."""
     try:
         return not source.is_dir() or any(True for _ in _in_folder(source))
-    except DatasetError:  # it may not be read, which is told when it is
+    except DatasetError:  # it may not be readable, which is reported when it is read
         return True
 
 
@@ -102,9 +102,9 @@ def _in_folder(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in files if _names_image(name) and not name.startswith("."))
 
 
-def _refuse(fault: OSError) -> None:
-    message = f"cannot read this folder of images: {fault.strerror or fault}"
-    raise DatasetError(Diagnostic("D402", message, str(fault.filename), help="give yourself the right to read it"))
+def _refuse(error: OSError) -> None:
+    message = f"cannot read this folder of images: {error.strerror or error}"
+    raise DatasetError(Diagnostic("D402", message, str(error.filename), help="give yourself the right to read it"))
 
 
 def _names_image(name: str) -> bool:
@@ -146,9 +146,9 @@ def _lines(file: Path) -> list[str]:
     """The lines of a list file. Names of images are bytes to the system, and need not be UTF-8."""
     try:
         content = file_bytes(file, 256 * MEGABYTE).removeprefix(codecs.BOM_UTF8)
-    except OSError as fault:
-        message = f"cannot read this list of images: {fault.strerror or fault}"
-        raise DatasetError(Diagnostic("D402", message, str(file), help=_LIST_HELP)) from fault
+    except OSError as error:
+        message = f"cannot read this list of images: {error.strerror or error}"
+        raise DatasetError(Diagnostic("D402", message, str(file), help=_LIST_HELP)) from error
     encoding = sys.getfilesystemencoding()
     lines = [line.strip().decode(encoding, "surrogateescape") for line in content.splitlines()]
     if not _is_utf8(content) and not any(map(_names_image, lines)):

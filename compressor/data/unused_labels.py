@@ -48,7 +48,7 @@ class LabelCensus:
             self._file(label_path(image), reason)
 
     def without_image(self, folders: Iterable[Path], images: Iterable[Path]) -> None:
-        """Label files in the place where those of the folders' images stand, that are of none of the images."""
+        """Label files in the place where those of the folders' images stand, that belong to no image."""
         known = {label_path(image) for image in images}
         for folder in folders:
             for file in _text_files(label_path(folder / "x").parent):

@@ -19,7 +19,7 @@ def file_bytes(path: Path, most_bytes: int) -> bytes:
         most_bytes: no file of its kind is larger.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger.
+        OSError: it cannot be read, is not a regular file, or is larger.
     """
     regular_size(path, most_bytes)
     return path.read_bytes()
@@ -34,7 +34,7 @@ def regular_size(path: Path, most_bytes: int | None = None) -> int:
 
     Raises:
         OSError: it is not there, cannot be reached, or is larger; a folder is an IsADirectoryError, and of a pipe, a
-            device or a file that is too large no `filename` is told, as there is no fault of the system's.
+            device or a file that is too large, the error has no `filename`, as it is not the system's.
     """
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):
@@ -50,5 +50,5 @@ def lies_below(file: Path, folder: Path) -> bool:
     """Whether a file lies in a folder or below it, wherever links lead."""
     try:
         return file.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):  # links in a circle, a name that is none
+    except (OSError, ValueError, RuntimeError):  # links in a circle, an invalid name
         return False

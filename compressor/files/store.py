@@ -60,8 +60,8 @@ class Steps:
 
     Attributes:
         folder: holds a folder for each step.
-        resume: take what is there; False does every step anew, and replaces what was kept of it.
-        progress: told what is taken, and what is done again.
+        resume: take what is there; False does every step again, and replaces what was cached.
+        progress: receives what is taken from the cache and what is done again.
         facts: what all steps depend on.
     """
 
@@ -86,18 +86,18 @@ class Steps:
                 shutil.rmtree(other, ignore_errors=True)
 
     def key(self, **facts: Any) -> str:
-        """A digest of what a step depends on, beside what all do."""
+        """Digest of what a step depends on, with what all steps depend on."""
         text = json.dumps({**self.facts, **facts}, sort_keys=True, allow_nan=False)
         return _sha256(text.encode())[:32]
 
     @property
     def titles(self) -> list[str]:
-        """Of the steps that are kept, in the order they were done in."""
+        """Titles of the cached steps, in the order they were done."""
         return titles(self.folder)
 
 
 def titles(folder: Path, since: float = 0.0) -> list[str]:
-    """Of the steps kept in a folder, in the order they were done in; none where there is no such folder.
+    """Titles of the steps cached in a folder, in the order they were done; empty if the folder does not exist.
 
     Args:
         folder: of the steps.

@@ -62,10 +62,10 @@ def _check_length(output: Path) -> None:
     place = output.absolute()
     try:
         os.lstat(place.parent / f".{place.name}.{_RANDOM}{_STAGED}")
-    except OSError as fault:
-        if fault.errno == errno.ENAMETOOLONG:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
             message = "the name is too long for the file system, with what is added to it while it is written"
-            raise OutputError(Diagnostic("O602", message, str(output), help="choose a shorter name")) from fault
+            raise OutputError(Diagnostic("O602", message, str(output), help="choose a shorter name")) from error
 
 
 @contextmanager
@@ -86,13 +86,13 @@ def claimed(output: Path, option: str = "--output") -> Iterator[None]:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file, timeout=_LOCK_S).acquire()
-    except Timeout as fault:
+    except Timeout as error:
         if not file.exists():  # it could not be made, which is tried for as long
-            raise _cannot_write(output, OSError(errno.EACCES, os.strerror(errno.EACCES)), option) from fault
+            raise _cannot_write(output, OSError(errno.EACCES, os.strerror(errno.EACCES)), option) from error
         message, help_text = "another compressor is writing here", f"wait until it is done, or name another: {option}"
-        raise OutputError(Diagnostic("O604", message, str(output), help=help_text)) from fault
-    except OSError as fault:
-        raise _cannot_write(output, fault, option) from fault
+        raise OutputError(Diagnostic("O604", message, str(output), help=help_text)) from error
+    except OSError as error:
+        raise _cannot_write(output, error, option) from error
     with lock:
         try:
             yield
@@ -118,14 +118,14 @@ def staged(output: Path, option: str = "--output", inside: Path | None = None) -
     try:
         beside.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=_STAGED, dir=beside))
-    except OSError as fault:
-        raise _cannot_write(output, fault, option) from fault
+    except OSError as error:
+        raise _cannot_write(output, error, option) from error
     try:
         yield folder
-    except OSError as fault:
-        if fault.errno not in _NO_ROOM and not str(fault.filename or "").startswith(str(place.parent)):
+    except OSError as error:
+        if error.errno not in _NO_ROOM and not str(error.filename or "").startswith(str(place.parent)):
             raise  # not about the output
-        raise _cannot_write(output, fault, option) from fault
+        raise _cannot_write(output, error, option) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -171,6 +171,6 @@ def recover(output: Path, beside: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _cannot_write(output: Path, fault: OSError, option: str) -> OutputError:
-    message = f"cannot write here: {fault.strerror or fault}"
+def _cannot_write(output: Path, error: OSError, option: str) -> OutputError:
+    message = f"cannot write here: {error.strerror or error}"
     return OutputError(Diagnostic("O602", message, str(output), help=f"choose another place: {option}"))

@@ -21,7 +21,7 @@ def put(made: Path, output: Path, progress: Progress) -> None:
     Args:
         made: what was written, on the same file system.
         output: its place.
-        progress: told of what is kept.
+        progress: receives the names of what is kept.
     """
     if os.path.lexists(output) and not _same(made, output) and not is_known(output):
         keep_aside(output, (output,), progress)
@@ -35,7 +35,7 @@ def keep_aside(output: Path, files: Sequence[Path], progress: Progress) -> None:
     Args:
         output: what is replaced: a file or a folder.
         files: `output` itself, or files in it, which are kept by their paths below it.
-        progress: told where.
+        progress: receives the place.
     """
     with staged(output) as folder:
         copied = folder / output.name
@@ -51,8 +51,8 @@ def keep_aside(output: Path, files: Sequence[Path], progress: Progress) -> None:
         if twin is None:
             copied.rename(place)
     names = [file.relative_to(output).as_posix() for file in files if file != output]
-    told = f"{', '.join(names)} of {output}" if names else str(output)
-    progress.warn(f"{told}: not as compressor wrote it, so it is kept: {place}")
+    message = f"{', '.join(names)} of {output}" if names else str(output)
+    progress.warn(f"{message}: not as compressor wrote it, so it is kept: {place}")
 
 
 def _names(output: Path) -> Iterator[Path]:
