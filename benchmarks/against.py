@@ -4,8 +4,8 @@ Run from the repository root: `.venv/bin/python benchmarks/against.py COMMIT`, w
 The other version is laid out in a temporary folder (`git worktree`). Every step runs in a process of each version,
 with that version's own list of steps where it has one; the first run of each is not counted, and its answers are
 compared. CPU and wall seconds are medians; the ratio is the median of this version's CPU seconds by the other's, turn
-by turn, with the least and the greatest. Exits 1 where an answer differs, or where a step was slower in every turn and by
-more than `--tolerance` in the median.
+by turn, with the least and the greatest. Exits 1 where an answer differs, or where a step was
+slower in every turn and by more than `--tolerance` in the median.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compressor.jit import compiled
+
 SUFFIXES = ("compressed", "bitmask", "shape", "row_offsets")
 
 
@@ -83,12 +85,23 @@ def decode(encoded: Bitmask, shape: tuple[int, ...]) -> Tensor:
         raise ValueError(f"the bitmask holds {counts.sum()} bits for {encoded.compressed.numel()} values")
     if not np.array_equal(ends - counts, encoded.row_offsets.numpy()):
         raise ValueError("the row offsets do not follow from the bitmask")
-    dense = torch.zeros(rows, columns, dtype=encoded.compressed.dtype)
-    _scatter(_bits(encoded.compressed), packed, ends - counts, _bits(dense))
+    compiles = rows * columns >= _LEAST_COMPILED and encoded.compressed.numel() >= _LEAST_KEPT * rows * columns
+    make = torch.empty if compiles else torch.zeros
+    dense = make(rows, columns, dtype=encoded.compressed.dtype)
+    values, out = _bits(encoded.compressed), _bits(dense)
+    if not compiles:
+        _scatter(values, packed, ends - counts, out)
+    else:
+        _spread(np.ascontiguousarray(values), np.ascontiguousarray(packed), _BEFORE, _KEEP.astype(out.dtype), out)
     return dense.view(shape)
 
 
+_LEAST_COMPILED = 2**19  # weights of a layer: below, NumPy is done before a first run would have compiled the loop
+_LEAST_KEPT = 0.25  # of them: with fewer NumPy, which touches only these, is as fast
 _BLOCK = 2**16  # weights at a time: what is needed beside them stays in the processor's cache
+_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")  # (256, 8), bits of each byte
+_BEFORE = (_SET.cumsum(axis=1) - _SET).astype(np.uint8)  # (256, 8), how many are set before each
+_KEEP = -_SET.astype(np.int8)  # (256, 8), all ones where a bit is set
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -114,3 +127,35 @@ def _scatter(values: NDArray[Any], packed: NDArray[np.uint8], starts: NDArray[np
         (places,) = mask.view(np.bool_).ravel().nonzero()
         start = starts[block.start]
         out[block].reshape(-1)[places] = values[start : start + len(places)]
+
+
+@compiled
+def _spread(
+    values: NDArray[Any], packed: NDArray[np.uint8], before: NDArray[np.uint8], keep: NDArray[Any], out: NDArray[Any]
+) -> None:
+    """Fill `out`, all of it, with the next of `values` wherever a bit is set and zero elsewhere.
+
+    Eight weights at a time without a branch: each takes the value that is its own if its bit is set, and is masked.
+
+    Args:
+        values: (n,), as many as there are set bits.
+        packed: (rows, ceil(columns / 8)), without bits beyond the last column.
+        before: (256, 8), how many bits of a byte are set before each.
+        keep: (256, 8), all ones where the bit is set; as `values`.
+        out: (rows, columns).
+    """
+    rows, columns = out.shape
+    taken = 0
+    for row in range(rows):
+        for i in range(packed.shape[1]):
+            byte = packed[row, i]
+            first = 8 * i
+            if first + 8 <= columns and taken + 8 <= values.size:
+                source, target = values[taken : taken + 8], out[row, first : first + 8]
+                for k in range(8):
+                    target[k] = source[before[byte, k]] & keep[byte, k]
+            else:
+                for k in range(min(8, columns - first)):
+                    is_set = keep[byte, k] != 0
+                    out[row, first + k] = values[taken + before[byte, k]] if is_set else 0
+            taken += np.int64(before[byte, 7]) + np.int64(byte >> 7)

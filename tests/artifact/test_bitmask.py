@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compressor.artifact import bitmask
 from compressor.artifact.bitmask import Bitmask, decode, encode
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 3), st.integers(1, 3))
@@ -20,6 +21,25 @@ def test_encode_then_decode_is_identity(shape: tuple[int, ...], density: float, 
     back = decode(encode(weight), shape)
     assert back.dtype == dtype
     assert torch.equal(back, weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("density", [0.0, 0.03, 0.5, 1.0])
+@pytest.mark.parametrize("columns", [1, 7, 8, 27])
+def test_the_compiled_way_fills_every_weight(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, density: float, columns: int
+) -> None:
+    random = np.random.RandomState(0)
+    weight = torch.from_numpy(
+        (1 + random.random_sample((40, columns))) * (random.random_sample((40, columns)) < density)
+    )
+    weight = weight.to(dtype)
+    encoded = encode(weight)
+    by_numpy = decode(encoded, (40, columns))
+    monkeypatch.setattr(bitmask, "_LEAST_COMPILED", 0)
+    monkeypatch.setattr(bitmask, "_LEAST_KEPT", 0)
+    assert torch.equal(decode(encoded, (40, columns)), weight)
+    assert torch.equal(by_numpy, weight)
 
 
 def test_layout_is_the_documented_one() -> None:
