@@ -145,7 +145,7 @@ def _spread(
         out: (rows, columns).
     """
     rows, columns = out.shape
-    taken = 0
+    taken = np.int64(0)
     for row in range(rows):
         for i in range(packed.shape[1]):
             byte = packed[row, i]
