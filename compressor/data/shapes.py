@@ -54,8 +54,8 @@ class Scene:
         """(n, 4) x1, y1, x2, y2 in pixels: tight around the pixels in view; x2 and y2 are exclusive."""
         boxes = np.zeros((len(self.classes), 4))
         for k in range(len(self.classes)):
-            rows, columns = np.nonzero(self.shapes == k + 1)
-            boxes[k] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+            x, y, width, height = cv2.boundingRect((self.shapes == k + 1).view(np.uint8))
+            boxes[k] = x, y, x + width, y + height
         return boxes
 
 
@@ -166,13 +166,16 @@ def _place(
     outline = _outline(random, class_index, radius=float(random.randint(low, high + 1)) / 2)
     height, width = shapes.shape
     x, y, box_width, box_height = cv2.boundingRect(outline)
-    area = int(_filled(outline - np.array([x, y], np.int32), box_width, box_height).sum())
+    inside = _filled(outline - np.array([x, y], np.int32), box_width, box_height)
+    area = int(np.count_nonzero(inside))
     in_view = np.bincount(shapes.ravel(), minlength=len(areas) + 1)
     for _ in range(5):
         centre = np.array([random.randint(width), random.randint(height)], np.int32)
         mask = _filled(outline + centre, width, height)
         remaining = in_view - np.bincount(shapes[mask], minlength=len(areas) + 1)
-        if mask.sum() >= LEAST_VISIBLE * area and np.all(remaining[1:] >= LEAST_VISIBLE * np.array(areas)):
+        if np.count_nonzero(mask) >= LEAST_VISIBLE * area and np.all(
+            remaining[1:] >= LEAST_VISIBLE * np.array(areas)
+        ):
             return mask, area
     return None
 
@@ -193,7 +196,7 @@ def _outline(random: RandomState, class_index: int, radius: float) -> Points:
 def _filled(points: Points, width: int, height: int) -> NDArray[np.bool_]:
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [points], 1)
-    return mask.astype(bool)
+    return mask.view(np.bool_)
 
 
 def _fill(random: RandomState, image: Image, mask: NDArray[np.bool_]) -> Image:
