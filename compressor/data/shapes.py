@@ -173,9 +173,7 @@ def _place(
         centre = np.array([random.randint(width), random.randint(height)], np.int32)
         mask = _filled(outline + centre, width, height)
         remaining = in_view - np.bincount(shapes[mask], minlength=len(areas) + 1)
-        if np.count_nonzero(mask) >= LEAST_VISIBLE * area and np.all(
-            remaining[1:] >= LEAST_VISIBLE * np.array(areas)
-        ):
+        if np.count_nonzero(mask) >= LEAST_VISIBLE * area and np.all(remaining[1:] >= LEAST_VISIBLE * np.array(areas)):
             return mask, area
     return None
 

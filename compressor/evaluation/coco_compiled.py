@@ -123,6 +123,7 @@ def _judged(objects: _Boxes, detections: _Boxes) -> CocoFigures:
             _Found(detections.xywh[ours], detections.areas[ours], images),
             _Wanted(objects.xywh[theirs], ignored, objects.crowds[theirs], ends),
             _Outcome(place, outcome, precision[:, :, k], recall[:, k]),
+            _working(ignored, len(images), ends),
         )
         wanted = objects.images[theirs][~ignored[0]]
         if wanted.size:
@@ -192,16 +193,50 @@ class _Outcome(NamedTuple):
     recall: Float64
 
 
+class _Working(NamedTuple):
+    """Memory of one category's pass, made by NumPy: what makes an array takes longer to compile than the loops.
+
+    Attributes:
+        matched: (A, T, g) objects that are taken.
+        hits: (A, T) objects found so far.
+        misses: (A, T) detections of nothing so far.
+        at_hit: (A, T, at most g) precision when each object is found.
+        to_find: (A,) objects that are not ignored.
+        seen: (images,) detections met so far.
+        overlaps: (most objects of an image,).
+        near: likewise, which objects these are with.
+    """
+
+    matched: NDArray[np.bool_]
+    hits: NDArray[np.int64]
+    misses: NDArray[np.int64]
+    at_hit: Float64
+    to_find: NDArray[np.int64]
+    seen: NDArray[np.int64]
+    overlaps: Float64
+    near: NDArray[np.int64]
+
+
+def _working(ignored: NDArray[np.bool_], detections: int, ends: NDArray[np.int64]) -> _Working:
+    combinations, objects = (len(AREAS), len(IOU_THRESHOLDS)), ignored.shape[1]
+    most_objects = int(np.diff(ends).max())
+    return _Working(
+        matched=np.zeros((*combinations, objects), np.bool_),
+        hits=np.zeros(combinations, np.int64),
+        misses=np.zeros(combinations, np.int64),
+        at_hit=np.empty((*combinations, min(objects, detections))),
+        to_find=objects - ignored.sum(axis=1),
+        seen=np.zeros(len(ends) - 1, np.int64),
+        overlaps=np.empty(most_objects),
+        near=np.empty(most_objects, np.int64),
+    )
+
+
 @compiled
-def _match_category(found: _Found, wanted: _Wanted, filled: _Outcome) -> None:
+def _match_category(found: _Found, wanted: _Wanted, filled: _Outcome, working: _Working) -> None:
     """Match one category, best detection first, and sum up its precision and recall."""
-    combinations = (len(AREAS), len(IOU_THRESHOLDS))
-    matched = np.zeros((*combinations, len(wanted.boxes)), np.bool_)
-    hits, misses = np.zeros(combinations, np.int64), np.zeros(combinations, np.int64)
-    at_hit = np.empty((*combinations, min(len(wanted.boxes), len(found.boxes))))  # precision when an object is found
-    seen = np.zeros(len(wanted.ends) - 1, np.int64)
-    most_objects = (wanted.ends[1:] - wanted.ends[:-1]).max()
-    overlaps, near = np.empty(most_objects), np.empty(most_objects, np.int64)
+    matched, hits, misses, at_hit = working.matched, working.hits, working.misses, working.at_hit
+    overlaps, near, seen = working.overlaps, working.near, working.seen
     for i in range(len(found.boxes)):
         image = found.images[i]
         filled.place[i] = seen[image]
@@ -209,7 +244,9 @@ def _match_category(found: _Found, wanted: _Wanted, filled: _Outcome) -> None:
         if filled.place[i] >= MOST_DETECTIONS[2]:
             continue
         count = _near(found, i, wanted, overlaps, near)
-        best = overlaps[:count].max() if count else 0.0
+        best = 0.0
+        for j in range(count):
+            best = max(best, overlaps[j])
         for a in range(len(AREAS)):
             outside = found.areas[i] < AREAS[a, 0] or found.areas[i] > AREAS[a, 1]
             for t in range(len(IOU_THRESHOLDS)):
@@ -231,7 +268,7 @@ def _match_category(found: _Found, wanted: _Wanted, filled: _Outcome) -> None:
                     misses[a, t] += 1
                 if a == 0:
                     filled.outcome[i, t] = result
-    _sum_up(at_hit, hits, len(wanted.boxes) - wanted.ignored.sum(axis=1), filled.precision, filled.recall)
+    _sum_up(at_hit, hits, working.to_find, filled.precision, filled.recall)
 
 
 @compiled
