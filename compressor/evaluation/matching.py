@@ -27,19 +27,25 @@ def match(detections: Tensor, labels: Tensor, thresholds: Tensor = IOU_THRESHOLD
     Returns:
         (n, t) bool.
     """
-    found: NDArray[np.bool_] = _match(detections.numpy(), labels.numpy(), thresholds.numpy(), np.float32(_EPS))
+    found, claimed = (np.zeros((len(each), len(thresholds)), np.bool_) for each in (detections, labels))
+    _match(detections.numpy(), labels.numpy(), thresholds.numpy(), np.float32(_EPS), found, claimed)
     return torch.from_numpy(found)
 
 
 @compiled
 def _match(
-    detections: NDArray[np.float32], labels: NDArray[np.float32], thresholds: NDArray[np.float32], eps: np.float32
-) -> NDArray[np.bool_]:
-    found = np.zeros((len(detections), len(thresholds)), np.bool_)
-    claimed = np.zeros((len(labels), len(thresholds)), np.bool_)
+    detections: NDArray[np.float32],
+    labels: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    eps: np.float32,
+    found: NDArray[np.bool_],
+    claimed: NDArray[np.bool_],
+) -> None:
+    """Fill in what is found; `claimed` (m, t) is memory of its own, all False."""
     nothing = np.float32(0)
-    for i in range(len(detections)):
-        x1, y1, x2, y2, _, category = detections[i]
+    for i in range(detections.shape[0]):
+        x1, y1, x2, y2 = detections[i, 0], detections[i, 1], detections[i, 2], detections[i, 3]
+        category = detections[i, 5]
         area = (x2 - x1) * (y2 - y1)
         best, label = np.float32(-1), -1
         for j in range(len(labels)):
@@ -56,4 +62,3 @@ def _match(
             if label >= 0 and best >= thresholds[t] and not claimed[label, t]:
                 claimed[label, t] = True
                 found[i, t] = True
-    return found
