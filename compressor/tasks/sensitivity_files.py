@@ -69,7 +69,7 @@ class SensitivityFiles:
         if self.recipe is None:
             return
         if self.recipe.resolve() in {each.resolve() for each in (self.table, self.plot, self.notebook)}:
-            message = "--emit names the place of the table, its plot or its notebook"
+            message = "the recipe would take the place of the table, its plot or its notebook"
             raise InputError(Diagnostic("U920", message, str(self.recipe), help="name another file"))
         check_recipe_place(self.recipe, force=force, option="--emit")
 
