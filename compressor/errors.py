@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LONGEST_LINE = 200
-_ALLOCATOR = "DefaultCPUAllocator"  # torch's, which raises a mere RuntimeError
+_ALLOCATORS = ("DefaultCPUAllocator", "ALLOC_FAILED")  # of torch and cuBLAS, which raise a plain RuntimeError
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ def first_line(error: BaseException) -> str:
 
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of Python, NumPy or torch, which is not imported for that, reports too little memory."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _ALLOCATOR in str(error)
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or any(name in str(error) for name in _ALLOCATORS)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

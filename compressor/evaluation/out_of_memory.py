@@ -1,11 +1,34 @@
-"""A batch that does not fit into the device's memory is computed in parts, each half as large as what did not fit."""
+"""Too little memory: a batch is computed in parts, each half as large as what did not fit, or the run ends in E812."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+from compressor.errors import Diagnostic, RunError, ran_out_of_memory
+
+
+@contextmanager
+def enough_memory(message: str, help_text: str, place: str = "") -> Iterator[None]:
+    """Report too little memory, on any device, as an error that says how to do with less.
+
+    Args:
+        message: what did not fit.
+        help_text: how to need less.
+        place: the option that asked for it.
+
+    Raises:
+        RunError: E812 there is too little memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise RunError(Diagnostic("E812", message, place, help=help_text)) from error
 
 
 class Halving:
@@ -36,15 +59,15 @@ class Halving:
             images: (B, 3, H, W).
 
         Raises:
-            torch.cuda.OutOfMemoryError: a single image does not fit.
+            MemoryError, RuntimeError: a single image does not fit, see `ran_out_of_memory`.
         """
         while True:
             size = min(self.most or len(images), len(images))
             fault = None
             try:
                 return self._in_parts(predict, images, size)
-            except torch.cuda.OutOfMemoryError:
-                if size <= 1:
+            except (MemoryError, RuntimeError) as error:
+                if size <= 1 or not ran_out_of_memory(error):
                     raise
                 fault = f"{images.device} has too little memory for {size} images"
             self.most = (size + 1) // 2  # out of the handler, whose traceback keeps what did fit

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from compressor.errors import Diagnostic, RunError
 from compressor.evaluation.diagnosis import first_not_finite
+from compressor.evaluation.out_of_memory import enough_memory
 from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.difference import head_loss
 
@@ -70,13 +71,9 @@ class OutputChange:
     def _outputs(self, state: State) -> list[Tensor]:
         """The raw outputs of every level, from where the state stands."""
         last = len(self.model.model)
-        try:
-            with torch.inference_mode():
-                outputs: list[Tensor] = advance(self.model, state, range(self._reached, last))[last - 1]
-        except torch.cuda.OutOfMemoryError as fault:
-            message = "the device has too little memory to run the network on these images"
-            help_text = "give a smaller --image-size, or fewer --images"
-            raise RunError(Diagnostic("E812", message, help=help_text)) from fault
+        message = "the device has too little memory to run the network on these images"
+        with enough_memory(message, "give a smaller --image-size, or fewer --images"), torch.inference_mode():
+            outputs: list[Tensor] = advance(self.model, state, range(self._reached, last))[last - 1]
         return outputs
 
 

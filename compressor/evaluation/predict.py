@@ -12,12 +12,12 @@ from torch import Tensor
 
 from compressor.data.batches import Batch, BatchPlan, fit_image_size, load_batches, plan_batches, plan_squares
 from compressor.data.dataset import Sample
-from compressor.errors import Diagnostic, InputError, RunError
+from compressor.errors import Diagnostic, InputError
 from compressor.evaluation.boxes import rescale_to_original
 from compressor.evaluation.diagnosis import check_finite
 from compressor.evaluation.network import Network
 from compressor.evaluation.nms import non_max_suppression
-from compressor.evaluation.out_of_memory import Halving
+from compressor.evaluation.out_of_memory import Halving, enough_memory
 from compressor.progress import Progress
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.results.evaluation import Speed
@@ -120,16 +120,14 @@ def detect(
     watch = Stopwatch(device)
     predict = partial(Halving(progress.warn, numbered=network.suppression is not None), network.predict)
     found: list[ImageDetections] = []
+    message = f"{device} has too little memory for one image of {image_size} px"
+    help_text = "judge on smaller images: --set evaluation.image_size=320, or evaluate --image-size 320"
     with torch.inference_mode(), progress.bar(title, "images") as update:
         if device.type == "cuda":
             network.predict(torch.zeros(1, 3, image_size, image_size, device=device, dtype=network.dtype))
         for batch in load_batches(plans, image_size, settings.resize):
-            try:
+            with enough_memory(message, help_text):
                 found += _detect_batch(network, predict, batch, settings, watch)
-            except torch.cuda.OutOfMemoryError as fault:
-                message = f"{device} has too little memory for one image of {image_size} px"
-                help_text = "judge on smaller images: --set evaluation.image_size=320, or evaluate --image-size 320"
-                raise RunError(Diagnostic("E812", message, help=help_text)) from fault
             update(len(found), len(samples))
     return found, watch.speed()
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import assert_never
 
 import torch
 from torch import Tensor
 
-from compressor.errors import Diagnostic, RunError
+from compressor.evaluation.out_of_memory import enough_memory
 from compressor.models.yolov5.build import YOLOv5
 from compressor.modifiers.activations import input_norms
 from compressor.modifiers.prune import zeros
@@ -113,28 +113,18 @@ def pattern_groups(steps: Sequence[Step]) -> Mapping[str, int]:
     return found
 
 
-@contextmanager
-def _enough_memory() -> Iterator[None]:
-    """What runs a network on calibration images, with a word on how to do with less memory.
-
-    Raises:
-        RunError: E812 the device has too little memory.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as fault:
-        if not isinstance(fault, MemoryError | torch.cuda.OutOfMemoryError) and "alloc" not in str(fault):
-            raise
-        message = "there is too little memory for the calibration images"
-        help_text = "give fewer or smaller ones (calibration.images, calibration.image_size, crops, crop)"
-        raise RunError(Diagnostic("E812", message, help=help_text)) from fault
+def _memory() -> AbstractContextManager[None]:
+    """What runs a network on calibration images: E812 says how to do with less memory."""
+    message = "there is too little memory for the calibration images"
+    help_text = "give fewer or smaller ones (calibration.images, calibration.image_size, crops, crop)"
+    return enough_memory(message, help_text)
 
 
 def _prune(layers: tuple[Layer, ...], modifier: Prune, materials: Materials, progress: Progress) -> Change:
     with progress.step(PRUNE_STEP):
         norms = {}
         if modifier.calibration is not None:
-            with _enough_memory():
+            with _memory():
                 norms = input_norms(materials.model, materials.images(modifier.calibration), materials.device)
         table = None if modifier.table is None else materials.tables[modifier.table]
         return zeros.prune(_as_they_are(layers, materials.model), modifier, zeros.Evidence(norms, table))
@@ -151,6 +141,6 @@ def _as_they_are(layers: tuple[Layer, ...], model: YOLOv5) -> tuple[Layer, ...]:
 def _repair(
     layers: tuple[Layer, ...], modifier: Repair, subject: Subject, materials: Materials, progress: Progress
 ) -> Change:
-    with _enough_memory():
+    with _memory():
         images = materials.images(modifier.calibration)
         return repairs.repair(layers, modifier, subject, images, materials.device, progress)

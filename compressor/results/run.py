@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from compressor.errors import Diagnostic, InputError
+from compressor.errors import Diagnostic, InputError, first_line
 from compressor.files.reading import MEGABYTE, file_bytes
 from compressor.recipe.gates import parse_gate
 from compressor.results.evaluation import CocoMetrics, Evaluation
@@ -225,18 +225,24 @@ def load_run(path: Path) -> RunRecord:
         raise InputError(
             Diagnostic("U901", f"no run here: {fault.strerror or fault}", str(file), help=help_text)
         ) from fault
-    except ValidationError as fault:
-        first = fault.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = f"not a run record: {place or 'the document'}: {first['msg']}"
-        raise InputError(Diagnostic("U902", message, str(file), help="run `compressor apply` again")) from fault
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as fault:
-        message = f"not a run record: {str(fault).splitlines()[0][:200] or type(fault).__name__}"
-        raise InputError(Diagnostic("U902", message, str(file), help="run `compressor apply` again")) from fault
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise _not_read(file, f"not a run record: {_reason(error)}") from error
     if record.schema != RUN_SCHEMA:
-        message = f"schema {record.schema!r}, this version reads {RUN_SCHEMA!r}"
-        raise InputError(Diagnostic("U902", message, str(file), help="run `compressor apply` again"))
+        raise _not_read(file, f"schema {record.schema!r}, this version reads {RUN_SCHEMA!r}")
     return record
+
+
+def _not_read(file: Path, message: str) -> InputError:
+    return InputError(Diagnostic("U902", message, str(file), help="run `compressor apply` again"))
+
+
+def _reason(error: Exception) -> str:
+    """Why a document is not a run record, in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return f"{place or 'the document'}: {first['msg']}"
+    return first_line(error)
 
 
 def _check(record: RunRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,29 @@ from compressor.run.job import CalibrationImages, Job, foresee, modify, storage,
 AP_STEPS = 100  # a budget of AP is searched by whole per cents ...
 SIZE_STEPS = 1000  # ... and a size by tenths of a per cent ...
 MOST = 0.99  # ... up to this sparsity
+
+
+def lowest_step(fits: Callable[[int], bool], most: int) -> int:
+    """The lowest of the steps 1 to `most` that fits, by bisection: whatever is above one that fits does so too.
+
+    Args:
+        fits: whether the file of a step is small enough; not called for `most`, which is known to fit.
+        most: the last step.
+    """
+    return range(1, most + 1)[bisect_left(range(1, most), True, key=fits)]
+
+
+def out_of_reach(limit: int, smallest: int, unpruned: int) -> str:
+    """The message that no sparsity gives a file of a size; both ends of the range are rounded into it.
+
+    Args:
+        limit: bytes that were asked for.
+        smallest: bytes at the highest sparsity.
+        unpruned: bytes with nothing pruned, which is not in the range.
+    """
+    low, high = 1000 * math.ceil(smallest / 1000), 1000 * ((unpruned - 1) // 1000)
+    message = f"a file of {megabytes(limit)} MB is out of reach: pruning this model gives "
+    return message + f"{megabytes(low)} to {megabytes(high)} MB"
 
 
 @dataclass(eq=False)
@@ -70,11 +94,10 @@ class Seeker:
 
         smallest = self._size(most / SIZE_STEPS)
         if limit < smallest or limit >= dense:
-            message = f"a file of {megabytes(limit)} MB is out of reach: pruning this model gives "
-            message += f"{megabytes(smallest)} to {megabytes(dense)} MB"
+            message = out_of_reach(limit, smallest, dense)
             place = self.job.recipe_file.place("modifiers", index, "sparsity")
             raise InputError(place.diagnostic("U905", message, "ask for a size between the two"))
-        sparsity = range(1, most + 1)[bisect_left(range(1, most), True, key=fits)] / SIZE_STEPS
+        sparsity = lowest_step(fits, most) / SIZE_STEPS
         return self._settled(f"a file of at most {limit:,} bytes", None, sparsity)
 
     def by_ap(self, judge: Judge, baseline: float | None) -> tuple[Job, Search]:

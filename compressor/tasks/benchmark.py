@@ -15,8 +15,9 @@ from torch import Tensor
 
 from compressor.artifact.load import LoadedModel, fetch_and_load
 from compressor.data.batches import fit_image_size
-from compressor.errors import Diagnostic, InputError, RunError
+from compressor.errors import Diagnostic, InputError
 from compressor.evaluation.network import Network, inference_network
+from compressor.evaluation.out_of_memory import enough_memory
 from compressor.evaluation.predict import select_device
 from compressor.evaluation.timing import Laps, one_pass, take_turns
 from compressor.export.open import is_graph, open_network
@@ -189,17 +190,14 @@ def _measure(
     networks = [entry.open() for entry in entries]
     for batch_size in question.batch_sizes:
         title = f"batch {batch_size}, {threads} {'thread' if threads == 1 else 'threads'}"
-        try:
+        message = f"there is too little memory for {batch_size} images of {image_size} px at once"
+        with (
+            enough_memory(message, "lower it, or --image-size", "--batch-size"),
+            progress.bar(title, "passes") as update,
+        ):
             images = _noise(batch_size, image_size)
-            with progress.bar(title, "passes") as update:
-                passes = [one_pass(network, images) for network in networks]
-                laps = take_turns(passes, question.runs, question.warm_up, update)
-        except RuntimeError as fault:
-            if not isinstance(fault, torch.cuda.OutOfMemoryError) and "DefaultCPUAllocator" not in str(fault):
-                raise
-            message = f"there is too little memory for {batch_size} images of {image_size} px at once"
-            help_text = "lower it, or --image-size"
-            raise RunError(Diagnostic("E812", message, "--batch-size", help=help_text)) from fault
+            passes = [one_pass(network, images) for network in networks]
+            laps = take_turns(passes, question.runs, question.warm_up, update)
         for entry, network, each in zip(entries, networks, laps, strict=True):
             yield _measured(entry.file, network, batch_size, threads, each)
 

@@ -31,6 +31,7 @@ from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.recipe.targets import ROLES
 from compressor.report.tables import megabytes, percent
 from compressor.run.forecast import forecast_size
+from compressor.run.search import MOST, SIZE_STEPS, lowest_step, out_of_reach
 
 # What measured figures decided, see docs/accuracy.md: which zeros cost the least AP once the rest is repaired.
 ALLOCATION = "lamp"
@@ -38,8 +39,6 @@ SPARSITY = 0.3
 OBS_FROM = 0.4  # the sparsity from which it pays to choose the zeros anew; a pattern always does
 IMAGES, CROP = 128, 512  # to repair by, one crop of each; more keep more AP, and take more time and memory
 
-_STEPS = 1000  # the search for a sparsity goes by tenths of a per cent ...
-_MOST = 990  # ... up to 99 %
 _NAMES_WIDTH = 200  # letters of class names in a comment
 
 
@@ -257,26 +256,20 @@ def _lowest_sparsity(candidates: _Candidates) -> float:
     """
 
     def fits(step: int) -> bool:
-        recipe = candidates.recipe(step / _STEPS)
+        recipe = candidates.recipe(step / SIZE_STEPS)
         return candidates.size(recipe) <= candidates.limit(recipe)
 
-    low, high = 0, _MOST
-    last = candidates.recipe(high / _STEPS)
+    high = int(MOST * SIZE_STEPS)
+    last = candidates.recipe(high / SIZE_STEPS)
     unpruned = min(candidates.size(last, pruned=False), candidates.size(last, "dense", pruned=False))
     if not fits(high) or candidates.limit(last) >= unpruned:
-        smallest = megabytes(1000 * math.ceil(candidates.size(last) / 1000))  # both rounded into the range
-        largest = megabytes(1000 * ((unpruned - 1) // 1000))
-        asked = megabytes(candidates.limit(last))
-        message = f"a file of {asked} MB is out of reach: pruning this model gives {smallest} to {largest} MB"
+        message = out_of_reach(candidates.limit(last), candidates.size(last), unpruned)
         if fits(high):
             help_text = f"with nothing pruned it is as small; to prune it anyway give --sparsity {SPARSITY:g}"
         else:
-            help_text = f"{smallest} MB is what {100 * high / _STEPS:g} % zeros give; below it take a smaller network"
+            help_text = f"{100 * high / SIZE_STEPS:g} % zeros give the smallest; below it take a smaller network"
         raise _out_of_reach("--size", message, help_text)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high / _STEPS
+    return lowest_step(fits, high) / SIZE_STEPS
 
 
 def _out_of_reach(place: str, message: str, help_text: str) -> InputError:

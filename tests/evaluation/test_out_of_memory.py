@@ -10,7 +10,7 @@ from torch import Tensor
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import RunError
 from compressor.evaluation.network import inference_network
-from compressor.evaluation.out_of_memory import Halving
+from compressor.evaluation.out_of_memory import Halving, enough_memory
 from compressor.evaluation.predict import detect
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation as Settings
@@ -102,3 +102,26 @@ def test_a_single_image_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     network = replace(inference_network(tiny_model(), torch.device("cpu")), predict=full)
     with pytest.raises(RunError, match="E812 cpu has too little memory for one image of 64 px"):
         detect(network, samples, Settings(image_size=64), Silent(), "evaluate")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.cuda.OutOfMemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=["Python", "CUDA", "CPU", "cuBLAS"],
+)
+def test_every_way_to_run_out_of_memory_is_one_error(error: Exception) -> None:
+    with (
+        pytest.raises(RunError, match=r"--batch-size: E812 too large(?s:.*)lower it"),
+        enough_memory("too large", "lower it", "--batch-size"),
+    ):
+        raise error
+
+
+def test_another_error_is_not_taken_for_a_full_memory() -> None:
+    with pytest.raises(RuntimeError, match="allocation of channels"), enough_memory("too large", "lower it"):
+        raise RuntimeError("allocation of channels")

@@ -24,7 +24,7 @@ from compressor.recipe.schema import Evaluation
 from compressor.run import pipeline
 from compressor.run.job import CalibrationImages, open_job
 from compressor.run.readiness import Options
-from compressor.run.search import Seeker
+from compressor.run.search import Seeker, lowest_step, out_of_reach
 from tests.tiny import tiny_data, tiny_weights
 
 CPU = torch.device("cpu")
@@ -218,3 +218,13 @@ def test_a_repair_that_changes_nothing_leaves_the_size_as_planned(tmp_path: Path
     assert record.search is not None
     tries = {each.sparsity: each.size_bytes for each in record.search.tries}
     assert (tmp_path / "run" / "model.safetensors").stat().st_size == tries[record.search.sparsity]
+
+
+@pytest.mark.parametrize("lowest", [1, 2, 500, 989, 990])
+def test_the_lowest_step_that_fits(lowest: int) -> None:
+    assert lowest_step(lambda step: step >= lowest, 990) == lowest
+
+
+def test_the_range_of_sizes_is_rounded_inwards() -> None:
+    told = out_of_reach(1000, smallest=100_001, unpruned=200_000)
+    assert told == "a file of 0.001 MB is out of reach: pruning this model gives 0.101 to 0.199 MB"
