@@ -23,6 +23,7 @@ from compressor.recipe.load import read_draft
 from compressor.recipe.nodes import Node
 from compressor.recipe.part import Part, is_section, models_in, of_type, words_of
 from compressor.recipe.schema import Recipe
+from compressor.recipe.shipped import shipped_recipes
 from compressor.rules.catalogue import rules
 
 _NAME = "compressor"
@@ -71,6 +72,11 @@ def complete_recipe(_context: click.Context, _parameter: click.Parameter, incomp
 
 def _is_recipe(path: Path) -> bool:
     return path.suffix in _RECIPES and path.is_file()
+
+
+def complete_shipped(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+    """Names of the recipes that come with compressor."""
+    return [CompletionItem(each.stem) for each in shipped_recipes() if each.stem.startswith(incomplete)]
 
 
 def complete_code(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:

@@ -21,6 +21,7 @@ from compressor.cli.init import init
 from compressor.cli.inspect import inspect
 from compressor.cli.interrupts import MESSAGE, exit_code
 from compressor.cli.plan import plan
+from compressor.cli.recipes import recipes
 from compressor.cli.report import report
 from compressor.cli.schema import schema
 from compressor.cli.sensitivity import sensitivity
@@ -76,7 +77,7 @@ def cli(**_options: object) -> None:  # commands read them from the context
 
 
 _WORK = (init, check, plan, apply, sweep, evaluate, benchmark, sensitivity, export)
-_QUESTIONS = (inspect, verify, report, diff, compare, explain, schema, completion)
+_QUESTIONS = (inspect, verify, report, diff, compare, recipes, explain, schema, completion)
 for _command in (*_WORK, *_QUESTIONS):
     cli.add_command(_command)
 

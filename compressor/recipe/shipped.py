@@ -8,11 +8,15 @@ _PACKAGE = Path(__file__).parents[1]
 FOLDER = next((each for each in (_PACKAGE / "recipes", _PACKAGE.parent / "recipes") if each.is_dir()), None)
 
 
+def shipped_recipes() -> list[Path]:
+    """All of them, by name."""
+    return sorted(FOLDER.glob("*.yaml")) if FOLDER else []
+
+
 def shipped(name: str) -> Path | None:
     """The shipped recipe that `demo`, `demo.yaml` or `recipes/demo.yaml` names; None where there is none."""
     stem = name.removeprefix("recipes/").removesuffix(".yaml")
-    names = {each.stem: each for each in FOLDER.glob("*.yaml")} if FOLDER else {}
-    return names.get(stem)
+    return {each.stem: each for each in shipped_recipes()}.get(stem)
 
 
 def found(path: Path, name: str | None = None) -> Path:

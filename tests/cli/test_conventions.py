@@ -21,6 +21,7 @@ DOCUMENTS = {
     "compressor/tasks/verify/1": ("verify", "run", "--json"),
     "compressor/diff/2": ("diff", "run", "tiny.safetensors", "--json"),
     "compressor/comparison/1": ("compare", "run", "--json"),
+    "compressor/recipes/1": ("recipes", "--json"),
     "compressor/check/1": ("check", "half.yaml", "--format", "json"),
 }
 

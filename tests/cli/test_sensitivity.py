@@ -117,10 +117,19 @@ def test_a_recipe_by_ap_repairs_unless_told_otherwise(place: Path, said: tuple[s
         (("--sparsity", "0.5"), "name the recipe with --emit"),
         (("--data", "images", "--split", "val"), "--data names a folder of images"),
         (("--data", "images", "--by", "ap"), "--by ap needs labels"),
-        (("--output", "x.json", "--emit", "x.json"), "the recipe would take the place of the table, its plot"),
-        (("--output", "x.json", "--emit", "x.png", "--force"), "the recipe would take the place of the table, its plot"),
-        (("--output", "x.json", "--emit", "x.json.partial.jsonl"), "the recipe would take the place of the table, its plot"),
-        (("--output", "x.json", "--emit", "images/../x.json"), "the recipe would take the place of the table, its plot"),
+        (("--output", "x.json", "--emit", "x.json"), "the recipe would take the place of the table"),
+        (
+            ("--output", "x.json", "--emit", "x.png", "--force"),
+            "the recipe would take the place of the table",
+        ),
+        (
+            ("--output", "x.json", "--emit", "x.json.partial.jsonl"),
+            "the recipe would take the place of the table",
+        ),
+        (
+            ("--output", "x.json", "--emit", "images/../x.json"),
+            "the recipe would take the place of the table",
+        ),
         (("--data", "\udcff.yaml"), "the name is not UTF-8 text"),
     ],
 )
