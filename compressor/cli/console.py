@@ -85,6 +85,11 @@ class Console:
                 help_text = f"nothing is lost, the work is done and stands in {self.written}; {help_text}"
             raise OutputError(Diagnostic("O602", message, "standard output", help=help_text)) from fault
 
+    def _heed(self) -> None:
+        """End work that was interrupted without an exception that arrived; what is done already may be printed."""
+        if self.written is None:
+            stop_if_interrupted()
+
     def note(self, text: str) -> None:
         """Print a line to stderr, with --verbose only."""
         if self.verbose and not self.quiet:
@@ -92,7 +97,7 @@ class Console:
 
     def section(self, title: str) -> None:
         """Print a line to stderr that names what follows."""
-        stop_if_interrupted()
+        self._heed()
         if not self.quiet:
             self._log(click.style(printable_lines(title), bold=True))
 
@@ -123,7 +128,7 @@ class Console:
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
         """A line when the step is done, with its time; on a terminal also while it runs."""
-        stop_if_interrupted()
+        self._heed()
         start, title = time.perf_counter(), printable(title)
         if self.live:
             click.echo(f"{title} ...", err=True, nl=False)
@@ -147,7 +152,7 @@ class Console:
 
             def update(now: int, total: int | None) -> None:
                 nonlocal done
-                stop_if_interrupted()
+                self._heed()
                 bar.total = total
                 bar.update(now - done)
                 done = now
@@ -206,7 +211,7 @@ def console_options(command: Callable[..., None]) -> Callable[..., None]:
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as fault:
-            if was_interrupted():  # an error of a file may be a swallowed Ctrl-C as well
+            if was_interrupted() and console.written is None:  # an error of a file may be a swallowed Ctrl-C as well
                 raise KeyboardInterrupt from fault
             end_with(fault, console)
 

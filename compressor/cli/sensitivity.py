@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,7 +169,8 @@ def sensitivity(
         other_names=other_names,
     )
     wanted = WantedRecipe(_SPARSITY if sparsity is None else sparsity, repairs=repaired is not False)
-    with told_as(lambda: _kept(files.notebook)):
+    begun = time.time()
+    with told_as(lambda: _left(files, begun)):
         table, recipe = measure_into(question, files, wanted, device, console)
     console.written = files.table
     if as_json:
@@ -181,9 +183,13 @@ def sensitivity(
         console.result(f"{emit}: {recipe.description}")
 
 
-def _kept(notebook: Path) -> str:
-    kept = f"the same command goes on: {notebook} holds what was measured"
-    return kept if notebook.exists() else "nothing was written"
+def _left(files: SensitivityFiles, begun: float) -> str:
+    """What an interrupted measurement leaves."""
+    if files.notebook.exists():
+        return f"the same command goes on: {files.notebook} holds what was measured"
+    if files.table.is_file() and files.table.stat().st_mtime >= begun:
+        return f"the measurement was done: {files.table}"
+    return "nothing was written"
 
 
 def _check_options(

@@ -87,8 +87,8 @@ class WantedRecipe:
         repairs: whether a repair follows.
     """
 
-    sparsity: float = 0.5
-    repairs: bool = True
+    sparsity: float
+    repairs: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +57,13 @@ def test_what_it_became_is_told_as_an_interruption(
             raise error
     assert end.value.code == 130
     assert "interrupted; the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("work", [_step, _section])
+def test_what_was_done_before_it_is_still_printed(work: Callable[[Console], None]) -> None:
+    unwind()
+    console = Console()
+    console.written = Path("runs/done")
+    _swallowed()
+    work(console)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -18,6 +19,7 @@ from compressor.models.yolov5 import describe
 from compressor.recipe.load import load_recipe
 from compressor.results.sensitivity import load_table
 from compressor.run import pipeline
+from compressor.tasks.sensitivity_files import SensitivityFiles
 from tests.tiny import tiny_data, tiny_weights
 
 COMMAND = ("sensitivity", "tiny.safetensors", "--data", "tiny.yaml", "--images", "2", "--image-size", "64")
@@ -211,3 +213,17 @@ def test_interrupted_before_anything_was_measured(place: Path, monkeypatch: pyte
     done = invoke(*SHORT, cwd=place)
     assert done.exit_code == 130
     assert done.stderr.endswith("\ninterrupted; nothing was written\n")
+
+
+def test_interrupted_at_the_very_end_it_says_what_was_done(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = SensitivityFiles.write
+
+    def stop(*arguments: Any) -> None:
+        whole(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SensitivityFiles, "write", stop)
+    done = invoke(*SHORT, cwd=place)
+    assert done.exit_code == 130
+    assert done.stderr.endswith(f"\ninterrupted; the measurement was done: {TABLE}\n")
+    assert (place / TABLE).is_file()
