@@ -4,8 +4,8 @@ Run from the repository root: `.venv/bin/python benchmarks/against.py COMMIT`, w
 The other version is laid out in a temporary folder (`git worktree`). Every step runs in a process of each version,
 with that version's own list of steps where it has one; the first run of each is not counted, and its answers are
 compared. CPU and wall seconds are medians; the ratio is the median of this version's CPU seconds by the other's, turn
-by turn, with the least and the greatest. Exits 1 where an answer differs, or where a step was
-slower in every turn and by more than `--tolerance` in the median.
+by turn, with the least and the greatest. Exits 1 where an answer differs, where a step of this version fails, or where
+one was slower in every turn and by more than `--tolerance` in the median.
 """
 
 from __future__ import annotations
@@ -63,10 +63,19 @@ class Measured:
         return not self.same or self.slower(tolerance)
 
 
+class StepError(Exception):
+    """A step of the version in `root` failed."""
+
+    def __init__(self, root: Path, message: str) -> None:
+        super().__init__(message)
+        self.root = root
+
+
 class Stepper:
     """A process of one version that runs a step whenever it is asked to."""
 
     def __init__(self, root: Path, step: str) -> None:
+        self.root = root
         own = root / "benchmarks" / "against_steps.py"
         script = own if own.exists() else ROOT / "benchmarks" / "against_steps.py"
         environment = os.environ | {"PYTHONPATH": str(root)}
@@ -90,7 +99,7 @@ class Stepper:
         """One run.
 
         Raises:
-            LookupError: the step failed; the message is the last line of what it said.
+            StepError: the message is the last line of what it printed.
         """
         assert self._process.stdin and self._process.stdout and self._process.stderr
         try:
@@ -100,7 +109,7 @@ class Stepper:
             pass
         answer = self._process.stdout.readline()
         if not answer:
-            raise LookupError((self._process.stderr.read().strip().splitlines() or ["it said nothing"])[-1])
+            raise StepError(self.root, (self._process.stderr.read().strip().splitlines() or ["no message"])[-1])
         return Run(*json.loads(answer))
 
 
@@ -156,8 +165,9 @@ def main() -> int:
         for step in options.steps or STEPS:
             try:
                 found = measure(step, other, options.runs)
-            except LookupError as error:
+            except StepError as error:
                 rows.append((step, *["-"] * 7, str(error)))
+                failed |= error.root == ROOT
                 continue
             rows.append(row(step, found, options.tolerance))
             failed |= found.failed(options.tolerance)

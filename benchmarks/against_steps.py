@@ -7,10 +7,12 @@ step takes from `compressor` is imported in the step, so that a version without 
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,17 +49,23 @@ def _output(arguments: tuple[str, ...], environment: dict[str, str]) -> str:
     return done.stdout
 
 
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Removed when this process ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return folder
+
+
 class _Caches:
     """Folders that the caches of a command are in; emptied before a run where the run is to be the first."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = _folder()
         self.drawn, self.loops = "drawn", "loops"
 
     def empty(self, *names: str) -> None:
         for name in names:
-            path = Path(self._folder.name) / name
-            path.rename(Path(tempfile.mkdtemp(dir=self._folder.name)) / name) if path.exists() else None
+            shutil.rmtree(Path(self._folder.name) / name, ignore_errors=True)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -138,7 +146,7 @@ def loading() -> Work:
 
     from compressor.export.checkpoint import checkpoint_bytes  # noqa: PLC0415
 
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(_folder().name)
     (folder / "model.pt").write_bytes(checkpoint_bytes(model_of("m", None), torch.float16))
     return load_by_us(folder / "model.pt")._replace(answer=digest_of)
 
@@ -159,11 +167,11 @@ def coco() -> Work:
     import numpy as np  # noqa: PLC0415
     from speed_judging import ours  # noqa: PLC0415
 
+    from compressor.evaluation.coco import COCO_CATEGORY_IDS  # noqa: PLC0415
+
     random = np.random.RandomState(0)
     boxes = (random.random_sample((IMAGES * OBJECTS, 4)) * (400, 300, 150, 150) + 5).round(2)
     numbers = random.randint(0, CATEGORIES, len(boxes))
-    from compressor.evaluation.coco import COCO_CATEGORY_IDS  # noqa: PLC0415
-
     annotations = [
         {"id": i + 1, "image_id": i // OBJECTS + 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
         | {"category_id": COCO_CATEGORY_IDS[number]}
@@ -171,7 +179,7 @@ def coco() -> Work:
     ]
     images = [{"id": i + 1, "width": 640, "height": 480, "file_name": f"{i}.jpg"} for i in range(IMAGES)]
     categories = [{"id": number, "name": str(number)} for number in COCO_CATEGORY_IDS]
-    file = Path(tempfile.mkdtemp()) / "instances.json"
+    file = Path(_folder().name) / "instances.json"
     file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     return ours(file)
 
