@@ -383,12 +383,16 @@ def steps(draw: st.DrawFn) -> list[dict[str, object]]:
     return found
 
 
+FILE_NAMES = TEXTS.filter(str.strip)  # of files and data sets, which blanks alone are not
+
 RECIPES = st.fixed_dictionaries(
     {"version": st.just(1), "modifiers": steps()},
     optional={
         "description": TEXTS,
-        "data": TEXTS,
-        "model": st.fixed_dictionaries({}, optional={"weights": TEXTS, "fuse": st.sampled_from(["after", "never"])}),
+        "data": FILE_NAMES,
+        "model": st.fixed_dictionaries(
+            {}, optional={"weights": FILE_NAMES, "fuse": st.sampled_from(["after", "never"])}
+        ),
         "evaluation": st.fixed_dictionaries(
             {}, optional={"image_size": st.integers(32, 8192), "conf_thres": st.floats(0, 1), "baseline": st.booleans()}
         ),
