@@ -36,6 +36,8 @@ def recipes(*, name: str | None, output: Path | None, force: bool, as_json: bool
     """  # noqa: D205  # click shows the first sentence whole
     if name is None and output is not None:
         raise click.UsageError("--output copies one recipe: name it, as in compressor recipes demo --output demo.yaml")
+    if force and output is None:
+        raise click.UsageError("--force replaces a file: name it with --output")
     if name is not None and as_json:
         raise click.UsageError("--json lists all recipes: leave the name out")
     if name is None:

@@ -96,7 +96,7 @@ def load_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> RecipeFile:
         RecipeError: every fault found (R1xx), in file order.
     """
     path = found(path)
-    draft = read_draft(path, overrides)
+    draft = _draft(path, overrides)
     if draft.recipe is None:
         raise RecipeError(*draft.faults)
     return RecipeFile(draft.root, draft.recipe, path)
@@ -104,7 +104,10 @@ def load_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> RecipeFile:
 
 def read_draft(path: Path, overrides: tuple[Override, ...] = ()) -> Draft:
     """As `load_recipe`, for whoever wants to see what a faulty recipe holds."""
-    path = found(path)
+    return _draft(found(path), overrides)
+
+
+def _draft(path: Path, overrides: tuple[Override, ...]) -> Draft:
     faults: list[Diagnostic] = []
     root = Files(faults).merged(path)
     variables: tuple[str, ...] = ()
@@ -116,10 +119,9 @@ def read_draft(path: Path, overrides: tuple[Override, ...] = ()) -> Draft:
         root = fill_in(root, own, faults)
     incomplete = any(fault.code in _UNREAD for fault in faults)
     recipe = None if root.value is None else _check(root, faults, incomplete=incomplete)
-    faults_told = tuple(
-        _told(fault, path) for fault in dict.fromkeys(in_file_order(faults))
-    )  # of a base on two ways once
-    return Draft(root, variables, None if faults_told else recipe, faults_told)
+    each_once = dict.fromkeys(in_file_order(faults))  # of a base on two ways
+    shown = tuple(_told(fault, path) for fault in each_once)
+    return Draft(root, variables, None if shown else recipe, shown)
 
 
 def _told(fault: Diagnostic, recipe: Path) -> Diagnostic:

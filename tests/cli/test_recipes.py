@@ -38,6 +38,7 @@ def test_one_is_printed_or_copied_and_nothing_is_replaced_unless_asked_to(tmp_pa
         (("accurate5",), "accurate5: U960 no recipe of this name comes with compressor"),
         (("--output", "mine.yaml"), "U920"),
         (("demo", "--json"), "U920"),
+        (("demo", "--force"), "--force replaces a file"),
     ],
 )
 def test_what_it_cannot_do_is_refused(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
