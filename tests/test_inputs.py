@@ -416,7 +416,7 @@ def test_a_finished_run_of_other_input_is_told_by_the_name_of_the_input(
         recipe_file = load_recipe(tmp_path / "r.yaml")
         made = make_ready(recipe_file, Options(tmp_path / "out", "cpu"), Silent(), Refusals(gather=False))
         assert made.judge is not None
-        return Inputs(made.device, Silent()).of(recipe_file, made.judge.split, [tmp_path / "t.md.j2"])
+        return Inputs(made.device).of(recipe_file, made.judge.split, [tmp_path / "t.md.j2"])
 
     then = now()
     change(tmp_path)

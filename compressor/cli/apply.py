@@ -86,11 +86,11 @@ def _kept(folder: Path, command: str) -> str:
     return f"kept are: {done}. To go on: {command} --resume"
 
 
-def _not_of_the_data(record: RunRecord) -> list[str]:
-    """Warnings but for those that are shown with the figures."""
+def _not_of_the_data(record: RunRecord, console: Console) -> list[str]:
+    """Warnings but for those that are shown with the figures, or were on the way."""
     data = record.compressed.data if record.compressed else None
     shown = (*map(str, data.not_evaluated), *data.skipped) if data else ()
-    return [warning for warning in record.warnings if warning not in shown]
+    return [warning for warning in record.warnings if warning not in shown and warning not in console.warned]
 
 
 def _print(record: RunRecord, folder: Path, console: Console) -> None:
@@ -111,7 +111,7 @@ def _print(record: RunRecord, folder: Path, console: Console) -> None:
         console.result(exports_table(record.exports, after).text())
     if record.warnings:
         console.result(f"\n{len(record.warnings)} warnings: see the report")
-        warn_of(console, _not_of_the_data(record), f"see {folder / REPORT}")
+        warn_of(console, _not_of_the_data(record, console), f"see {folder / REPORT}")
     console.heading("\nWritten")
     for name in (REPORT, RECORD, *(file.path for file in record.files)):
         console.result(f"  {(folder / name).as_posix()}")

@@ -14,7 +14,7 @@ from compressor.data.dataset import Split
 from compressor.data.fetch import find_weights
 from compressor.evaluation.evaluate import facts_of
 from compressor.files.reading import regular_size
-from compressor.progress import Progress
+from compressor.progress import Silent
 from compressor.recipe.load import RecipeFile
 from compressor.results.sensitivity import table_text
 from compressor.run.environment import surroundings
@@ -29,12 +29,10 @@ class Inputs:
 
     Args:
         device: where they compute.
-        progress: told of reading.
         digests: SHA-256 of files, as far as they are known.
     """
 
-    def __init__(self, device: torch.device, progress: Progress, digests: Mapping[Path, str] = NOTHING_KNOWN) -> None:
-        self.progress = progress
+    def __init__(self, device: torch.device, digests: Mapping[Path, str] = NOTHING_KNOWN) -> None:
         self.around = _around(device)
         self.digests = dict(digests)
 
@@ -56,7 +54,7 @@ class Inputs:
             "recipe": _digest(recipe.model_dump(mode="json")),
             "weights": self._sha256(find_weights(str(recipe.model.weights))),
             "data": _digest(facts_of(split, recipe.evaluation)) if split else "",
-            "calibration images": _digest(CalibrationImages(recipe_file, evaluated_on, 1, self.progress).digests()),
+            "calibration images": _digest(CalibrationImages(recipe_file, evaluated_on, 1, Silent()).digests()),
             "tables": _digest(tables),
             "template and reference": _digest([self._sha256(file) for file in report_files]),
             **self.around,

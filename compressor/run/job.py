@@ -140,7 +140,7 @@ class CalibrationImages:
         self.progress = progress
         self.last: tuple[Calibration, Tensor] | None = None
         self.known: dict[Path, str] = {}  # SHA-256 of the files that were read
-        self.told: set[str] = set()
+        self.warnings: list[str] = []  # of what a data set leaves open or lacks, each once
         self.drawn: dict[Calibration, list[Path]] = {}
 
     def __call__(self, wanted: Calibration) -> Tensor:
@@ -160,9 +160,9 @@ class CalibrationImages:
         return self.known.setdefault(file, sha256(file))
 
     def _tell(self, sentence: str) -> None:
-        """Warn once of what was taken where a data set leaves a choice."""
-        if sentence not in self.told:
-            self.told.add(sentence)
+        """Warn once of what was taken where a data set leaves a choice, and of images that are not there."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
             self.progress.warn(sentence)
 
     def check(self, *, draws: bool = True) -> None:

@@ -72,7 +72,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     with progress.step("describe the model"):
         summary_before = summarise(job.model)
         weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, job.weights_sha256)
-    inputs = Inputs(device, progress, {job.path: job.weights_sha256})
+    inputs = Inputs(device, {job.path: job.weights_sha256})
     depends_on = inputs.of(recipe_file, judge.split if judge else None, ready.report_files)
     environment = describe_environment(device)
     aside = written_aside(options.output, force=options.force, resume=options.resume, progress=progress)
@@ -138,6 +138,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             inputs=depends_on,
             warnings=(
                 *job.warnings,
+                *images.warnings,
                 *warnings,
                 *(before.warnings if before else ()),
                 *uncompared(exports),
@@ -197,7 +198,7 @@ def plan(recipe_file: RecipeFile, options: Options, progress: Progress) -> Plan:
         layout=recipe.artifact.layout,
         times=times,
         refused=tuple(each for refusal in refusals.found for each in refusal.diagnostics),
-        warnings=(*job.warnings, *(ready.judge.warnings if ready.judge else ())),
+        warnings=(*job.warnings, *images.warnings, *(ready.judge.warnings if ready.judge else ())),
     )
 
 

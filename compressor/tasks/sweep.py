@@ -249,7 +249,7 @@ class _Earlier:
     """
 
     def __init__(self, device: torch.device, progress: Progress) -> None:
-        self.inputs = Inputs(device, progress)
+        self.inputs = Inputs(device)
         self.progress = progress
         self.splits: dict[tuple[str, str], Split] = {}
 

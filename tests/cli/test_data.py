@@ -15,6 +15,7 @@ from compressor.cli.console import Console
 from compressor.data.batches import load_batches
 from compressor.errors import DatasetError
 from compressor.recipe.load import load_recipe
+from compressor.results.run import load_run
 from compressor.run.pipeline import Options, run
 from tests.cli.commands import compressor
 from tests.tiny import tiny_data, tiny_recipe, tiny_weights
@@ -122,3 +123,20 @@ def test_a_model_without_names_is_evaluated_and_that_is_said(tiny: Path) -> None
     assert document["data"]["skipped"] == [
         "the data set does not name its classes (class0, class1, class2): they are taken by their number"
     ]
+
+
+def test_calibration_images_that_are_not_there_are_said_once_and_recorded(tiny: Path) -> None:
+    (tiny / "some.txt").write_text("\n".join([*(f"images/{i:03}.png" for i in range(3)), "gone.png"]))
+    (tiny / "some.yaml").write_text("path: .\ntrain: some.txt\nval: some.txt\nnames: {0: a}\n")
+    recipe = tiny_recipe(tiny, "repaired")
+    calibration = "{data: some.yaml, split: train, images: 3, image_size: 64, judged: true}"
+    repair = f"  - {{type: repair, method: bias, calibration: {calibration}}}\nevaluation:"
+    recipe.write_text(recipe.read_text().replace("evaluation:", repair))
+    done = compressor("apply", recipe.name, "--output", "run", cwd=tiny)
+    assert done.returncode == 0, done.stderr
+    sentence = "1 of the 4 images to calibrate with are listed and not there, such as gone.png: they are left out"
+    assert (done.stdout + done.stderr).count(sentence) == 1
+    assert sentence in load_run(tiny / "run").warnings
+    assert sentence in (tiny / "run" / "report.md").read_text()
+    planned = compressor("plan", recipe.name, "--json", cwd=tiny)
+    assert sentence in json.loads(planned.stdout)["warnings"]
