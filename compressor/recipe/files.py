@@ -10,7 +10,7 @@ from compressor.errors import Diagnostic
 from compressor.files.reading import regular_size
 from compressor.recipe.nodes import UNKNOWN, Lines, Node, Place, parse, shortened, show
 from compressor.recipe.scalars import NO_LETTER
-from compressor.recipe.shipped import found
+from compressor.recipe.shipped import found, shipped_recipes
 
 _RENAME = "rename the file, or use a UTF-8 locale, such as by LC_ALL=C.UTF-8"
 _LARGEST = 1_000_000  # bytes of a recipe file
@@ -155,13 +155,19 @@ def reason(fault: OSError | ValueError) -> str:
 def _unread_help(fault: Exception, path: Path) -> str:
     match fault:
         case FileNotFoundError():
-            return near_recipe(path) or "name a recipe file, such as recipes/demo.yaml"
+            return near_recipe(path) or _near_shipped(path) or "name a recipe file, such as recipes/demo.yaml"
         case IsADirectoryError():
             return "name a file in it"
         case PermissionError():
             return "make it readable"
         case _:
             return "name a recipe file, such as recipes/demo.yaml"
+
+
+def _near_shipped(path: Path) -> str | None:
+    """Help that names the shipped recipe whose name is nearest."""
+    near = get_close_matches(path.stem, [each.stem for each in shipped_recipes()], n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}, which comes with compressor?" if near else None
 
 
 def near_recipe(path: Path, folder: str = "", besides: str | None = None) -> str | None:

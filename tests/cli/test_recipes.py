@@ -45,3 +45,10 @@ def test_what_it_cannot_do_is_refused(tmp_path: Path, words: tuple[str, ...], me
     done = compressor("recipes", *words, cwd=tmp_path)
     assert (done.returncode, message in done.stderr) == (2, True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_name_leads_to_the_shipped_recipe(tmp_path: Path) -> None:
+    done = compressor("plan", "demoo", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "demoo: R108" in done.stderr
+    assert "did you mean 'demo', which comes with compressor?" in done.stderr
