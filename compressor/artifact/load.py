@@ -15,7 +15,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from compressor.artifact.bitmask import SUFFIXES
-from compressor.artifact.save import FORMAT, METADATA_KEY, STATE_DICT_KEY, Dtype, Form, Layout, Provenance
+from compressor.artifact.save import (
+    FORMAT,
+    METADATA_KEY,
+    STATE_DICT_KEY,
+    WIDTHS_FORMAT,
+    Dtype,
+    Form,
+    Layout,
+    Provenance,
+    format_of,
+)
 from compressor.artifact.stored import Stored
 from compressor.data.fetch import find_weights
 from compressor.data.sources import is_there
@@ -200,8 +210,8 @@ def _read(path: Path, file: Any) -> LoadedModel:
 
 
 def _artifact(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedModel:
-    if metadata["format"] != FORMAT:
-        message = f"format {str(metadata['format'])[:60]!r}; this version reads {FORMAT!r}"
+    if metadata["format"] not in (FORMAT, WIDTHS_FORMAT):
+        message = f"format {str(metadata['format'])[:60]!r}; this version reads {FORMAT!r} and {WIDTHS_FORMAT!r}"
         raise CheckpointError(Diagnostic("W308", message, str(path), help="update compressor"))
     _check_types(metadata)
     shapes = {name: _shape(name, record) for name, record in metadata["tensors"].items()}
@@ -218,6 +228,8 @@ def _artifact(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedModel
     yaml = metadata["architecture"]
     anchors = tuple(tuple(zip(level[::2], level[1::2], strict=True)) for level in yaml["anchors"])
     architecture = architecture_from_yaml(yaml, yaml["nc"], anchors, str(path))
+    if metadata["format"] != format_of(architecture):
+        raise ValueError(f"`format` is {metadata['format']!r} of a network that takes {format_of(architecture)!r}")
     empty = _empty(path, architecture, tuple(metadata["names"]), shapes)
     stored = fill_network(empty, dense, str(path))
     if metadata["fused"] != stored.fused or metadata["strides"] != list(stored.strides):

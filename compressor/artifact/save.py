@@ -17,13 +17,16 @@ from torch import Tensor, nn
 
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, encode
 from compressor.errors import ArtifactError, Diagnostic
-from compressor.models.yolov5.architecture import architecture_to_yaml
+from compressor.models.yolov5.architecture import Architecture, architecture_to_yaml
 from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.fuse import fuse
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes
 from compressor.version import __version__
 
 FORMAT = "compressor/artifact/1"
+WIDTHS_FORMAT = (
+    "compressor/artifact/2"  # of a network whose architecture has widths, which readers of 1 know nothing of
+)
 METADATA_KEY = "compressor"
 STATE_DICT_KEY = "yolov5"  # names and layer tables of a plain state dict
 Dtype = Literal["float16", "float32"]
@@ -63,6 +66,11 @@ class Form:
     fold_on_load: bool = False
 
 
+def format_of(architecture: Architecture) -> str:
+    """The lowest version of the format that can hold such a network."""
+    return WIDTHS_FORMAT if architecture.widths else FORMAT
+
+
 def unfolded_storage(model: YOLOv5, raw: YOLOv5, dtype: Dtype) -> YOLOv5 | None:
     """The tensors to store a folded model by, where its source's separate BatchNorm can hold it without any rounding.
 
@@ -77,6 +85,8 @@ def unfolded_storage(model: YOLOv5, raw: YOLOv5, dtype: Dtype) -> YOLOv5 | None:
     Returns:
         `raw` with the model's zeros, or None where folding that does not give the model bit for bit.
     """
+    if model.architecture.widths != raw.architecture.widths:
+        return None
     stored = copy.deepcopy(raw)
     modules = dict(model.named_modules())
     for name, module in stored.named_modules():
@@ -179,7 +189,7 @@ def file_metadata(
 
     return canonical_json(
         {
-            "format": FORMAT,
+            "format": format_of(stored.architecture),
             "version": __version__,
             "architecture": architecture_to_yaml(stored.architecture),
             "names": list(stored.names),

@@ -76,20 +76,21 @@ def convolutions(model: YOLOv5, unfused: YOLOv5 | None = None) -> tuple[Layer, .
     Args:
         model: as a modifier takes it.
         unfused: the model before its BatchNorm was folded, where that is another; the scales are taken from it.
+
+    Raises:
+        ValueError: a module has another shape than `model.architecture` gives it.
     """
-    modules = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    weights = {name: m.weight.detach() for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
     found = convolutions_of(model.architecture)
-    assert [convolution.name for convolution in found] == list(modules)  # tested on every stock architecture
+    if {each.name: each.shape for each in found} != {name: tuple(weight.shape) for name, weight in weights.items()}:
+        raise ValueError("the convolutions of the network are not those of its architecture")
     scales = {
         name: batchnorm_scale(module).detach()
         for name, module in (unfused or model).named_modules()
         if isinstance(module, nn.BatchNorm2d)
     }
     fused = model.fused
-    return tuple(
-        Layer(each, modules[each.name].weight.detach(), scales.get(batchnorm_behind(each.name)), fused)
-        for each in found
-    )
+    return tuple(Layer(each, weights[each.name], scales.get(batchnorm_behind(each.name)), fused) for each in found)
 
 
 def raw_weights_unknown(layers: Iterable[Layer], place: Place, help_text: str) -> Diagnostic | None:

@@ -16,6 +16,7 @@ from compressor.models.yolov5.architecture import stock_architecture
 from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from compressor.models.yolov5.containers import open_container
+from compressor.models.yolov5.convolutions import with_widths
 from compressor.models.yolov5.fuse import fuse
 from compressor.models.yolov5.references import Inert, StoredTensor
 from tests.conftest import fill
@@ -175,12 +176,16 @@ with torch.no_grad():
 """
 
 
-@pytest.mark.parametrize("generation", ["v5", "v6"])
+@pytest.mark.parametrize("generation", ["v5", "v6", "v6 with widths"])
 @pytest.mark.parametrize("fused", [False, True])
 def test_runs_as_a_program_that_knows_only_its_own_classes(tmp_path: Path, generation: Any, *, fused: bool) -> None:
     model = tiny_model()
     if generation == "v5":
         model = fill(build(stock_architecture("v5", "s", nc=3), ("disc", "box", "bar"))).eval().requires_grad_(False)
+    if generation == "v6 with widths":
+        widths = {"model.2.m.0.cv1.conv": 3, "model.4.cv2.conv": 5, "model.9.cv1.conv": 11, "model.10.conv": 21}
+        architecture = with_widths(model.architecture, widths)
+        model = fill(build(architecture, ("disc", "box", "bar"))).eval().requires_grad_(False)
     model = fuse(model) if fused else model
     images = torch.rand(2, 3, 64, 96)
     file, given, out = (tmp_path / name for name in ("model.pt", "images.pt", "out.pt"))

@@ -1,4 +1,4 @@
-"""Networks other than the released ones, through every format and back: strides of 4 (P2) to 128 (P7), activations."""
+"""Networks other than the released ones, through every format and back: strides (P2 to P7), activations and widths."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from compressor.export.write import Options, write
 from compressor.models.yolov5.activation import SILU, parse_activation
 from compressor.models.yolov5.architecture import Architecture, Row
 from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.convolutions import with_widths
 from compressor.models.yolov5.fuse import fuse
 from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat
 from tests.conftest import fill
@@ -29,16 +30,18 @@ STRIDES = (4, 128)
 
 @pytest.fixture(scope="module")
 def wide() -> YOLOv5:
-    """Seven halvings; it detects after the second and the last."""
-    backbone = tuple(Row((-1,), 1, "Conv", (8, 3, 2)) for _ in range(7))
+    """Seven halvings; it detects after the second and the last, and a C3 and what follows have widths of their own."""
+    halvings = tuple(Row((-1,), 1, "Conv", (8, 3, 2)) for _ in range(7))
+    backbone = (*halvings[:2], Row((-1,), 1, "C3", (8,)), *halvings[2:])
     anchors = (((8.0, 8.0), (12.0, 9.0)), ((96.0, 96.0), (120.0, 100.0)))
-    head = (Row((1, 6), 1, "Detect", ("nc", "anchors")),)
-    architecture = Architecture(len(NAMES), 1.0, 1.0, anchors, backbone, head)
+    head = (Row((1, 7), 1, "Detect", ("nc", "anchors")),)
+    widths = {"model.2.m.0.cv1.conv": 3, "model.2.cv2.conv": 5, "model.2.cv3.conv": 7, "model.7.conv": 9}
+    architecture = with_widths(Architecture(len(NAMES), 1.0, 1.0, anchors, backbone, head), widths)
     return fill(build(architecture, NAMES)).eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("form", get_args(ExportFormat))
-def test_every_format_takes_every_stride(wide: YOLOv5, tmp_path: Path, form: ExportFormat) -> None:
+def test_every_format_takes_every_stride_and_width(wide: YOLOv5, tmp_path: Path, form: ExportFormat) -> None:
     dynamic_size = form == "onnx"  # from an image of one stride, which torch must not take for the only size
     images = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     source: LoadedModel = loaded(wide)

@@ -17,6 +17,7 @@ from compressor.models.yolov5.layer_arguments import unsupported_argument
 Kind = Literal["Conv", "C3", "SPP", "SPPF", "Focus", "Concat", "Upsample", "Detect"]
 Anchors = tuple[tuple[tuple[float, float], ...], ...]  # per level, (width, height) in input pixels
 Generation = Literal["v5", "v6"]
+Widths = tuple[tuple[str, int], ...]  # output channels of convolutions by module name, sorted by it
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -37,6 +38,11 @@ class Row:
     kind: Kind
     args: tuple[Any, ...]
 
+    @property
+    def shortcut(self) -> bool:
+        """Whether the bottlenecks of a C3 add their input to what they give."""
+        return bool(self.args[1]) if len(self.args) > 1 else True
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -50,6 +56,8 @@ class Architecture:
         backbone: rows up to and including the last backbone layer.
         head: the remaining rows; the last is Detect.
         activation: of every Conv block.
+        widths: of convolutions whose output channels differ from those of the rows and `width_multiple`; see
+            `convolutions.with_widths`.
     """
 
     nc: int
@@ -59,6 +67,7 @@ class Architecture:
     backbone: tuple[Row, ...]
     head: tuple[Row, ...]
     activation: Activation = SILU
+    widths: Widths = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -74,9 +83,10 @@ class Architecture:
     def name(self) -> str:
         """`YOLOv5x` for a stock size whatever its classes and anchors, else `YOLOv5 (depth 0.5, width 0.3)`.
 
-        An activation other than SiLU is told as well.
+        An activation other than SiLU stands there as well, and how many convolutions have widths of their own.
         """
         other = "" if self.activation == SILU else f", {self.activation.text.removeprefix('nn.').removesuffix('()')}"
+        other += f", {len(self.widths)} other widths" if self.widths else ""
         scales = f" (depth {self.depth_multiple:g}, width {self.width_multiple:g}{other})"
         return f"YOLOv5{self.stock_size or scales}"
 
@@ -197,7 +207,8 @@ def architecture_from_yaml(yaml: dict[str, Any], nc: int, anchors: Anchors, path
     """The architecture a checkpoint's own `yaml` dictionary describes.
 
     Args:
-        yaml: upstream's dictionary: depth_multiple, width_multiple, backbone, head, ch.
+        yaml: upstream's dictionary: depth_multiple, width_multiple, backbone, head, ch; and `widths`, by module name,
+            which is ours.
         nc: number of classes, which wins over the dictionary's.
         anchors: pixel anchors taken from the Detect buffer, which AutoAnchor may have changed.
         path: the file, for error messages.
@@ -216,6 +227,7 @@ def architecture_from_yaml(yaml: dict[str, Any], nc: int, anchors: Anchors, path
             backbone=tuple(_row_from_yaml(row, path) for row in yaml["backbone"]),
             head=tuple(_row_from_yaml(row, path) for row in yaml["head"]),
             activation=_activation(yaml.get("activation"), path),
+            widths=_widths(yaml.get("widths"), path),
         )
     except (ArithmeticError, KeyError, TypeError, ValueError) as fault:  # int(inf) is an overflow
         raise _unreadable(path, f"its layer table cannot be read: {fault}") from fault
@@ -232,6 +244,7 @@ def architecture_to_yaml(architecture: Architecture) -> dict[str, Any]:
         "head": [_row_to_yaml(row) for row in architecture.head],
         "ch": 3,
         **({} if architecture.activation == SILU else {"activation": architecture.activation.text}),
+        **({"widths": dict(architecture.widths)} if architecture.widths else {}),
     }
 
 
@@ -243,6 +256,15 @@ def _activation(stated: Any, path: str) -> Activation:
     except ValueError as fault:
         help_text = f"supported are {', '.join(ACTIVATIONS)}, written like nn.LeakyReLU(0.1)"
         raise CheckpointError(Diagnostic("W304", f"{fault} is not supported", path, help=help_text)) from fault
+
+
+def _widths(stated: Any, path: str) -> Widths:
+    """As they are stated; `bounds.check_architecture` looks at the numbers."""
+    if stated is None:
+        return ()
+    if not isinstance(stated, dict) or not all(isinstance(name, str) for name in stated):
+        raise _unreadable(path, "its widths are not a mapping of convolutions to numbers of channels")
+    return tuple(sorted(stated.items()))
 
 
 def _row_from_yaml(row: list[Any], path: str) -> Row:

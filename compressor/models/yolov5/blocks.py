@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.models.yolov5.activation import SILU, Activation
+from compressor.models.yolov5.convolutions import Convolution
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
@@ -80,31 +81,24 @@ class Conv(nn.Module):
     """Convolution without bias, BatchNorm, activation. After fusing: convolution with bias, activation.
 
     Args:
-        c_in: input channels.
-        c_out: output channels.
-        kernel: kernel height and width.
-        stride: stride in both directions.
-        padding: zero padding on each side; half the kernel when not given.
-        groups: channel groups.
+        convolution: its channels, kernel, step, padding and groups.
         form: fused or not, and the activation.
     """
 
     bn: nn.BatchNorm2d | None
 
-    def __init__(
-        self,
-        c_in: int,
-        c_out: int,
-        kernel: int = 1,
-        stride: int = 1,
-        padding: int | None = None,
-        groups: int = 1,
-        *,
-        form: ConvForm = _STANDARD,
-    ) -> None:
+    def __init__(self, convolution: Convolution, form: ConvForm = _STANDARD) -> None:
         super().__init__()
-        padding = kernel // 2 if padding is None else padding
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=form.fused)
+        c_out, kernel = convolution.c_out, convolution.shape[2]
+        self.conv = nn.Conv2d(
+            convolution.c_in,
+            c_out,
+            kernel,
+            convolution.step,
+            convolution.padding,
+            groups=convolution.groups,
+            bias=form.fused,
+        )
         self.bn = None if form.fused else nn.BatchNorm2d(c_out, eps=BN_EPS, momentum=BN_MOMENTUM)
         self.act = activation_module(form.activation)
 
@@ -120,30 +114,24 @@ class Conv(nn.Module):
 class Bottleneck(nn.Module):
     """1x1 then 3x3 convolution, with an optional residual connection."""
 
-    def __init__(self, channels: int, *, shortcut: bool, form: ConvForm = _STANDARD) -> None:
+    def __init__(self, cv1: Conv, cv2: Conv, *, shortcut: bool) -> None:
         super().__init__()
-        self.cv1 = Conv(channels, channels, 1, form=form)
-        self.cv2 = Conv(channels, channels, 3, form=form)
+        self.cv1, self.cv2 = cv1, cv2
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape in and out."""
+        """(B, c_in, H, W) to (B, c_out, H, W); with the connection both are the same."""
         y: Tensor = self.cv2(self.cv1(x))
         return x + y if self.shortcut else y
 
 
 class C3(nn.Module):
-    """Cross-stage partial block with three convolutions and `repeats` bottlenecks."""
+    """Cross-stage partial block: three convolutions, and bottlenecks between the first and the third."""
 
-    def __init__(
-        self, c_in: int, c_out: int, repeats: int, *, shortcut: bool = True, form: ConvForm = _STANDARD
-    ) -> None:
+    def __init__(self, cv1: Conv, cv2: Conv, cv3: Conv, bottlenecks: list[Bottleneck]) -> None:
         super().__init__()
-        hidden = c_out // 2
-        self.cv1 = Conv(c_in, hidden, 1, form=form)
-        self.cv2 = Conv(c_in, hidden, 1, form=form)
-        self.cv3 = Conv(2 * hidden, c_out, 1, form=form)
-        self.m = nn.Sequential(*(Bottleneck(hidden, shortcut=shortcut, form=form) for _ in range(repeats)))
+        self.cv1, self.cv2, self.cv3 = cv1, cv2, cv3
+        self.m = nn.Sequential(*bottlenecks)
 
     def forward(self, x: Tensor) -> Tensor:
         """The bottleneck branch comes first in the concatenation."""
@@ -154,13 +142,9 @@ class C3(nn.Module):
 class SPP(nn.Module):
     """Spatial pyramid pooling (He et al. 2014, arXiv:1406.4729), generation v5."""
 
-    def __init__(
-        self, c_in: int, c_out: int, kernels: tuple[int, ...] = (5, 9, 13), *, form: ConvForm = _STANDARD
-    ) -> None:
+    def __init__(self, cv1: Conv, cv2: Conv, kernels: tuple[int, ...]) -> None:
         super().__init__()
-        hidden = c_in // 2
-        self.cv1 = Conv(c_in, hidden, 1, form=form)
-        self.cv2 = Conv(hidden * (len(kernels) + 1), c_out, 1, form=form)
+        self.cv1, self.cv2 = cv1, cv2
         self.m = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in kernels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -173,11 +157,9 @@ class SPP(nn.Module):
 class SPPF(nn.Module):
     """SPP with one pool applied three times, generation v6; with kernel 5 equal to SPP(5, 9, 13)."""
 
-    def __init__(self, c_in: int, c_out: int, kernel: int = 5, *, form: ConvForm = _STANDARD) -> None:
+    def __init__(self, cv1: Conv, cv2: Conv, kernel: int) -> None:
         super().__init__()
-        hidden = c_in // 2
-        self.cv1 = Conv(c_in, hidden, 1, form=form)
-        self.cv2 = Conv(hidden * 4, c_out, 1, form=form)
+        self.cv1, self.cv2 = cv1, cv2
         self.m = nn.MaxPool2d(kernel, stride=1, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -192,9 +174,9 @@ class SPPF(nn.Module):
 class Focus(nn.Module):
     """Space-to-depth by 2, then a convolution: the stem of generation v5."""
 
-    def __init__(self, c_in: int, c_out: int, kernel: int = 1, *, form: ConvForm = _STANDARD) -> None:
+    def __init__(self, conv: Conv) -> None:
         super().__init__()
-        self.conv = Conv(4 * c_in, c_out, kernel, form=form)
+        self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c_in, H, W) to (B, c_out, H / 2, W / 2)."""

@@ -102,6 +102,10 @@ def check_architecture(architecture: Architecture, path: str) -> None:
         raise beyond(
             f"its layer table asks for {bottlenecks:,} bottlenecks, and at most {MOST_BOTTLENECKS:,} are read", path
         )
+    if len(architecture.widths) > MOST_TENSORS:
+        raise beyond(f"it gives {len(architecture.widths):,} widths, and at most {MOST_TENSORS:,} are read", path)
+    for name, width in architecture.widths:
+        _check_whole(width, f"the width of {_shown(name)}", MOST_WEIGHTS, path)
     if not rows or rows[-1].kind != "Detect" or any(row.kind == "Detect" for row in rows[:-1]):
         raise no_network("the last layer is not Detect, or it is not the only one", path)
     if len(rows[-1].sources) != len(architecture.anchors):

@@ -1,4 +1,4 @@
-"""An architecture becomes a network: plain constructor calls, one per kind of layer."""
+"""An architecture becomes a network: plain constructor calls per kind of layer, with the widths of `convolutions`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import assert_never
 
 from torch import Tensor, nn
 
-from compressor.models.yolov5.architecture import Architecture, Row
-from compressor.models.yolov5.blocks import C3, SPP, SPPF, Concat, Conv, ConvForm, Focus
+from compressor.models.yolov5.architecture import Architecture
+from compressor.models.yolov5.blocks import C3, SPP, SPPF, Bottleneck, Concat, Conv, ConvForm, Focus
+from compressor.models.yolov5.convolutions import LayerShape, layer_shapes
 from compressor.models.yolov5.detect import Detect
-from compressor.models.yolov5.layer_arguments import upsampling
+from compressor.models.yolov5.layer_arguments import spp_kernels, sppf_kernel, upsampling
 
 
 class YOLOv5(nn.Module):
@@ -77,7 +78,7 @@ class YOLOv5(nn.Module):
 
 
 def build(architecture: Architecture, names: tuple[str, ...] | None = None, *, fused: bool = False) -> YOLOv5:
-    """A freshly initialised network, in training mode.
+    """A freshly initialised network, in training mode, of just the convolutions that `convolutions_of` lists.
 
     Args:
         architecture: what to build.
@@ -85,61 +86,45 @@ def build(architecture: Architecture, names: tuple[str, ...] | None = None, *, f
         fused: build the form without BatchNorm, ready to take a fused state dict.
 
     Raises:
-        ValueError: a row's arguments make no layer.
+        ValueError: a row's arguments make no layer, or its widths do not go together.
     """
-    layers: list[nn.Module] = []
-    channels: list[int] = []
-    strides: list[int] = []
     form = ConvForm(fused, architecture.activation)
-    for row in architecture.rows:
-        c_in = tuple(channels[index] if channels else 3 for index in row.sources)
-        stride_in = tuple(strides[index] if strides else 1 for index in row.sources)
-        layer, c_out, stride = _layer(architecture, row, c_in, stride_in, form)
-        layers.append(layer)
-        channels.append(c_out)
-        strides.append(stride)
+    shapes = layer_shapes(architecture)
+    layers = [_layer(architecture, shape, form) for shape in shapes]
     head = layers[-1]
     if not isinstance(head, Detect):
         raise ValueError("the last layer is not Detect")
     head.initialise_biases()
-    level_strides = tuple(strides[index] for index in architecture.rows[-1].sources)
-    return YOLOv5(architecture, names or tuple(str(i) for i in range(architecture.nc)), layers, level_strides)
+    strides = tuple(source.stride for source in shapes[-1].inputs)
+    return YOLOv5(architecture, names or tuple(str(i) for i in range(architecture.nc)), layers, strides)
 
 
-def _layer(
-    architecture: Architecture, row: Row, c_in: tuple[int, ...], stride_in: tuple[int, ...], form: ConvForm
-) -> tuple[nn.Module, int, int]:
-    """One layer, its output channels and its stride relative to the network's input."""
-    c1, stride = c_in[0], stride_in[0]
+def _layer(architecture: Architecture, shape: LayerShape, form: ConvForm) -> nn.Module:
+    """The modules of one layer; each Conv takes its channels and geometry from its convolution."""
+    row = shape.row
+    convs = [Conv(convolution, form) for convolution in shape.convolutions if row.kind != "Detect"]
     match row.kind:
         case "Conv":
-            c2 = architecture.channels(row.args[0])
-            conv = Conv(c1, c2, *row.args[1:5], form=form)
-            return conv, c2, stride * conv.conv.stride[0]
+            return convs[0]
         case "C3":
-            c2 = architecture.channels(row.args[0])
-            shortcut = bool(row.args[1]) if len(row.args) > 1 else True
-            return C3(c1, c2, architecture.repeats(row.repeats), shortcut=shortcut, form=form), c2, stride
+            cv1, cv2, cv3, *inner = convs
+            pairs = zip(inner[::2], inner[1::2], strict=True)
+            return C3(cv1, cv2, cv3, [Bottleneck(*pair, shortcut=row.shortcut) for pair in pairs])
         case "SPP":
-            c2 = architecture.channels(row.args[0])
-            return SPP(c1, c2, *row.args[1:], form=form), c2, stride
+            cv1, cv2 = convs
+            return SPP(cv1, cv2, spp_kernels(row.args))
         case "SPPF":
-            c2 = architecture.channels(row.args[0])
-            return SPPF(c1, c2, *row.args[1:], form=form), c2, stride
+            cv1, cv2 = convs
+            return SPPF(cv1, cv2, sppf_kernel(row.args))
         case "Focus":
-            c2 = architecture.channels(row.args[0])
-            return Focus(c1, c2, *row.args[1:2], form=form), c2, stride * 2
+            return Focus(convs[0])
         case "Concat":
-            return Concat(), sum(c_in), stride
+            return Concat()
         case "Upsample":
             how = upsampling(row.args)
-            if stride % how.scale:
-                raise ValueError(f"a map of stride {stride} cannot be enlarged {how.scale} times")
-            layer = nn.Upsample(scale_factor=how.scale, mode=how.mode, align_corners=how.align_corners)
-            return layer, c1, stride // how.scale
+            return nn.Upsample(scale_factor=how.scale, mode=how.mode, align_corners=how.align_corners)
         case "Detect":
             keep_anchor_grid = architecture.generation == "v5"
-            anchors = architecture.anchors
-            return Detect(architecture.nc, anchors, stride_in, c_in, keep_anchor_grid=keep_anchor_grid), 0, stride
+            return Detect(architecture.nc, architecture.anchors, shape.convolutions, keep_anchor_grid=keep_anchor_grid)
         case _:
             assert_never(row.kind)

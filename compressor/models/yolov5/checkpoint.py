@@ -259,7 +259,7 @@ def _numbers(value: Any, container: Container) -> tuple[float, ...] | None:
     return None
 
 
-_YAML_KEYS = ("nc", "depth_multiple", "width_multiple", "backbone", "head", "ch", "activation")
+_YAML_KEYS = ("nc", "depth_multiple", "width_multiple", "backbone", "head", "ch", "activation", "widths")
 
 
 def _plain(value: Any, visited: Iterator[int], path: str, depth: int = 0) -> Any:

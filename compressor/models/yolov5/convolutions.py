@@ -1,14 +1,17 @@
-"""Every convolution of an architecture, told from its layer table alone: nothing is built, and torch is not needed."""
+"""Every convolution of a network, read from its layer table and its widths: nothing is built, and torch is not needed.
+
+This is the one place where a width is worked out; `build` makes its modules of what stands here.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from compressor.models.yolov5.architecture import Architecture, Row
-from compressor.models.yolov5.layer_arguments import upsampling
+from compressor.models.yolov5.layer_arguments import ConvArguments, conv_arguments, spp_kernels, upsampling
 from compressor.recipe.targets import Role
 
 
@@ -22,6 +25,9 @@ class Convolution:
         types: what it is and the blocks around it, such as `("Conv2d", "Conv", "C3")`.
         shape: (C_out, C_in, kH, kW) of its weight; C_in is per channel group.
         stride: input pixels of the network per output pixel of the convolution.
+        step: pixels of its own input per output pixel, in both directions.
+        padding: zeros on each side.
+        groups: channel groups.
     """
 
     name: str
@@ -29,6 +35,19 @@ class Convolution:
     types: tuple[str, ...]
     shape: tuple[int, int, int, int]
     stride: int
+    step: int = 1
+    padding: int = 0
+    groups: int = 1
+
+    @property
+    def c_in(self) -> int:
+        """Channels of its input, of all groups."""
+        return self.shape[1] * self.groups
+
+    @property
+    def c_out(self) -> int:
+        """Channels of its output: its width."""
+        return self.shape[0]
 
     @property
     def weights(self) -> int:
@@ -46,92 +65,193 @@ class Convolution:
 
 
 @dataclass(frozen=True)
+class FeatureMap:
+    """What a layer gives.
+
+    Attributes:
+        channels: how many it has.
+        scaled: how many it would have if every width followed from the layer table and `width_multiple`.
+        stride: input pixels of the network per pixel of the map.
+    """
+
+    channels: int
+    scaled: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """A row of the layer table with its channels.
+
+    Attributes:
+        row: the row.
+        inputs: the maps that it takes.
+        output: the map that it gives; that of Detect has no channels.
+        convolutions: those in it, in the order of its modules.
+    """
+
+    row: Row
+    inputs: tuple[FeatureMap, ...]
+    output: FeatureMap
+    convolutions: tuple[Convolution, ...]
+
+
+def convolutions_of(architecture: Architecture) -> tuple[Convolution, ...]:
+    """Every convolution in the order of the network's modules; `build` makes exactly these.
+
+    Raises:
+        ValueError: see `layer_shapes`.
+    """
+    return tuple(convolution for layer in layer_shapes(architecture) for convolution in layer.convolutions)
+
+
+def layer_shapes(architecture: Architecture) -> tuple[LayerShape, ...]:
+    """Every row of the layer table with its channels and convolutions.
+
+    A convolution has the width that `architecture.widths` gives it, else that of the layer table and
+    `width_multiple`, whatever stands before it; and it takes as many channels as its input has.
+
+    Raises:
+        ValueError: a row's arguments make no layer, or the widths do not go together.
+    """
+    widths = dict(architecture.widths)
+    image = FeatureMap(3, 3, 1)
+    layers: list[LayerShape] = []
+    for index, row in enumerate(architecture.rows):
+        inputs = tuple(layers[source].output if layers else image for source in row.sources)
+        block = _Block(f"model.{index}", _role(index, architecture), (row.kind,), widths)
+        layers.append(_layer(architecture, row, block, inputs))
+    _check_known(widths, layers)
+    return tuple(layers)
+
+
+def with_widths(architecture: Architecture, widths: Mapping[str, int]) -> Architecture:
+    """The same layer table with other widths of some convolutions.
+
+    Args:
+        architecture: widths that it gives already stay, where they are not given again.
+        widths: output channels by module name, such as `{"model.2.m.0.cv1.conv": 5}`.
+
+    Raises:
+        ValueError: there is no such convolution, a width is not at least 1, or they do not go together.
+    """
+    scaled = {each.name: each.c_out for each in convolutions_of(replace(architecture, widths=()))}
+    wanted = {**dict(architecture.widths), **widths}
+    different = sorted((name, width) for name, width in wanted.items() if scaled.get(name) != width)
+    changed = replace(architecture, widths=tuple(different))
+    layer_shapes(changed)
+    return changed
+
+
+_POINTWISE = ConvArguments()
+
+
+@dataclass(frozen=True)
 class _Block:
-    """Where convolutions are being listed: a module name, its role, the blocks around it."""
+    """Where convolutions are being listed: a module name, its role, the blocks around it; and the widths given."""
 
     name: str
     role: Role
     types: tuple[str, ...]
+    widths: Mapping[str, int]
 
-    def conv(self, name: str, c_in: int, c_out: int, stride: int, kernel: int = 1, groups: int = 1) -> Convolution:
-        """The convolution inside a Conv block named `name` below this block."""
+    def conv(self, name: str, source: FeatureMap, scaled: int, arguments: ConvArguments = _POINTWISE) -> Convolution:
+        """The convolution inside a Conv block named `name` below this block.
+
+        Args:
+            name: of the Conv block; empty where it is this one.
+            source: the map that it takes.
+            scaled: its width by the layer table and `width_multiple`.
+            arguments: its kernel, step, padding and groups.
+        """
         path = f"{self.name}.{name}.conv" if name else f"{self.name}.conv"
         types = ("Conv2d", "Conv", *(kind for kind in self.types if kind != "Conv"))
-        return Convolution(path, self.role, types, (c_out, c_in // groups, kernel, kernel), stride)
+        width, groups, kernel = self.widths.get(path, scaled), arguments.groups, arguments.kernel
+        if width < 1 and path in self.widths:
+            raise ValueError(f"{path} has the width {width}, and it must be at least 1")
+        if source.channels % groups or width % groups:
+            raise ValueError(f"{path} takes {source.channels} channels and gives {width} in {groups} groups")
+        shape = (width, source.channels // groups, kernel, kernel)
+        stride = source.stride * arguments.step
+        return Convolution(path, self.role, types, shape, stride, arguments.step, arguments.padding, groups)
 
 
-def convolutions_of(architecture: Architecture) -> tuple[Convolution, ...]:
-    """Every convolution in the order of the network's modules; `build` makes exactly these."""
-    found: list[Convolution] = []
-    channels: list[int] = []
-    strides: list[int] = []
-    for i, row in enumerate(architecture.rows):
-        c_in = [channels[source] if channels else 3 for source in row.sources]
-        stride_in = [strides[source] if strides else 1 for source in row.sources]
-        block = _Block(f"model.{i}", _role(i, architecture), (row.kind,))
-        found += _in_row(architecture, row, block, c_in, stride_in)
-        c_out, stride = _output(architecture, row, c_in, stride_in[0])
-        channels.append(c_out)
-        strides.append(stride)
-    return tuple(found)
-
-
-def _in_row(
-    architecture: Architecture, row: Row, block: _Block, c_in: list[int], stride_in: list[int]
-) -> Iterator[Convolution]:
-    c1, stride = c_in[0], stride_in[0]
+def _layer(architecture: Architecture, row: Row, block: _Block, inputs: tuple[FeatureMap, ...]) -> LayerShape:
+    source = inputs[0]
+    found: tuple[Convolution, ...] = ()
     match row.kind:
         case "Conv":
-            kernel, step, groups = (row.args[i] if i < len(row.args) else 1 for i in (1, 2, 4))
-            yield block.conv("", c1, architecture.channels(row.args[0]), stride * step, kernel, groups)
+            scaled = architecture.channels(row.args[0])
+            found = (block.conv("", source, scaled, conv_arguments(row.args)),)
+            output = _given(found[0], scaled)
         case "C3":
-            yield from _c3(block, c1, architecture.channels(row.args[0]), stride, architecture.repeats(row.repeats))
+            scaled = architecture.channels(row.args[0])
+            found = tuple(_c3(block, source, scaled, architecture.repeats(row.repeats), row.shortcut))
+            output = _given(found[2], scaled)
         case "SPP" | "SPPF":
-            branches = 4 if row.kind == "SPPF" else 1 + len(row.args[1] if len(row.args) > 1 else (5, 9, 13))
-            yield block.conv("cv1", c1, c1 // 2, stride)
-            yield block.conv("cv2", c1 // 2 * branches, architecture.channels(row.args[0]), stride)
+            scaled = architecture.channels(row.args[0])
+            branches = 4 if row.kind == "SPPF" else 1 + len(spp_kernels(row.args))
+            inner = block.conv("cv1", source, source.scaled // 2)
+            pooled = replace(source, channels=inner.c_out * branches)
+            found = (inner, block.conv("cv2", pooled, scaled))
+            output = _given(found[1], scaled)
         case "Focus":
-            kernel = row.args[1] if len(row.args) > 1 else 1
-            yield block.conv("conv", 4 * c1, architecture.channels(row.args[0]), stride * 2, kernel)
-        case "Detect":
-            outputs = len(architecture.anchors[0]) * (architecture.nc + 5)
-            for level, (c, level_stride) in enumerate(zip(c_in, stride_in, strict=True)):
-                name, types = f"{block.name}.m.{level}", ("Conv2d", "Detect")
-                yield Convolution(name, block.role, types, (outputs, c, 1, 1), level_stride)
-        case "Concat" | "Upsample":
-            return
-        case _:
-            assert_never(row.kind)
-
-
-def _c3(block: _Block, c_in: int, c_out: int, stride: int, repeats: int) -> Iterator[Convolution]:
-    hidden = c_out // 2
-    yield block.conv("cv1", c_in, hidden, stride)
-    yield block.conv("cv2", c_in, hidden, stride)
-    yield block.conv("cv3", 2 * hidden, c_out, stride)
-    inner = _Block(block.name, block.role, ("Bottleneck", *block.types))
-    for i in range(repeats):
-        yield inner.conv(f"m.{i}.cv1", hidden, hidden, stride)
-        yield inner.conv(f"m.{i}.cv2", hidden, hidden, stride, kernel=3)
-
-
-def _output(architecture: Architecture, row: Row, c_in: list[int], stride: int) -> tuple[int, int]:
-    """Output channels and stride of a row."""
-    match row.kind:
-        case "Conv":
-            return architecture.channels(row.args[0]), stride * (row.args[2] if len(row.args) > 2 else 1)
-        case "C3" | "SPP" | "SPPF":
-            return architecture.channels(row.args[0]), stride
-        case "Focus":
-            return architecture.channels(row.args[0]), stride * 2
+            scaled = architecture.channels(row.args[0])
+            packed = FeatureMap(4 * source.channels, 4 * source.scaled, source.stride * 2)
+            found = (block.conv("conv", packed, scaled, conv_arguments(row.args[:2])),)
+            output = _given(found[0], scaled)
         case "Concat":
-            return sum(c_in), stride
+            channels, scaled = sum(each.channels for each in inputs), sum(each.scaled for each in inputs)
+            output = FeatureMap(channels, scaled, source.stride)
         case "Upsample":
-            return c_in[0], stride // upsampling(row.args).scale
+            scale = upsampling(row.args).scale
+            if source.stride % scale:
+                raise ValueError(f"a map of stride {source.stride} cannot be enlarged {scale} times")
+            output = replace(source, stride=source.stride // scale)
         case "Detect":
-            return 0, stride
+            found, output = tuple(_outputs(architecture, block, inputs)), FeatureMap(0, 0, source.stride)
         case _:
             assert_never(row.kind)
+    return LayerShape(row, inputs, output, found)
+
+
+def _given(convolution: Convolution, scaled: int) -> FeatureMap:
+    return FeatureMap(convolution.c_out, scaled, convolution.stride)
+
+
+def _c3(block: _Block, source: FeatureMap, scaled: int, repeats: int, shortcut: bool) -> Iterator[Convolution]:
+    """cv1 goes through the bottlenecks, cv2 past them, and cv3 takes both, the bottlenecks' first."""
+    hidden = scaled // 2
+    first, beside = block.conv("cv1", source, hidden), block.conv("cv2", source, hidden)
+    inner = replace(block, types=("Bottleneck", *block.types))
+    bottlenecks: list[Convolution] = []
+    through = _given(first, hidden)
+    for i in range(repeats):
+        squeezed = inner.conv(f"m.{i}.cv1", through, hidden)
+        opened = inner.conv(f"m.{i}.cv2", _given(squeezed, hidden), hidden, ConvArguments(3, padding=1))
+        if shortcut and opened.c_out != through.channels:
+            message = f"{opened.name} gives {opened.c_out} channels, and the shortcut around it {through.channels}"
+            raise ValueError(message)
+        bottlenecks += (squeezed, opened)
+        through = _given(opened, hidden)
+    both = replace(through, channels=through.channels + beside.c_out)
+    yield from (first, beside, block.conv("cv3", both, scaled), *bottlenecks)
+
+
+def _outputs(architecture: Architecture, block: _Block, inputs: tuple[FeatureMap, ...]) -> Iterator[Convolution]:
+    """One convolution per level; how many channels it gives follows from anchors and classes."""
+    outputs = len(architecture.anchors[0]) * (architecture.nc + 5)
+    for level, source in enumerate(inputs):
+        name, shape = f"{block.name}.m.{level}", (outputs, source.channels, 1, 1)
+        yield Convolution(name, block.role, ("Conv2d", "Detect"), shape, source.stride)
+
+
+def _check_known(widths: Mapping[str, int], layers: list[LayerShape]) -> None:
+    free = {each.name for layer in layers if layer.row.kind != "Detect" for each in layer.convolutions}
+    unknown = [name for name in widths if name not in free]
+    if unknown:
+        message = f"there is no convolution {unknown[0][:100]!r} that could have a width of its own"
+        raise ValueError(f"{message}; those of Detect follow from anchors and classes")
 
 
 def _role(index: int, architecture: Architecture) -> Role:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from compressor.models.yolov5.convolutions import Convolution
+
 
 class Detect(nn.Module):
     """One 1x1 convolution with bias per feature level, and the decoding of its output.
@@ -14,8 +16,7 @@ class Detect(nn.Module):
     Args:
         nc: number of classes.
         anchors: per level, (width, height) pairs in pixels at the network's input.
-        strides: per level, input pixels per grid cell.
-        channels: per level, input channels.
+        convolutions: per level, with its stride: input pixels per grid cell.
         keep_anchor_grid: also hold `anchor_grid`, as generation v5 checkpoints do.
     """
 
@@ -25,8 +26,7 @@ class Detect(nn.Module):
         self,
         nc: int,
         anchors: tuple[tuple[tuple[float, float], ...], ...],
-        strides: tuple[int, ...],
-        channels: tuple[int, ...],
+        convolutions: tuple[Convolution, ...],
         *,
         keep_anchor_grid: bool = False,
     ) -> None:
@@ -35,12 +35,12 @@ class Detect(nn.Module):
         self.no = nc + 5
         pixels = torch.tensor(anchors, dtype=torch.float32)
         self.levels, self.na = pixels.shape[:2]
-        self.strides = strides
-        cells = [[(w / s, h / s) for w, h in level] for level, s in zip(anchors, strides, strict=True)]
+        self.strides = tuple(convolution.stride for convolution in convolutions)
+        cells = [[(w / s, h / s) for w, h in level] for level, s in zip(anchors, self.strides, strict=True)]
         self.register_buffer("anchors", torch.tensor(cells, dtype=torch.float32))  # exact: strides are powers of two
         if keep_anchor_grid:
             self.register_buffer("anchor_grid", pixels.view(self.levels, 1, -1, 1, 1, 2))
-        self.m = nn.ModuleList(nn.Conv2d(c, self.na * self.no, 1) for c in channels)
+        self.m = nn.ModuleList(nn.Conv2d(each.c_in, each.c_out, 1) for each in convolutions)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Feature maps (B, C_l, H_l, W_l) to raw logits (B, na, H_l, W_l, nc + 5), one per level.

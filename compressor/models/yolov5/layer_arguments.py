@@ -25,6 +25,40 @@ class Upsampling:
     align_corners: bool | None
 
 
+@dataclass(frozen=True)
+class ConvArguments:
+    """Of a Conv row, whose output channels stand before these.
+
+    Attributes:
+        kernel: height and width.
+        step: stride in both directions.
+        padding: zeros on each side.
+        groups: channel groups.
+    """
+
+    kernel: int = 1
+    step: int = 1
+    padding: int = 0
+    groups: int = 1
+
+
+def conv_arguments(args: Sequence[Any]) -> ConvArguments:
+    """Of the arguments (channels, kernel, stride, padding, groups); the padding is half the kernel where not given."""
+    defaults: list[Any] = [None, 1, 1, None, 1]
+    _, kernel, step, padding, groups = [*args[:5], *defaults[len(args) :]]
+    return ConvArguments(kernel, step, kernel // 2 if padding is None else padding, groups)
+
+
+def spp_kernels(args: Sequence[Any]) -> tuple[int, ...]:
+    """Of an SPP row's arguments (channels, kernels): of its poolings."""
+    return tuple(args[1]) if len(args) > 1 else (5, 9, 13)
+
+
+def sppf_kernel(args: Sequence[Any]) -> int:
+    """Of an SPPF row's arguments (channels, kernel): of its pooling."""
+    return int(args[1]) if len(args) > 1 else 5
+
+
 def upsampling(args: Sequence[Any]) -> Upsampling:
     """Of the arguments (size, scale_factor, mode, align_corners, recompute_scale_factor), as torch's Upsample has them.
 
