@@ -60,7 +60,7 @@ class OutputChange:
         """
         assert first >= self._reached
         with torch.inference_mode():
-            self._states = [advance(self.model, state, range(self._reached, first)) for state in self._states]
+            self._states = [self.model.advance(state, range(self._reached, first)) for state in self._states]
         self._reached = first
         change = sum(
             _summed_over_images(self._outputs(state), dense)
@@ -73,26 +73,8 @@ class OutputChange:
         last = len(self.model.model)
         message = "the device has too little memory to run the network on these images"
         with enough_memory(message, "give a smaller --image-size, or fewer --images"), torch.inference_mode():
-            outputs: list[Tensor] = advance(self.model, state, range(self._reached, last))[last - 1]
+            outputs: list[Tensor] = self.model.advance(state, range(self._reached, last))[last - 1]
         return outputs
-
-
-def advance(model: YOLOv5, state: State, layers: range) -> State:
-    """Run some layers of the architecture, as `YOLOv5.forward` does; only what later layers take is kept.
-
-    Args:
-        model: whose layers.
-        state: what the layers before the first of `layers` gave.
-        layers: consecutive ones.
-    """
-    sources = [tuple(s if s >= 0 else i + s for s in row.sources) for i, row in enumerate(model.architecture.rows)]
-    outputs = dict(state)
-    for i in layers:
-        inputs = [outputs[source] for source in sources[i]]
-        outputs[i] = model.model[i](inputs[0] if len(inputs) == 1 else inputs)
-        wanted = {i}.union(*sources[i + 1 :])
-        outputs = {index: output for index, output in outputs.items() if index in wanted}
-    return outputs
 
 
 def _summed_over_images(now: list[Tensor], then: list[Tensor]) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Mapping
+from typing import Any, assert_never
 
 from torch import Tensor, nn
 
@@ -33,13 +34,12 @@ class YOLOv5(nn.Module):
         self.names = names
         self.strides = strides
         self.model = nn.Sequential(*layers)
-        self._sources = tuple(row.sources for row in architecture.rows)
+        rows = list(enumerate(architecture.rows))
         self.kept_outputs = frozenset(
-            index if index >= 0 else i + index
-            for i, sources in enumerate(self._sources)
-            for index in sources
-            if index != -1
+            index if index >= 0 else i + index for i, row in rows for index in row.sources if index != -1
         )
+        self._sources = [tuple(index if index >= 0 else i + index for index in row.sources) for i, row in rows]
+        self._taken_after = [frozenset((i,)).union(*self._sources[i + 1 :]) for i, _ in rows]
 
     @property
     def fused(self) -> bool:
@@ -62,15 +62,26 @@ class YOLOv5(nn.Module):
         Returns:
             One (B, na, H / stride, W / stride, nc + 5) tensor per level.
         """
-        x: Tensor | list[Tensor] = images
-        outputs: list[Tensor | None] = []
-        for i, (layer, sources) in enumerate(zip(self.model, self._sources, strict=True)):
-            if sources != (-1,):
-                inputs = [x if index == -1 else outputs[index] for index in sources]
-                x = inputs[0] if len(inputs) == 1 else inputs  # type: ignore[assignment]  # kept outputs are never None
-            x = layer(x)
-            outputs.append(x if i in self.kept_outputs else None)  # type: ignore[arg-type]  # only Detect returns a list
-        return x  # type: ignore[return-value]  # the last layer is Detect
+        last = len(self._sources) - 1
+        raw: list[Tensor] = self.advance({-1: images}, range(last + 1))[last]
+        return raw
+
+    def advance(self, outputs: Mapping[int, Any], layers: range) -> dict[int, Any]:
+        """Run some layers; of all outputs only those that later layers take are held on to, and the last.
+
+        Args:
+            outputs: by layer, what those before the first of `layers` gave; -1 is the images.
+            layers: consecutive ones.
+
+        Returns:
+            The same after the last of `layers`: a tensor each, and of Detect what `forward` returns.
+        """
+        held = dict(outputs)
+        for i, layer in zip(layers, list(self.model)[layers.start : layers.stop], strict=True):
+            inputs = [held[source] for source in self._sources[i]]
+            held[i] = layer(inputs[0] if len(inputs) == 1 else inputs)
+            held = {index: output for index, output in held.items() if index in self._taken_after[i]}
+        return held
 
     def predict(self, images: Tensor) -> Tensor:
         """RGB images in [0, 1] to decoded boxes (B, rows, nc + 5) in input pixels; see `Detect.decode`."""
