@@ -7,6 +7,7 @@ import torch
 from compressor.data.batches import fit_image_size
 from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import Stopwatch
+from compressor.models.strides import image_step
 from compressor.models.yolov5.build import YOLOv5
 from compressor.recipe.schema import Evaluation as Settings
 
@@ -34,7 +35,7 @@ def inference_seconds(model: YOLOv5, settings: Settings, device: torch.device) -
         device: where the model will run.
     """
     ready = inference_network(model, device, settings.precision)
-    stride = max(32, *ready.strides)
+    stride = image_step(ready.strides)
     full = fit_image_size(settings.image_size, stride)
     if device.type == "cuda":
         size, batch = full, min(settings.batch_size, _GPU_BATCH_SIZE)

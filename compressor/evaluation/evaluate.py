@@ -31,6 +31,7 @@ from compressor.evaluation.detection_metrics import per_class, summarise
 from compressor.evaluation.matching import IOU_THRESHOLDS, match
 from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import ImageDetections, detect
+from compressor.models.strides import image_step
 from compressor.models.yolov5.build import YOLOv5
 from compressor.progress import Progress
 from compressor.recipe.schema import Evaluation as Settings
@@ -122,7 +123,7 @@ class Judge:
             runs_on=network.runs_on,
             coco_engine=asked.coco_engine,
             shapes="rectangles" if network.image_size is None else "squares",
-            used_size=fit_image_size(asked.image_size, max(32, *network.strides)),
+            used_size=fit_image_size(asked.image_size, image_step(network.strides)),
             most_per_class=network.suppression.max_det if network.suppression else None,
             method=METHOD,
         )

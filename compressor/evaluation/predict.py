@@ -18,6 +18,7 @@ from compressor.evaluation.diagnosis import check_finite
 from compressor.evaluation.network import Network
 from compressor.evaluation.nms import non_max_suppression
 from compressor.evaluation.out_of_memory import Halving, enough_memory
+from compressor.models.strides import image_step
 from compressor.progress import Progress
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.results.evaluation import Speed
@@ -163,7 +164,7 @@ def _planned(network: Network, samples: tuple[Sample, ...], settings: Settings) 
         message = "non-maximum suppression is part of the file, at other thresholds"
         help_text = f"judge it with --conf-thres {own.conf_thres} --iou-thres {own.iou_thres}, or export without --nms"
         raise InputError(Diagnostic("U909", message, "--conf-thres", help=help_text))
-    stride = max(32, *network.strides)
+    stride = image_step(network.strides)
     image_size = fit_image_size(settings.image_size, stride)
     batch_size = network.batch_size or settings.batch_size
     if network.image_size is None:

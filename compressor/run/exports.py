@@ -24,6 +24,7 @@ from compressor.export.write import Options, write
 from compressor.files.store import Steps
 from compressor.files.writing import staged
 from compressor.files.written import put
+from compressor.models.strides import image_step
 from compressor.plan.layers import convolutions
 from compressor.progress import Progress, warn_of
 from compressor.recipe.exports import Export, ExportFormat
@@ -75,7 +76,7 @@ def export_file(
     warn_of(progress, loaded.warnings, "")
     for caution in cautions(form, loaded):
         progress.warn(caution)
-    size = fit_image_size(options.image_size, max(32, *loaded.model.strides))
+    size = fit_image_size(options.image_size, image_step(loaded.model.strides))
     with progress.step(f"read {images_from}"):
         images = _read(_drawn(find_calibration_images(images_from, "val", progress.warn)), size)
     with staged(output) as folder, progress.step(f"export {form}"):
@@ -139,7 +140,7 @@ def export_run(
     Raises:
         CompressorError: any fault of what was written, or of judging it.
     """
-    stride = max(32, *loaded.model.strides)
+    stride = image_step(loaded.model.strides)
     files = [sample.image for sample in judge.split.samples] if judge else []
     compared_on = _drawn(files or _images_at_hand(data, settings)) if exports else []
     done: list[Exported] = []

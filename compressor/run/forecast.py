@@ -17,6 +17,7 @@ from compressor.data.batches import fit_image_size
 from compressor.evaluation.estimate import SECONDS_BESIDE_INFERENCE, inference_seconds
 from compressor.evaluation.evaluate import METRICS_STEP
 from compressor.evaluation.timing import PAIRS, WARM_UP
+from compressor.models.strides import image_step
 from compressor.models.yolov5.build import YOLOv5
 from compressor.recipe.exports import GRAPHS, Export
 from compressor.recipe.modifiers import Repair
@@ -134,7 +135,7 @@ def forecast_times(recipe: Recipe, model: YOLOv5, known: Known, device: torch.de
         passes = 2 * (PAIRS + WARM_UP)
         basis = f"{passes} passes of one image, {1e3 * each:.0f} ms each"
         stages.append(StageTime("turns", passes * each, basis, ("time both in turns",)))
-    stride = max(32, *model.strides)
+    stride = image_step(model.strides)
     stages += [_export(export, recipe, stride) if known.evaluates else _written(export) for export in recipe.exports]
     return (*stages, StageTime("report", _SECONDS_OF_REPORT, "as on a machine with two cores", ("report",)))
 

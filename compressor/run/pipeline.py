@@ -22,6 +22,7 @@ from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import select_device
 from compressor.evaluation.timing import time_in_turns
 from compressor.export.open import is_graph, open_network
+from compressor.models.strides import image_step
 from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.describe import sparsity, summarise
 from compressor.modifiers import step_titles
@@ -235,7 +236,7 @@ def evaluate(
 
 
 def _timed(judge: Judge, before: Network, after: Network, progress: Progress) -> Timing:
-    size = fit_image_size(judge.settings.image_size, max(32, *after.strides))
+    size = fit_image_size(judge.settings.image_size, image_step(after.strides))
     image = load_images([judge.split.samples[0].image], size)
     with progress.step("time both in turns"):
         return time_in_turns(before, after, image)

@@ -22,6 +22,7 @@ from compressor.evaluation.predict import select_device
 from compressor.evaluation.timing import Laps, one_pass, take_turns
 from compressor.export.open import is_graph, open_network
 from compressor.export.write import Options, write
+from compressor.models.strides import image_step
 from compressor.progress import Progress
 from compressor.recipe.exports import ENDINGS, ExportFormat
 from compressor.recipe.schema import Precision
@@ -125,7 +126,7 @@ def _image_size(question: Question, loaded: dict[str, LoadedModel | Network]) ->
         InputError: U909 a graph takes another one.
     """
     strides = [each.strides if isinstance(each, Network) else each.model.strides for each in loaded.values()]
-    size = fit_image_size(question.image_size, max(32, *(max(each) for each in strides)))
+    size = fit_image_size(question.image_size, image_step([max(each) for each in strides]))
     for file, each in loaded.items():
         if isinstance(each, Network) and each.image_size not in (None, size):
             message = f"the file takes images of {each.image_size} px only, not of {size}"

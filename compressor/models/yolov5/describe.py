@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from compressor.models.strides import image_step
 from compressor.models.yolov5.blocks import C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
 from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.detect import Detect
 from compressor.results.network import ModelSummary
 
-_COUNTED = (nn.Conv2d, nn.BatchNorm2d, nn.Upsample)
+_COUNTED = (nn.Conv2d, nn.BatchNorm2d)
+_SIDE = 640  # pixels
 
 
 def summarise(model: YOLOv5) -> ModelSummary:
@@ -64,29 +65,24 @@ _COUNTED_ONCE = (
 )
 
 
-def count_gflops(model: YOLOv5, rule: Literal["A", "B"] = "A", image_size: int = 640) -> float:
-    """Giga floating-point operations (2 x MACs) of one square image.
-
-    Rule A is that of the operation counter used up to 2022 (thop 0.0.31): a biased convolution counts one more MAC per
-    output, BatchNorm two per input. Rule B (thop 0.1) ignores the bias, counts four per BatchNorm input and one per
-    output of an upsampling.
-    """
-    macs = count_macs(model, rule)
-    largest_stride = max(32, *model.strides)
-    return 2 * sum(macs.values()) / 1e9 * (image_size / largest_stride) ** 2
+def count_gflops(model: YOLOv5) -> float:
+    """Giga floating-point operations (2 x MACs) of one image of 640 x 640 px, as `count_macs` counts."""
+    return 2 * sum(count_macs(model).values()) / 1e9 * (_SIDE / image_step(model.strides)) ** 2
 
 
-def count_macs(model: YOLOv5, rule: Literal["A", "B"] = "A") -> dict[str, float]:
+def count_macs(model: YOLOv5) -> dict[str, float]:
     """Multiply-accumulates per module name for one square image as large as the largest stride (at least 32 px).
 
+    The rule is that of the operation counter that upstream used up to 2022 (thop 0.0.31): a biased convolution counts
+    one more per output, BatchNorm two per input, an upsampling none.
     The image is really computed: torch's meta device, which computes nothing, takes seconds to be set up.
     """
     macs: dict[str, float] = {}
     counted = [(name, module) for name, module in model.named_modules() if isinstance(module, _COUNTED)]
-    hooks = [module.register_forward_hook(_counter(macs, name, rule)) for name, module in counted]
+    hooks = [module.register_forward_hook(_counter(macs, name)) for name, module in counted]
     training = {module: module.training for module in model.modules()}
     weight = next(model.parameters())
-    side = max(32, *model.strides)
+    side = image_step(model.strides)
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(1, 3, side, side, device=weight.device, dtype=weight.dtype))
@@ -98,17 +94,13 @@ def count_macs(model: YOLOv5, rule: Literal["A", "B"] = "A") -> dict[str, float]
     return macs
 
 
-def _counter(
-    macs: dict[str, float], name: str, rule: Literal["A", "B"]
-) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+def _counter(macs: dict[str, float], name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
     def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         match module:
             case nn.Conv2d():
-                per_output = module.weight[0].numel() + (1 if rule == "A" and module.bias is not None else 0)
+                per_output = module.weight[0].numel() + (module.bias is not None)
                 macs[name] = output.numel() * per_output
             case nn.BatchNorm2d():
-                macs[name] = inputs[0].numel() * (2 if rule == "A" else 4)
-            case _:
-                macs[name] = 0 if rule == "A" else output.numel()
+                macs[name] = 2 * inputs[0].numel()
 
     return count

@@ -16,6 +16,7 @@ from compressor.evaluation.coco import Predictions, read_predictions
 from compressor.evaluation.coco_figures import precision_by_recall
 from compressor.evaluation.evaluate import Judge
 from compressor.evaluation.examples import examples_png
+from compressor.models.strides import image_step
 from compressor.progress import Progress
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
@@ -79,7 +80,7 @@ def data_at_hand(evaluation: Evaluation, data: str | None, facts: Facts, progres
         return f"{source} cannot be read here ({fault.diagnostics[0].code})"
     if judge.split.sha256 != evaluation.data.sha256:
         return f"{source} holds other images or labels here than the run's"
-    return Data(judge, facts.names, max(32, *facts.model.strides))
+    return Data(judge, facts.names, image_step(facts.model.strides))
 
 
 def _settings(evaluation: Evaluation) -> Settings:

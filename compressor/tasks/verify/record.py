@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from compressor.data.batches import fit_image_size
 from compressor.errors import PlanError
+from compressor.models.strides import image_step
 from compressor.modifiers.prune import allocation
 from compressor.modifiers.prune.patterns import n_of_m_mask
 from compressor.modifiers.prune.zeros import described as described_prune
@@ -306,7 +307,7 @@ def same_data(a: Evaluation, b: Evaluation) -> bool:
 
 
 def _wrong_export_settings(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterator[str]:
-    stride = max(32, *facts.model.strides)
+    stride = image_step(facts.model.strides)
     for index, (asked, export) in enumerate(zip(recipe.exports, record.exports, strict=False)):
         if export.evaluation is not None:
             size = fit_image_size(asked.image_size or recipe.evaluation.image_size, stride)
@@ -317,7 +318,7 @@ def _wrong_export_settings(record: RunRecord, recipe: Recipe, facts: Facts) -> I
 
 def _wrong_settings(evaluation: Evaluation, recipe: Recipe, facts: Facts) -> Iterator[str]:
     ours, theirs = asdict(evaluation.settings), recipe.evaluation.model_dump()
-    size = fit_image_size(recipe.evaluation.image_size, max(32, *facts.model.strides))
+    size = fit_image_size(recipe.evaluation.image_size, image_step(facts.model.strides))
     expected = {**theirs, "shapes": "rectangles", "used_size": size, "most_per_class": None}
     known = {key: value for key, value in expected.items() if ours.get(key) is not None and key != "precision"}
     yield from _differing("settings", known, ours)

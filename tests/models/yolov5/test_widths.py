@@ -27,10 +27,11 @@ from compressor.models.yolov5.architecture import (
 )
 from compressor.models.yolov5.build import YOLOv5, build
 from compressor.models.yolov5.convolutions import convolutions_of, with_widths
-from compressor.models.yolov5.describe import count_macs, summarise
+from compressor.models.yolov5.describe import summarise
 from compressor.models.yolov5.fuse import fuse
 from compressor.plan.layers import convolutions
 from tests.conftest import fill
+from tests.models.yolov5.arithmetic import macs_of_weights
 from tests.tiny import NAMES
 
 FROM = Provenance({"version": 1}, "tiny.pt", "ab" * 32)
@@ -84,10 +85,7 @@ def test_the_network_that_is_built_has_just_the_widths_described(name: str) -> N
     ]
     assert [layer.summary.shape for layer in convolutions(model)] == [each.shape for each in found]
     assert torch.isfinite(output(model)).all()
-    macs = count_macs(model, rule="B")
-    assert {each.name: each.macs(max(model.strides)) for each in found} == {
-        each.name: macs[each.name] for each in found
-    }
+    assert {each.name: each.macs(max(model.strides)) for each in found} == macs_of_weights(model)
 
 
 @pytest.mark.parametrize("name", ["hidden of a bottleneck", "Focus and SPP"])
