@@ -168,6 +168,6 @@ def _load_into(out: NDArray[np.uint8], sample: Sample, image_size: int, rounding
             read_image(sample.image, (sample.width, sample.height), sample.sha256), image_size, rounding
         )
     ratio = image.shape[0] / sample.height, image.shape[1] / sample.width
-    padded, _, pad = letterbox(image, (out.shape[0], out.shape[1]))
+    padded, pad = letterbox(image, (out.shape[0], out.shape[1]))
     cv2.cvtColor(padded, cv2.COLOR_BGR2RGB, dst=out)
     return ratio, pad

@@ -101,7 +101,7 @@ def load_images(files: Sequence[Path], image_size: int, known: dict[Path, str] |
         if image is None:
             message = "this image cannot be decoded"
             raise DatasetError(Diagnostic("D405", message, str(file), help="replace or delete it"))
-        square, _, _ = letterbox(resize_to_fit(image, image_size, "ceil"), (image_size, image_size))
+        square, _ = letterbox(resize_to_fit(image, image_size, "ceil"), (image_size, image_size))
         out[...] = square[:, :, ::-1].transpose(2, 0, 1)
     return torch.from_numpy(images).float() / 255
 

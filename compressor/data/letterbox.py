@@ -42,42 +42,23 @@ def fitted_size(height: int, width: int, image_size: int, rounding: Rounding) ->
     return max(whole(height * ratio), 1), max(whole(width * ratio), 1)
 
 
-def letterbox(
-    image: Image,
-    shape: tuple[int, int],
-    *,
-    auto: bool = False,
-    scale_fill: bool = False,
-    scaleup: bool = False,
-    stride: int = 32,
-) -> tuple[Image, tuple[float, float], tuple[float, float]]:
-    """Centre an image in a grey rectangle, scaled to fit where it has to be.
+def letterbox(image: Image, shape: tuple[int, int]) -> tuple[Image, tuple[float, float]]:
+    """Centre an image in a grey rectangle, shrunk to fit where it has to be.
 
     Args:
         image: (h, w, 3).
         shape: the rectangle's height and width.
-        auto: only pad each side to the next multiple of `stride`, so the result may be smaller than `shape`.
-        scale_fill: stretch to `shape` instead of padding; `auto` goes first.
-        scaleup: enlarge images smaller than `shape` too.
-        stride: of the network, in pixels.
 
     Returns:
-        The padded image; the scale of width and height; the padding (dw, dh) on each side, not rounded: where it
-        ends in a half, one pixel more stands at the right or the bottom.
+        The padded image; the padding (dw, dh) on each side, not rounded: where it ends in a half, one pixel more stands
+        at the right or the bottom.
     """
     (height, width), (to_height, to_width) = image.shape[:2], shape
-    ratio = min(to_height / height, to_width / width)
-    ratio = ratio if scaleup else min(ratio, 1.0)
-    ratios = (ratio, ratio)
+    ratio = min(to_height / height, to_width / width, 1.0)
     size = (max(round(width * ratio), 1), max(round(height * ratio), 1))
-    dw, dh = float(to_width - size[0]), float(to_height - size[1])
-    if auto:
-        dw, dh = dw % stride, dh % stride
-    elif scale_fill:
-        dw, dh, size, ratios = 0.0, 0.0, (to_width, to_height), (to_width / width, to_height / height)
-    dw, dh = dw / 2, dh / 2
+    dw, dh = (to_width - size[0]) / 2, (to_height - size[1]) / 2
     image = image if size == (width, height) else _resize(image, size, cv2.INTER_LINEAR)
-    return _pad(image, dw, dh), ratios, (dw, dh)
+    return _pad(image, dw, dh), (dw, dh)
 
 
 def _pad(image: Image, dw: float, dh: float) -> Image:

@@ -26,8 +26,6 @@ def non_max_suppression(
     iou_thres: float,
     max_det: int = 300,
     max_nms: int = 30_000,
-    multi_label: bool = True,
-    class_agnostic: bool = False,
 ) -> list[Tensor]:
     """Detections of each image, the bits and the order of upstream's v6.1 to v7.0 without its time limit.
 
@@ -41,17 +39,14 @@ def non_max_suppression(
         conf_thres: least objectness and least score, exclusive.
         iou_thres: a box overlapping a better one by more than this is dropped.
         max_det: most detections per image.
-        max_nms: candidates per image that enter, best first.
-        multi_label: one candidate per box and class; otherwise the best class only. Means nothing for one class.
-        class_agnostic: boxes suppress those of other classes too.
+        max_nms: candidates per image that enter, best first; each box is one for every class above the threshold.
 
     Returns:
         One (n, 6) float32 tensor per image, on the CPU: x1, y1, x2, y2, score, class; by descending score, equal
         scores in the order of the rows.
     """
-    multi_label = multi_label and predictions.shape[2] > 6
-    limits = Limits(iou_thres, max_det, max_nms, class_agnostic)
-    found = (suppress(_candidates(each.float(), conf_thres, multi_label), limits) for each in predictions)
+    limits = Limits(iou_thres, max_det, max_nms)
+    found = (suppress(_candidates(each.float(), conf_thres), limits) for each in predictions)
     return [torch.from_numpy(each) for each in found]
 
 
@@ -61,22 +56,16 @@ class Limits(NamedTuple):
     iou_thres: float
     max_det: int = 300
     max_nms: int = 30_000
-    class_agnostic: bool = False
 
 
-def _candidates(prediction: Tensor, conf_thres: float, multi_label: bool) -> Float32:
+def _candidates(prediction: Tensor, conf_thres: float) -> Float32:
     """(N, 5 + nc) to all (n, 6) rows x1, y1, x2, y2, score, class above the threshold, in the order of the rows."""
     if prediction.device.type == "cpu":
-        found: Float32 = _above(prediction.contiguous().numpy(), np.float32(conf_thres), multi_label)
+        found: Float32 = _above(prediction.contiguous().numpy(), np.float32(conf_thres))
         return found
     prediction = prediction[prediction[:, 4] > conf_thres]
     boxes, scores = xywh_to_xyxy(prediction[:, :4]), prediction[:, 5:] * prediction[:, 4:5]
-    if multi_label:
-        row, category = (scores > conf_thres).nonzero(as_tuple=True)
-    else:
-        best, category = scores.max(dim=1)
-        row = (best > conf_thres).nonzero()[:, 0]
-        category = category[row]
+    row, category = (scores > conf_thres).nonzero(as_tuple=True)
     rows: Float32 = torch.cat((boxes[row], scores[row, category, None], category[:, None].float()), dim=1).cpu().numpy()
     return rows
 
@@ -100,10 +89,8 @@ def suppress(candidates: Float32, limits: Limits) -> Float32:
 def _greedy(candidates: Float32, limits: Limits) -> Float32:
     order = np.argsort(-candidates[:, 4], kind="stable")[: limits.max_nms]
     ordered = candidates[order]
-    apart = not limits.class_agnostic and _are_apart(ordered)
-    offset = ordered[:, 5:] * np.float32(0 if limits.class_agnostic else MAX_WH)
-    boxes = ordered[:, :4] + offset
-    classes = ordered[:, 5].astype(np.int64) if apart else np.zeros(len(ordered), np.int64)
+    boxes = ordered[:, :4] + ordered[:, 5:] * np.float32(MAX_WH)
+    classes = ordered[:, 5].astype(np.int64) if _are_apart(ordered) else np.zeros(len(ordered), np.int64)
     kept: Float32 = ordered[_survivors(boxes, classes, float32_at_most(limits.iou_thres), limits.max_det)]
     return kept
 
@@ -118,7 +105,7 @@ def _are_apart(candidates: Float32) -> bool:
 
 
 @compiled
-def _above(prediction: Float32, conf_thres: np.float32, multi_label: bool) -> Float32:
+def _above(prediction: Float32, conf_thres: np.float32) -> Float32:
     count = 0
     for row in prediction:
         if row[4] > conf_thres:
@@ -131,18 +118,9 @@ def _above(prediction: Float32, conf_thres: np.float32, multi_label: bool) -> Fl
         if not row[4] > conf_thres:
             continue
         x, y, half_width, half_height = row[0], row[1], row[2] * half, row[3] * half
-        first = filled
-        best = np.float32(0)
         for category in range(5, row.size):
             score = row[category] * row[4]
-            if not multi_label:
-                if np.isnan(score):
-                    filled = first
-                    break
-                if not (score > conf_thres and score > best):
-                    continue
-                best, filled = score, first
-            elif not score > conf_thres:
+            if not score > conf_thres:
                 continue
             each = found[filled]
             each[0], each[1], each[2], each[3] = x - half_width, y - half_height, x + half_width, y + half_height

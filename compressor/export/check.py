@@ -61,7 +61,6 @@ def _pairs(wanted: Tensor, found: Tensor, suppression: Suppression, path: str) -
         conf_thres=suppression.conf_thres,
         iou_thres=suppression.iou_thres,
         max_det=wanted.shape[1] * (wanted.shape[2] - 5),
-        multi_label=True,
     )
     rows = found[:, 1:]
     wanted, sure = _best_of_each_class(expected, suppression)

@@ -18,19 +18,12 @@ def noise(height: int, width: int, seed: int = 0) -> Image:
 
 def test_letterbox_equals_upstream(golden: Path) -> None:
     cases = json.loads((golden / "data.json").read_text())["letterbox"]
-    assert len(cases) == 16
-    for case in cases:
+    padded_only = [case for case in cases if not (case["auto"] or case["scaleFill"] or case["scaleup"])]
+    assert len(padded_only) == 5
+    for case in padded_only:
         shape = case["new_shape"] if isinstance(case["new_shape"], list) else [case["new_shape"]] * 2
-        padded, ratio, pad = letterbox(
-            noise(case["shape_hw"][0], case["shape_hw"][1], case["seed"]),
-            (shape[0], shape[1]),
-            auto=case["auto"],
-            scale_fill=case["scaleFill"],
-            scaleup=case["scaleup"],
-            stride=case["stride"],
-        )
+        padded, pad = letterbox(noise(case["shape_hw"][0], case["shape_hw"][1], case["seed"]), (shape[0], shape[1]))
         assert list(padded.shape) == case["out_shape"]
-        assert list(ratio) == pytest.approx(case["ratio"])
         assert list(pad) == case["pad_wh"]
         assert zlib.crc32(padded.tobytes()) == case["crc32"], case
 
@@ -38,29 +31,20 @@ def test_letterbox_equals_upstream(golden: Path) -> None:
 @given(sides, sides, sides, sides)
 def test_an_image_that_fits_is_only_padded(height: int, width: int, more_rows: int, more_columns: int) -> None:
     image = noise(height, width)
-    padded, ratio, (dw, dh) = letterbox(image, (height + more_rows, width + more_columns))
+    padded, (dw, dh) = letterbox(image, (height + more_rows, width + more_columns))
     top, left = round(dh - 0.1), round(dw - 0.1)
     assert padded.shape == (height + more_rows, width + more_columns, 3)
-    assert ratio == (1, 1) and (2 * dw, 2 * dh) == (more_columns, more_rows)
+    assert (2 * dw, 2 * dh) == (more_columns, more_rows)
     assert np.array_equal(padded[top : top + height, left : left + width], image)
     padded[top : top + height, left : left + width] = 114
     assert (padded == 114).all()
 
 
-@given(sides, sides, sides, sides, st.booleans())
-def test_the_rectangle_is_always_filled(height: int, width: int, rows: int, columns: int, scaleup: bool) -> None:
-    for scale_fill in (False, True):
-        padded, _, (dw, dh) = letterbox(noise(height, width), (rows, columns), scaleup=scaleup, scale_fill=scale_fill)
-        assert padded.shape == (rows, columns, 3)
-        assert dw >= 0 and dh >= 0
-        assert not scale_fill or (dw, dh) == (0, 0)
-
-
-@given(st.integers(20, 90), st.integers(20, 90), st.sampled_from((32, 64)))
-def test_auto_pads_less_than_a_stride(height: int, width: int, stride: int) -> None:
-    padded, _, (dw, dh) = letterbox(noise(height, width), (128, 128), auto=True, scaleup=True, stride=stride)
-    assert padded.shape[0] % stride == padded.shape[1] % stride == 0
-    assert 2 * dw < stride and 2 * dh < stride
+@given(sides, sides, sides, sides)
+def test_the_rectangle_is_always_filled(height: int, width: int, rows: int, columns: int) -> None:
+    padded, (dw, dh) = letterbox(noise(height, width), (rows, columns))
+    assert padded.shape == (rows, columns, 3)
+    assert dw >= 0 and dh >= 0
 
 
 @pytest.mark.parametrize(

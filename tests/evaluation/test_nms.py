@@ -17,9 +17,6 @@ from compressor.evaluation.nms import MAX_WH, Limits, float32_at_most, non_max_s
 CASES = [
     "val_multilabel",
     "val_multilabel_065",
-    "detect_best_class",
-    "agnostic",
-    "class_filter",
     "single_class",
     "max_det_10",
     "empty",
@@ -61,19 +58,14 @@ def test_detections_are_upstreams_bit_for_bit(golden: Path, name: str) -> None:
     predictions = golden_predictions(**case["pred"])
     assert zlib.crc32(predictions.tobytes()) == case["input_crc32"]
     args = case["args"]
-    classes = args.get("classes")
     results = non_max_suppression(
         torch.from_numpy(predictions),
         conf_thres=args["conf_thres"],
         iou_thres=args["iou_thres"],
         max_det=args.get("max_det", 300),
-        multi_label=args.get("multi_label", False),
-        class_agnostic=args.get("agnostic", False),
     )
     for image, detections in enumerate(results):
-        # Classes do not suppress each other, so taking some of them afterwards is the same as before.
-        wanted = torch.isin(detections[:, 5], torch.tensor(classes)) if classes else slice(None)
-        assert detections[wanted].numpy().tobytes() == expected[f"{name}.{image}"].tobytes()
+        assert detections.numpy().tobytes() == expected[f"{name}.{image}"].tobytes()
 
 
 def plain_greedy(boxes: NDArray[np.float32], iou_thres: float, max_det: int) -> list[int]:
@@ -124,9 +116,8 @@ def test_greedy_equals_the_plain_loop(rows: list[tuple[float, ...]], iou_thres: 
 @pytest.mark.parametrize("max_det", [3, 20, 300])
 @pytest.mark.parametrize("max_nms", [150, 2000])
 @pytest.mark.parametrize("far", [False, True])
-@pytest.mark.parametrize("class_agnostic", [False, True])
 def test_many_candidates_are_suppressed_as_by_the_plain_loop(
-    classes: int, max_det: int, max_nms: int, far: bool, class_agnostic: bool
+    classes: int, max_det: int, max_nms: int, far: bool
 ) -> None:
     """Also where scores are tied, and where a box is so far off that it meets those of another class."""
     rs = np.random.RandomState(classes)
@@ -138,22 +129,18 @@ def test_many_candidates_are_suppressed_as_by_the_plain_loop(
     scores, category = rs.random_sample((900, 1)).round(2), rs.randint(0, classes, (900, 1))
     candidates = np.concatenate((boxes, scores, category), axis=1).astype(np.float32)
     ordered = candidates[np.argsort(-candidates[:, 4], kind="stable")][:max_nms]
-    moved = ordered[:, :4] + ordered[:, 5:] * np.float32(0 if class_agnostic else MAX_WH)
+    moved = ordered[:, :4] + ordered[:, 5:] * np.float32(MAX_WH)
     expected = ordered[plain_greedy(moved, 0.45, max_det)]
-    found = suppress(candidates, Limits(0.45, max_det, max_nms, class_agnostic))
+    found = suppress(candidates, Limits(0.45, max_det, max_nms))
     assert found.tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("multi_label", [False, True])
-def test_candidates_are_those_of_plain_arithmetic(multi_label: bool) -> None:
+def test_candidates_are_those_of_plain_arithmetic() -> None:
     rs = np.random.RandomState(3)
     rows = rs.random_sample((400, 8)).astype(np.float32)
     rows[:, :4] *= 200
     rows[::50, 5] = np.nan
-    rows[7, 6:8] = 0.9  # two best classes: the first counts
-    found = non_max_suppression(
-        torch.from_numpy(rows)[None], conf_thres=0.3, iou_thres=1.0, max_det=5000, multi_label=multi_label
-    )[0].numpy()
+    found = non_max_suppression(torch.from_numpy(rows)[None], conf_thres=0.3, iou_thres=1.0, max_det=5000)[0].numpy()
     expected = []
     for x, y, w, h, objectness, *probabilities in rows:
         if not objectness > np.float32(0.3):
@@ -161,8 +148,7 @@ def test_candidates_are_those_of_plain_arithmetic(multi_label: bool) -> None:
         scores = np.array(probabilities) * objectness
         half = np.float32(2)
         corners = (x - w / half, y - h / half, x + w / half, y + h / half)
-        chosen = range(3) if multi_label else [] if np.isnan(scores).any() else [int(scores.argmax())]
-        expected += [(*corners, scores[k], k) for k in chosen if scores[k] > np.float32(0.3)]
+        expected += [(*corners, scores[k], k) for k in range(3) if scores[k] > np.float32(0.3)]
     table = np.array(expected, np.float32)
     table = table[np.argsort(-table[:, 4], kind="stable")]
     assert len(table) > 100
@@ -188,11 +174,9 @@ def test_thresholds_are_exclusive() -> None:
     assert detect(rows, conf_thres=0.5) == [[24, 4, 26, 6, 0.75, 0]]
 
 
-def test_multi_label_gives_a_box_several_classes_unless_it_is_off() -> None:
+def test_a_box_is_detected_once_for_each_of_its_classes() -> None:
     rows = prediction((5, 5, 2, 2, 1.0, 0.5, 0.75))
     assert detect(rows) == [[4, 4, 6, 6, 0.75, 1], [4, 4, 6, 6, 0.5, 0]]
-    assert detect(rows, multi_label=False) == [[4, 4, 6, 6, 0.75, 1]]
-    assert detect(rows, class_agnostic=True) == [[4, 4, 6, 6, 0.75, 1]]
 
 
 def test_equal_scores_stay_in_row_order() -> None:
@@ -206,10 +190,9 @@ def test_rows_that_are_not_numbers_do_no_harm() -> None:
     nan, inf = float("nan"), float("inf")
     good = (5.0, 5.0, 2.0, 2.0, 1.0, 0.75, 0.0)
     rows = prediction((5, 5, 2, 2, nan, 1, 1), (5, 5, 2, 2, 1, nan, nan), (5, 5, nan, 2, 1, 0.5, 0), good)
-    for multi_label in (True, False):
-        found = detect(rows, multi_label=multi_label)
-        assert found[0] == [4, 4, 6, 6, 0.75, 0]
-        assert [row[4] for row in found] == [0.75, 0.5]  # the box that is not a number is there to be seen
+    found = detect(rows)
+    assert found[0] == [4, 4, 6, 6, 0.75, 0]
+    assert [row[4] for row in found] == [0.75, 0.5]  # the box that is not a number is there to be seen
     assert detect(prediction((5, 5, inf, inf, 1, 0.5, 0), good))[0] == [4, 4, 6, 6, 0.75, 0]
 
 
