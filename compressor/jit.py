@@ -29,13 +29,16 @@ def compiled(function: _Function) -> _Function:
     names another place). Where neither can, where the disk is full or what was kept is damaged, it is compiled again.
     """
     made = numba.njit(nogil=True, error_model="numpy")(function)
-    with suppress(RuntimeError):  # no place to keep it
+    with suppress(RuntimeError, AttributeError):  # no place to keep it, or a Numba with another inside
         made._cache = _Disposable(function)
     return cast(_Function, made)
 
 
 class _Disposable(FunctionCache):  # type: ignore[misc]  # Numba has no types
     """A cache that costs nothing but time when it cannot be read or written.
+
+    Numba offers no way to put a cache of one's own in place, so this leans on its private `_cache`, `_cache_file` and
+    `_source_stamp`. A Numba without them compiles in every process again, and computes the same.
 
     Numba takes what was compiled of a file of the same time and size, which files of two releases may have; here the
     file's content decides, and what the function takes from other files.

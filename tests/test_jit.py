@@ -58,3 +58,11 @@ def test_a_full_disk_costs_only_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(FunctionCache, "save_overload", full)
     assert compiled(total)(np.array([4.0])) == 0.25
+
+
+def test_a_numba_with_another_inside_compiles_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(self: Any, *_: Any) -> None:
+        """It makes no `_cache_file`."""
+
+    monkeypatch.setattr(FunctionCache, "__init__", other)
+    assert compiled(total)(np.array([2.0, 2.0])) == 1.0

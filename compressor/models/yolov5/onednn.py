@@ -17,6 +17,7 @@ from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.detect import Detect
 
 _Pointwise = tuple[str, list[float], str]
+_NOTHING: _Pointwise = ("none", [], "")
 
 
 def has_fused_kernels(dtype: torch.dtype) -> bool:
@@ -39,17 +40,19 @@ def prepare_for_cpu(model: YOLOv5) -> None:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know it for tensors only
     if has_fused_kernels(next(model.parameters()).dtype):
         _fuse_kernels(model, model.architecture.activation)
-    model.detect.__class__ = _InferenceHead  # as for the convolutions: other methods, the same parameters and names
+    model.model[-1] = _InferenceHead(model.detect)
 
 
 def _fuse_kernels(model: nn.Module, activation: Activation) -> None:
+    """Put modules with the same parameters and names in the place of the convolutions and of their activations."""
     pointwise = _pointwise(activation)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            module.__class__ = FusedConv2d
-        elif isinstance(module, Conv) and pointwise is not None:
-            setattr(module.conv, "pointwise", pointwise)  # noqa: B010
-            setattr(module, "act", nn.Identity())  # noqa: B010
+    for module in list(model.modules()):
+        inside = pointwise if isinstance(module, Conv) and pointwise is not None else None
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Conv2d):
+                setattr(module, name, FusedConv2d(child, inside or _NOTHING))
+        if isinstance(module, Conv) and inside is not None:
+            module.act = nn.Identity()
 
 
 def _pointwise(activation: Activation) -> _Pointwise | None:
@@ -67,21 +70,40 @@ def _pointwise(activation: Activation) -> _Pointwise | None:
     return None
 
 
-class FusedConv2d(nn.Conv2d):
-    """A convolution with its bias and, where it has one, its activation in one kernel."""
+class FusedConv2d(nn.Module):
+    """A convolution with its bias and, where it has one, its activation in one kernel.
 
-    pointwise: _Pointwise = ("none", [], "")
+    Args:
+        conv: whose weight and bias it takes.
+        pointwise: the activation, as the kernel names it.
+    """
+
+    def __init__(self, conv: nn.Conv2d, pointwise: _Pointwise) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self.pointwise = pointwise
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, C_out, H', W')."""
         x = x.contiguous(memory_format=torch.channels_last)
-        geometry = (self.padding, self.stride, self.dilation, self.groups)
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *geometry, *self.pointwise)
+        settings = (*self.geometry, *self.pointwise)
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *settings)
         return out
 
 
 class _InferenceHead(Detect):
-    """The head without a copy of its outputs."""
+    """The head without a copy of its outputs.
+
+    Args:
+        head: whose convolutions and anchors it takes.
+    """
+
+    def __init__(self, head: Detect) -> None:
+        nn.Module.__init__(self)  # Detect's own would make other convolutions
+        self.nc, self.no, self.na = head.nc, head.no, head.na
+        self.levels, self.strides, self.m = head.levels, head.strides, head.m
+        self.register_buffer("anchors", head.anchors)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """See `Detect.forward`; the outputs lie in memory as the convolutions left them."""
