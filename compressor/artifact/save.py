@@ -24,9 +24,7 @@ from compressor.results.files import GZIP_LEVEL, FileSize, Sizes
 from compressor.version import __version__
 
 FORMAT = "compressor/artifact/1"
-WIDTHS_FORMAT = (
-    "compressor/artifact/2"  # of a network whose architecture has widths, which readers of 1 know nothing of
-)
+WIDTHS_FORMAT = "compressor/artifact/2"  # where the architecture has widths, which readers of 1 know nothing of
 METADATA_KEY = "compressor"
 STATE_DICT_KEY = "yolov5"  # names and layer tables of a plain state dict
 Dtype = Literal["float16", "float32"]
