@@ -32,7 +32,7 @@ from compressor.evaluation.bootstrap import average_precisions, resampled_weight
 from compressor.evaluation.coco import Predictions
 from compressor.evaluation.coco_engine import judge_coco
 from compressor.evaluation.evaluate import Judge, make_judge
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
@@ -150,7 +150,7 @@ class Bench:
         self.weights = resampled_weights(len(judge.split.samples), RESAMPLES, seed=0)
         self.dense: tuple[float, Any] | None = None
 
-    def judged(self, model: YOLOv5) -> tuple[float, Any]:
+    def judged(self, model: Detector) -> tuple[float, Any]:
         """AP, and AP on every resample."""
         evaluation, predictions = self.judge.evaluate(model, Silent(), "")
         return evaluation.metrics.coco.AP or 0.0, self.resampled(predictions, evaluation.metrics.coco.AP or 0.0)

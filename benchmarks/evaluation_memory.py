@@ -65,13 +65,12 @@ def fake_network() -> Network:
     centres = torch.cartesian_prod(torch.arange(side), torch.arange(side))[:DETECTIONS].float() * 30 + 20
 
     def predict(images: Tensor) -> Tensor:
-        rows = torch.zeros(len(images), DETECTIONS, 5 + CLASSES)
+        rows = torch.zeros(len(images), DETECTIONS, 4 + CLASSES)
         rows[..., :2] = centres
         rows[..., 2:4] = torch.rand(len(images), DETECTIONS, 2, generator=generator) * 20 + 5
-        rows[..., 4] = 1.0
         classes = torch.randint(CLASSES, (len(images), DETECTIONS, 1), generator=generator)
         scores = torch.rand(len(images), DETECTIONS, 1, generator=generator) * 0.9 + 0.05
-        return torch.cat((rows[..., :5], rows[..., 5:].scatter(2, classes, scores)), dim=2)
+        return torch.cat((rows[..., :4], rows[..., 4:].scatter(2, classes, scores)), dim=2)
 
     names = tuple(f"class{i}" for i in range(CLASSES))
     return Network(names, (8, 16, 32), predict, torch.device("cpu"))

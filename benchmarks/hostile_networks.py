@@ -18,8 +18,9 @@ from safetensors.numpy import save
 
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.export.checkpoint import checkpoint_bytes
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import Architecture, Row, architecture_to_yaml
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.convolutions import convolutions_of
 
 _NUMBERS: tuple[Any, ...] = (
@@ -182,18 +183,18 @@ def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 def checkpoint(architecture: Architecture, names: tuple[str, ...]) -> bytes:
     """A `.pt` of an honest small network under the layer table."""
     model = _honest(names)
-    model.architecture = architecture
+    model.spec = architecture
     return checkpoint_bytes(model, torch.float16)
 
 
 def artifact(architecture: Architecture, names: tuple[str, ...], random: Random) -> bytes:
     """An artifact of an honest small network, its digests right, under the layer table."""
     model = _honest(names)
-    model.architecture = architecture
+    model.spec = architecture
     return encode_model(model, Form("float16", random.choice(("dense", "bitmask"))), Provenance({}, "x", "0" * 64))
 
 
-def _honest(names: tuple[str, ...]) -> YOLOv5:
+def _honest(names: tuple[str, ...]) -> Detector:
     model = build(base(len(names)), names, fused=True).eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter[parameter.abs() < 0.1] = 0

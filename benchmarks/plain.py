@@ -20,7 +20,8 @@ from compressor.data.batches import BatchPlan
 from compressor.evaluation.boxes import rescale_to_original, xywh_to_xyxy
 from compressor.evaluation.coco import GroundTruth, Predictions, to_predictions
 from compressor.jit import compiled
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
 
 
 @compiled
@@ -90,13 +91,13 @@ def read(plan: BatchPlan, image_size: int) -> tuple[Tensor, list[tuple[float, tu
     return torch.from_numpy(np.stack(images)), geometry
 
 
-def detect(model: YOLOv5, plans: Sequence[BatchPlan], image_size: int) -> list[Tensor]:
+def detect(model: Detector, plans: Sequence[BatchPlan], image_size: int) -> list[Tensor]:
     """Detections in original pixels, in the order of the plans."""
     found = []
     with torch.inference_mode():
         for plan in plans:
             images, geometry = read(plan, image_size)
-            predictions = model.predict(images.float() / 255)
+            predictions = family_of(model).exported(model, model(images.float() / 255))
             for prediction, sample, (gain, pad) in zip(predictions, plan.samples, geometry, strict=True):
                 kept = suppress(prediction, 0.001, 0.65, 300)
                 boxes = rescale_to_original(kept[:, :4], (sample.height, sample.width), gain, pad)
@@ -128,7 +129,7 @@ def coco_figures(truth: GroundTruth, predictions: Predictions) -> list[float]:
     return [float(figure) for figure in evaluation.stats]
 
 
-def evaluate(model: YOLOv5, plans: Sequence[BatchPlan], image_size: int, truth: GroundTruth) -> list[float]:
+def evaluate(model: Detector, plans: Sequence[BatchPlan], image_size: int, truth: GroundTruth) -> list[float]:
     """The 12 figures of a whole evaluation."""
     ids = dict(zip((record["file_name"] for record in truth.images), truth.image_ids, strict=True))
     found = detect(model, plans, image_size)

@@ -21,8 +21,9 @@ import torch
 from tabulate import tabulate
 
 from compressor.data.calibration import draw, find_calibration_images, load_images
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers import Materials, apply_steps
 from compressor.modifiers.redundant import steps_of
@@ -41,7 +42,7 @@ class _Nowhere:
     key_place = place
 
 
-def random_network(size: str) -> YOLOv5:
+def random_network(size: str) -> Detector:
     """A network with seeded weights, with BatchNorm statistics under which its outputs neither vanish nor explode."""
     torch.manual_seed(0)
     model = build(stock_architecture("v6", size)).eval().requires_grad_(False)

@@ -31,6 +31,7 @@ from compressor.evaluation.nms import non_max_suppression
 from compressor.models.yolov5.architecture import stock_architecture
 from compressor.models.yolov5.build import build
 from compressor.models.yolov5.convolutions import convolutions_of
+from compressor.models.yolov5.detect import scored
 
 CPU = torch.device("cpu")
 IMAGES = (250, 500, 1_000, 5_000)
@@ -59,7 +60,7 @@ def suppressed(rows: int) -> Work:
     found = np.zeros((rows, 85), np.float32)
     found[:, :2], found[:, 2:4] = random.random_sample((rows, 2)) * 640, 10 + random.random_sample((rows, 2)) * 90
     found[:, 4], found[:, 5:] = random.random_sample(rows), random.random_sample((rows, 80)) ** 8
-    predictions = torch.from_numpy(found)[None]
+    predictions = scored(torch.from_numpy(found)[None])
     return Work(lambda: non_max_suppression(predictions, conf_thres=0.001, iou_thres=0.65), answer=lambda _: None)
 
 

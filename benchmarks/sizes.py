@@ -17,8 +17,9 @@ from safetensors.torch import save as to_bytes
 from tabulate import tabulate
 
 from compressor.artifact.save import Dtype, Form, Provenance, dense_tensors, encode_model, gzip_size, round_to_dtype
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.selection import cuts, drop
 from compressor.plan.layers import convolutions
@@ -52,7 +53,7 @@ def rows(size: str, *, zipped: bool) -> list[tuple[str, ...]]:
     return found
 
 
-def pruned(model: YOLOv5, sparsity: float) -> None:
+def pruned(model: Detector, sparsity: float) -> None:
     """Set the smallest convolution weights of the whole model to zero, in place."""
     layers = convolutions(model)
     weights = [layer.weight.view(-1).numpy() for layer in layers]
@@ -60,7 +61,7 @@ def pruned(model: YOLOv5, sparsity: float) -> None:
         drop(each, each, at)
 
 
-def bound(model: YOLOv5, dtype: Dtype) -> int:
+def bound(model: Detector, dtype: Dtype) -> int:
     """Bytes of one bit a convolution weight, the values that are left of them, and all that is not pruned."""
     width = 2 if dtype == "float16" else 4
     state = model.state_dict()

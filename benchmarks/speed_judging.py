@@ -20,6 +20,7 @@ from compressor.evaluation.coco import COCO_CATEGORY_IDS, GroundTruth, Predictio
 from compressor.evaluation.coco_engine import judge_coco
 from compressor.evaluation.coco_figures import coco_metrics
 from compressor.evaluation.nms import Limits, non_max_suppression, suppress
+from compressor.models.yolov5.detect import scored
 
 DETECTIONS = 220  # of each image
 CONF_THRES, IOU_THRES, MAX_DET = 0.001, 0.65, 300
@@ -129,7 +130,7 @@ def detect_by_loop(candidates: int) -> Work:
 
 
 def detect_by_us(candidates: int) -> Work:
-    predictions = predictions_of(candidates)
+    predictions = scored(predictions_of(candidates))
 
     def run() -> Any:
         found = non_max_suppression(predictions, conf_thres=CONF_THRES, iou_thres=IOU_THRES, max_det=MAX_DET)

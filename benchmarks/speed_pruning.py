@@ -13,8 +13,9 @@ from side_by_side import Comparison, Work, compare
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.allocation import erdos_renyi_kernel
 from compressor.modifiers.prune.zeros import prune
@@ -41,13 +42,13 @@ def pruning(options: argparse.Namespace) -> list[Comparison]:
     ]
 
 
-def network(size: str) -> tuple[YOLOv5, list[Tensor]]:
+def network(size: str) -> tuple[Detector, list[Tensor]]:
     torch.manual_seed(0)
     model = fuse(build(stock_architecture("v6", size)).eval().requires_grad_(False))
     return model, [layer.weight.clone() for layer in convolutions(model)]
 
 
-def restore(model: YOLOv5, saved: list[Tensor]) -> None:
+def restore(model: Detector, saved: list[Tensor]) -> None:
     for layer, weight in zip(convolutions(model), saved, strict=True):
         layer.weight.copy_(weight)
 

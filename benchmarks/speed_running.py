@@ -23,8 +23,10 @@ from compressor.data.dataset import Split, load_dataset, read_split
 from compressor.evaluation.evaluate import make_judge
 from compressor.evaluation.network import inference_network
 from compressor.export.checkpoint import checkpoint_bytes
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
 from compressor.models.yolov5.architecture import stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from compressor.models.yolov5.fuse import fuse
 from compressor.progress import Silent
@@ -86,7 +88,7 @@ def inference(options: argparse.Namespace) -> list[Comparison]:
     return found
 
 
-def model_of(size: str, weights: Path | None) -> YOLOv5:
+def model_of(size: str, weights: Path | None) -> Detector:
     if weights is not None:
         return read_checkpoint(weights).model
     torch.manual_seed(0)
@@ -99,7 +101,9 @@ def one_image() -> Tensor:
 
 def run_eagerly(size: str, weights: Path | None) -> Work:
     model, image = fuse(model_of(size, weights)).eval(), one_image()
-    return Work(torch.inference_mode()(lambda: model.predict(image)), answer=lambda found: found.numpy())
+    family = family_of(model)
+    run = torch.inference_mode()(lambda: family.decode(model, model(image)))
+    return Work(run, answer=lambda found: found.numpy())
 
 
 def run_by_us(size: str, weights: Path | None, precision: Precision) -> Work:
@@ -169,7 +173,7 @@ def _half(tensor: Tensor) -> Tensor:
 
 
 def load_plainly(file: Path, size: str) -> Work:
-    def run() -> YOLOv5:
+    def run() -> Detector:
         model = build(stock_architecture("v6", size))
         model.load_state_dict(torch.load(file, weights_only=True))
         return model.float().eval()
@@ -181,7 +185,7 @@ def load_by_us(file: Path) -> Work:
     return Work(lambda: read_checkpoint(file).model, answer=digest_of)
 
 
-def digest_of(model: YOLOv5) -> str:
+def digest_of(model: Detector) -> str:
     digest = hashlib.sha256()
     for parameter in model.parameters():
         digest.update(parameter.detach().numpy().tobytes())

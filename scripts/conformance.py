@@ -21,10 +21,12 @@ from safetensors.numpy import load_file
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests.conftest holds the filling rule
 
 from compressor.artifact.load import load_model
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from compressor.models.yolov5.describe import summarise
+from compressor.models.yolov5.detect import head_of
 from compressor.models.yolov5.fuse import fuse
 from compressor.plan.layers import convolutions
 from compressor.report.tables import Table
@@ -83,14 +85,14 @@ def forward_table(golden: Path, device: torch.device) -> Table:
 
 
 def _differences(
-    model: YOLOv5, expected: dict[str, NDArray[np.float32]], width: int, device: torch.device
+    model: Detector, expected: dict[str, NDArray[np.float32]], width: int, device: torch.device
 ) -> tuple[float, float]:
     image = np.random.RandomState(0).random_sample((1, 3, 128, width)).astype(np.float32)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     model = model.to(device, dtype)
     with torch.inference_mode():
         raw = model(torch.from_numpy(image).to(device, dtype))
-        decoded = model.detect.decode(raw)
+        decoded = head_of(model).decode(raw)
     model.to("cpu", torch.float32)
     outputs = {"decoded": decoded, **{f"raw{level}": tensor for level, tensor in enumerate(raw)}}
     worst = {"raw": 0.0, "decoded": 0.0}

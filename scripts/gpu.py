@@ -69,22 +69,23 @@ def speed(weights: Path, device: str) -> str:
     from compressor.artifact.load import load_model  # noqa: PLC0415
     from compressor.evaluation.network import inference_network  # noqa: PLC0415
     from compressor.evaluation.timing import one_pass, take_turns  # noqa: PLC0415
-    from compressor.models.yolov5.fuse import fuse  # noqa: PLC0415
+    from compressor.models.families import family_of  # noqa: PLC0415
 
     model = load_model(weights).model
     network = inference_network(model, torch.device(device))
-    plain = fuse(model).eval().to(device, network.dtype)
+    family = family_of(model)
+    plain = family.fold(model).eval().to(device, network.dtype)
     images = torch.rand(BATCH, 3, IMAGE_SIZE, IMAGE_SIZE, device=device, dtype=network.dtype)
 
     def plain_pass() -> None:
         with torch.inference_mode():
-            plain.detect.decode(plain(images))
+            family.decode(plain, plain(images))
         if network.device.type == "cuda":
             torch.cuda.synchronize(device)
 
     with torch.inference_mode():
         found = network.predict(images)
-        agreed = float((found - plain.detect.decode(plain(images))).abs().max())
+        agreed = float((found - family.decode(plain, plain(images))).abs().max())
     ours, theirs = take_turns([one_pass(network, images), plain_pass], PASSES, 5)
     rates = [1e3 * BATCH / statistics.median(laps.wall_ms) for laps in (ours, theirs)]
     return (

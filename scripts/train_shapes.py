@@ -19,9 +19,10 @@ from safetensors.torch import save
 
 from compressor.data.dataset import load_dataset, read_split
 from compressor.data.shapes import NAMES, shapes_dataset
+from compressor.models.detector import Detector
+from compressor.models.losses import LossSettings
 from compressor.models.yolov5.architecture import Architecture, architecture_to_yaml, stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
-from compressor.models.yolov5.loss import LossSettings
+from compressor.models.yolov5.build import build
 from compressor.training.augment import AugmentSettings
 from compressor.training.optimiser import OptimiserSettings
 from compressor.training.train import Course, EpochLosses, Hyperparameters, train
@@ -69,13 +70,13 @@ def show(losses: EpochLosses) -> None:
     print(f"epoch {losses.epoch:3d}/{losses.epochs}  {terms}  {losses.duration_s:5.1f} s", file=sys.stderr, flush=True)
 
 
-def write(model: YOLOv5, path: Path) -> None:
+def write(model: Detector, path: Path) -> None:
     """Save upstream's keys in float16, with the names, layer table and strides as metadata."""
     state = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
     metadata = {
         "format": "pt",
         "names": json.dumps(list(model.names)),
-        "yaml": json.dumps(architecture_to_yaml(model.architecture)),
+        "yaml": json.dumps(architecture_to_yaml(model.spec)),
         "strides": json.dumps(list(model.strides)),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

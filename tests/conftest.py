@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from compressor.cli import interrupts
 from compressor.files.signals import ENDING
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no fault
 settings.load_profile("steady")
@@ -77,7 +77,7 @@ def fill_array(key: str, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     return filled
 
 
-def fill(model: YOLOv5) -> YOLOv5:
+def fill(model: Detector) -> Detector:
     """Give an unfused model the golden vectors' seeded weights, in place."""
     state = model.state_dict()
     for key, value in state.items():

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from compressor.artifact.save import Form, Provenance, encode_model
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 
 NAMES = ("disc", "box", "bar")
 
 
-def tiny_model(seed: int = 0, *, fused: bool = False) -> YOLOv5:
+def tiny_model(seed: int = 0, *, fused: bool = False) -> Detector:
     """A YOLOv5 of width 0.0625 with random weights and BatchNorm statistics, in evaluation mode."""
     architecture = replace(stock_architecture("v6", "n", nc=len(NAMES)), width_multiple=0.0625)
     with torch.random.fork_rng():

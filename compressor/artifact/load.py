@@ -31,13 +31,10 @@ from compressor.data.fetch import find_weights
 from compressor.data.sources import is_there
 from compressor.errors import CheckpointError, CompressorError, Diagnostic, first_line, ran_out_of_memory
 from compressor.files.reading import MODEL_BYTES, regular_size
-from compressor.models.yolov5.architecture import Architecture, architecture_from_yaml
-from compressor.models.yolov5.assemble import check_fit, empty_network, fill_network
-from compressor.models.yolov5.bounds import MOST_WEIGHTS, beyond
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.checkpoint import read_checkpoint
-from compressor.models.yolov5.fuse import fuse
-from compressor.models.yolov5.state_dict import assumed_of, network_from_tensors
+from compressor.models.detector import Detector
+from compressor.models.families import UNNAMED, family_named
+from compressor.models.limits import MOST_WEIGHTS, beyond
+from compressor.models.weights_file import WeightsFile
 from compressor.progress import Progress
 
 _GRAPHS = {
@@ -50,6 +47,7 @@ _GRAPHS = {
     ".mlmodel": "Core ML",
     ".mlpackage": "Core ML",
 }  # by ending: what exporters make of weights
+_FAMILY = family_named(UNNAMED)  # no file says which
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,8 @@ class LoadedModel:
         warnings: what the file does not tell and was assumed, one sentence each.
     """
 
-    model: YOLOv5
-    stored: YOLOv5
+    model: Detector
+    stored: Detector
     dtype: str
     kind: str
     facts: dict[str, str]
@@ -135,23 +133,14 @@ def load_model(path: Path) -> LoadedModel:
             except OSError as fault:
                 raise _damaged(path, fault.strerror or str(fault)) from fault
         return _load_safetensors(path)
-    checkpoint = read_checkpoint(path)
-    facts = {
-        "container": checkpoint.container,
-        "weights taken": checkpoint.weights,
-        "pickled class": checkpoint.pickled_class or "- (a state dict, without modules)",
-        "epoch": "-" if checkpoint.epoch is None else str(checkpoint.epoch),
-        "date": checkpoint.date or "-",
-        "optimizer state": "present" if checkpoint.has_optimizer else "none",
-        **({"not read": ", ".join(checkpoint.passed_over)} if checkpoint.passed_over else {}),
-        **_fact(checkpoint.assumed),
-    }
-    kind, told = "YOLOv5 checkpoint", _warnings(path, checkpoint.assumed)
-    return LoadedModel(checkpoint.model, checkpoint.model, checkpoint.dtype, kind, facts, warnings=told)
+    return _loaded(path, _FAMILY.read_checkpoint(path))
 
 
-def _fact(assumed: str) -> dict[str, str]:
-    return {"assumed": assumed} if assumed else {}
+def _loaded(path: Path, found: WeightsFile) -> LoadedModel:
+    """Weights that compressor did not write."""
+    assumed = {"assumed": found.assumed} if found.assumed else {}
+    told = _warnings(path, found.assumed)
+    return LoadedModel(found.detector, found.detector, found.dtype, found.kind, found.facts | assumed, warnings=told)
 
 
 def _warnings(path: Path, assumed: str) -> tuple[str, ...]:
@@ -200,7 +189,8 @@ def _read(path: Path, file: Any) -> LoadedModel:
         metadata = {key: _json(text) for key, text in stored.metadata.items()}
         if METADATA_KEY in metadata:
             return _artifact(path, metadata[METADATA_KEY], stored)
-        return _state_dict(path, metadata.get(STATE_DICT_KEY, metadata), stored)
+        described = metadata.get(STATE_DICT_KEY, metadata)
+        return _loaded(path, _FAMILY.read_tensors(stored.shapes, stored.read, described, str(path)))
     except (CompressorError, SafetensorError, OSError):
         raise
     except Exception as fault:  # a hostile file can provoke any error at any depth; each means the same to the user
@@ -225,16 +215,14 @@ def _artifact(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedModel
         name: _checked(path, name, record, file.dense(name, shapes[name]))
         for name, record in metadata["tensors"].items()
     }
-    yaml = metadata["architecture"]
-    anchors = tuple(tuple(zip(level[::2], level[1::2], strict=True)) for level in yaml["anchors"])
-    architecture = architecture_from_yaml(yaml, yaml["nc"], anchors, str(path))
-    if metadata["format"] != format_of(architecture):
-        raise ValueError(f"`format` is {metadata['format']!r} of a network that takes {format_of(architecture)!r}")
-    empty = _empty(path, architecture, tuple(metadata["names"]), shapes)
-    stored = fill_network(empty, dense, str(path))
+    spec = _FAMILY.read_spec(metadata["architecture"], str(path))
+    if metadata["format"] != format_of(spec):
+        raise ValueError(f"`format` is {metadata['format']!r} of a network that takes {format_of(spec)!r}")
+    empty = _FAMILY.empty_network(spec, tuple(metadata["names"]), shapes, str(path))
+    stored = _FAMILY.fill_network(empty, dense, str(path))
     if metadata["fused"] != stored.fused or metadata["strides"] != list(stored.strides):
         raise ValueError("its BatchNorm or its strides are not those that it tells of")
-    model = fuse(copy.deepcopy(stored)) if metadata["fold_on_load"] else stored
+    model = _FAMILY.fold(copy.deepcopy(stored)) if metadata["fold_on_load"] else stored
     facts = {
         "layout": metadata["layout"],
         "BatchNorm in the file": "folded" if metadata["fused"] else "separate",
@@ -288,26 +276,6 @@ def _checked(path: Path, name: str, record: dict[str, Any], dense: Tensor) -> Te
     if hashlib.sha256(dense.numpy().tobytes()).hexdigest() != record["sha256"]:
         raise _damaged(path, f"{name} differs from its recorded digest")
     return dense
-
-
-def _state_dict(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedModel:
-    """A plain state dict with upstream's keys; `names` and `yaml` in its metadata are used where they are there."""
-    model = network_from_tensors(file.shapes, file.read, metadata, str(path))
-    dtype = str(file.read(next(name for name in file.shapes if name.endswith(".conv.weight"))).dtype)
-    assumed, kind = assumed_of(model, metadata), "safetensors state dict"
-    told = _warnings(path, assumed)
-    return LoadedModel(model, model, dtype.removeprefix("torch."), kind, _fact(assumed), warnings=told)
-
-
-def _empty(
-    path: Path, architecture: Architecture, names: tuple[str, ...], shapes: dict[str, tuple[int, ...]]
-) -> YOLOv5:
-    """The network without memory, known to have tensors of just these names and shapes."""
-    if len(names) != architecture.nc:
-        raise ValueError(f"{len(names)} class names for {architecture.nc} classes")
-    model = empty_network(architecture, names, shapes, str(path))
-    check_fit(model, shapes, str(path))
-    return model
 
 
 def _json(text: str) -> Any:

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, encode
 from compressor.errors import ArtifactError, Diagnostic
-from compressor.models.yolov5.architecture import Architecture, architecture_to_yaml
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.fuse import fuse
+from compressor.models.detector import Detector, Spec
+from compressor.models.families import family_of
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes
 from compressor.version import __version__
 
@@ -64,12 +63,12 @@ class Form:
     fold_on_load: bool = False
 
 
-def format_of(architecture: Architecture) -> str:
+def format_of(spec: Spec) -> str:
     """The lowest version of the format that can hold such a network."""
-    return WIDTHS_FORMAT if architecture.widths else FORMAT
+    return WIDTHS_FORMAT if spec.widths else FORMAT
 
 
-def unfolded_storage(model: YOLOv5, raw: YOLOv5, dtype: Dtype) -> YOLOv5 | None:
+def unfolded_storage(model: Detector, raw: Detector, dtype: Dtype) -> Detector | None:
     """The tensors to store a folded model by, where its source's separate BatchNorm can hold it without any rounding.
 
     A folded weight is a product that float16 can rarely hold; the checkpoint's own weights and statistics it holds
@@ -83,7 +82,7 @@ def unfolded_storage(model: YOLOv5, raw: YOLOv5, dtype: Dtype) -> YOLOv5 | None:
     Returns:
         `raw` with the model's zeros, or None where folding that does not give the model bit for bit.
     """
-    if model.architecture.widths != raw.architecture.widths:
+    if model.spec.widths != raw.spec.widths:
         return None
     stored = copy.deepcopy(raw)
     modules = dict(model.named_modules())
@@ -91,12 +90,12 @@ def unfolded_storage(model: YOLOv5, raw: YOLOv5, dtype: Dtype) -> YOLOv5 | None:
         if isinstance(module, nn.Conv2d):
             module.weight.data[modules[name].weight == 0] = 0.0
     round_to_dtype(stored, dtype)
-    folded = fuse(copy.deepcopy(stored)).state_dict()
+    folded = family_of(model).fold(copy.deepcopy(stored)).state_dict()
     exact = all(torch.equal(tensor, folded[name]) for name, tensor in model.state_dict().items())
     return stored if exact else None
 
 
-def round_to_dtype(model: YOLOv5, dtype: Dtype) -> None:
+def round_to_dtype(model: Detector, dtype: Dtype) -> None:
     """Round every parameter and buffer to what the file will hold, in place, so that what is judged is what is saved.
 
     Raises:
@@ -112,7 +111,7 @@ def round_to_dtype(model: YOLOv5, dtype: Dtype) -> None:
         tensor.copy_(rounded)
 
 
-def encode_model(stored: YOLOv5, form: Form, provenance: Provenance) -> bytes:
+def encode_model(stored: Detector, form: Form, provenance: Provenance) -> bytes:
     """The file's bytes; the same for the same input on every run and machine.
 
     All metadata stands in one canonical-JSON key, since safetensors writes several keys in random order.
@@ -133,7 +132,7 @@ def stored_dtype(tensor: Tensor, dtype: Dtype) -> torch.dtype:
     return _TORCH_DTYPES[dtype] if tensor.is_floating_point() else tensor.dtype
 
 
-def dense_tensors(model: YOLOv5, dtype: Dtype) -> dict[str, Tensor]:
+def dense_tensors(model: Detector, dtype: Dtype) -> dict[str, Tensor]:
     """The state dict on the CPU, floating tensors in `dtype`, each contiguous."""
     return {
         name: tensor.to(stored_dtype(tensor, dtype)).cpu().contiguous() for name, tensor in model.state_dict().items()
@@ -162,7 +161,7 @@ def laid_out(
 
 
 def file_metadata(
-    stored: YOLOv5,
+    stored: Detector,
     dense: Mapping[str, Tensor],
     digest: Callable[[Tensor], str],
     form: Form,
@@ -187,9 +186,9 @@ def file_metadata(
 
     return canonical_json(
         {
-            "format": format_of(stored.architecture),
+            "format": format_of(stored.spec),
             "version": __version__,
-            "architecture": architecture_to_yaml(stored.architecture),
+            "architecture": family_of(stored).describe(stored.spec),
             "names": list(stored.names),
             "strides": list(stored.strides),
             "fused": stored.fused,
@@ -202,7 +201,7 @@ def file_metadata(
 
 
 def measure(
-    source: bytes, stored: YOLOv5, artifact: bytes, dtype: Dtype, origin: tuple[Form, Provenance] | None
+    source: bytes, stored: Detector, artifact: bytes, dtype: Dtype, origin: tuple[Form, Provenance] | None
 ) -> Sizes:
     """What the source, the file and the dense files of its tensors weigh, raw and gzipped.
 
@@ -222,7 +221,7 @@ def measure(
     return Sizes(weighed[0], weighed[1], weighed[2], weighed[3], dense_as_written=origin is not None)
 
 
-def _dense_file(stored: YOLOv5, dtype: Dtype, origin: tuple[Form, Provenance] | None) -> bytes:
+def _dense_file(stored: Detector, dtype: Dtype, origin: tuple[Form, Provenance] | None) -> bytes:
     if origin is None:
         return to_bytes(dense_tensors(stored, dtype))
     form, provenance = origin

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from compressor.artifact.bitmask import Bitmask
 from compressor.artifact.save import METADATA_KEY, Dtype, Form, Provenance, file_metadata, laid_out, stored_dtype
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 
 PLACEHOLDER_DIGEST = "0" * 64  # as long as every SHA-256 in hexadecimal digits
 
@@ -19,7 +19,7 @@ _SAFETENSORS_NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "
 _LENGTH_BYTES = 8  # the header's length stands before it, and its end is padded to a multiple of as much
 
 
-def predicted_size(stored: YOLOv5, zeros: Mapping[str, int], form: Form, provenance: Provenance) -> int:
+def predicted_size(stored: Detector, zeros: Mapping[str, int], form: Form, provenance: Provenance) -> int:
     """Exact number of bytes `encode_model` would write for `stored` if its convolutions held `zeros` zero weights.
 
     Args:
@@ -49,7 +49,7 @@ def predicted_size(stored: YOLOv5, zeros: Mapping[str, int], form: Form, provena
     return safetensors_size(tensors, {METADATA_KEY: metadata})
 
 
-def folds_on_load(model_is_folded: bool, source: YOLOv5, dtype: Dtype) -> bool:
+def folds_on_load(model_is_folded: bool, source: Detector, dtype: Dtype) -> bool:
     """Whether a model that differs from its source by zeros only will be stored unfolded, to be folded by the reader.
 
     `unfolded_storage` finds that exact where `dtype` holds every number of the source: rounding then changes nothing,
@@ -82,7 +82,7 @@ def safetensors_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     return _LENGTH_BYTES + math.ceil(len(text) / _LENGTH_BYTES) * _LENGTH_BYTES + end
 
 
-def _check_zeros(model: YOLOv5, zeros: Mapping[str, int]) -> None:
+def _check_zeros(model: Detector, zeros: Mapping[str, int]) -> None:
     weights = {name: m.weight.numel() for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
     for name, count in zeros.items():
         if not 0 <= count <= weights.get(name, -1):
@@ -104,7 +104,7 @@ def _empty_bitmask(weight: Tensor, nonzeros: int) -> Bitmask:
     )
 
 
-def holds_exactly(dtype: Dtype, model: YOLOv5) -> bool:
+def holds_exactly(dtype: Dtype, model: Detector) -> bool:
     """Whether every number of the model is one of `dtype`."""
     return all(
         torch.equal(tensor.to(stored_dtype(tensor, dtype)).to(tensor.dtype), tensor)

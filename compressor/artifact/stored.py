@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from compressor.artifact.bitmask import SUFFIXES, Bitmask, decode
-from compressor.models.yolov5.bounds import MOST_TENSORS
+from compressor.models.limits import MOST_TENSORS
 
 
 class Stored:

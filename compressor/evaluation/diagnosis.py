@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from compressor.data.dataset import Sample
 from compressor.data.sources import shown
 from compressor.errors import Diagnostic, RunError
-from compressor.evaluation.network import Network, are_finite
-from compressor.models.yolov5.build import YOLOv5
+from compressor.evaluation.network import Network
+from compressor.models.detector import Detector
+from compressor.models.finite import are_finite
 
 
 def check_finite(network: Network, images: Tensor, predictions: Tensor, samples: Sequence[Sample]) -> None:
@@ -46,7 +47,7 @@ def check_finite(network: Network, images: Tensor, predictions: Tensor, samples:
 _HELP = "take another checkpoint, or prune less; on a GPU, where the network runs in float16, judge with --device cpu"
 
 
-def first_not_finite(model: YOLOv5, image: Tensor) -> str | None:
+def first_not_finite(model: Detector, image: Tensor) -> str | None:
     """Which layer is the first, in the order in which they run, to make finite numbers into others; in words.
 
     Args:
@@ -71,7 +72,7 @@ def first_not_finite(model: YOLOv5, image: Tensor) -> str | None:
     hooks = [module.register_forward_hook(watch(name)) for name, module in leaves]
     try:
         with torch.inference_mode():
-            model.predict(image)
+            model(image)
     finally:
         for hook in hooks:
             hook.remove()

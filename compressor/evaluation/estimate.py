@@ -7,8 +7,8 @@ import torch
 from compressor.data.batches import fit_image_size
 from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import Stopwatch
+from compressor.models.detector import Detector
 from compressor.models.strides import image_step
-from compressor.models.yolov5.build import YOLOv5
 from compressor.recipe.schema import Evaluation as Settings
 
 # What is not done meanwhile: waiting for images, NMS and the figures. 3 ms per image with YOLOv5n on 250 images of COCO
@@ -21,7 +21,7 @@ _GPU_BATCH_SIZE = 8
 _MEASUREMENT_S = 0.5
 
 
-def inference_seconds(model: YOLOv5, settings: Settings, device: torch.device) -> float:
+def inference_seconds(model: Detector, settings: Settings, device: torch.device) -> float:
     """About how long inference takes per image, measured on random images; reading, NMS and metrics are left out.
 
     A CPU is given images of at most 320 px, as many at once as a CPU takes about a second for, and the time is scaled

@@ -31,8 +31,8 @@ from compressor.evaluation.detection_metrics import per_class, summarise
 from compressor.evaluation.matching import IOU_THRESHOLDS, match
 from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import ImageDetections, detect
+from compressor.models.detector import Detector
 from compressor.models.strides import image_step
-from compressor.models.yolov5.build import YOLOv5
 from compressor.progress import Progress
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.results.evaluation import (
@@ -65,7 +65,7 @@ class Judge:
     device: torch.device
 
     def evaluate(
-        self, model: YOLOv5 | Network, progress: Progress, title: str, *, resampled: bool = False
+        self, model: Detector | Network, progress: Progress, title: str, *, resampled: bool = False
     ) -> tuple[Evaluation, Predictions]:
         """Judge a model, or whatever else detects; `resampled` also on many draws of the images.
 
@@ -105,7 +105,7 @@ class Judge:
         """See `facts_of`; and the sentences that a result tells of the data."""
         return {**facts_of(self.split, self.settings), "notes": ascii(self.warnings)}
 
-    def network(self, model: YOLOv5) -> Network:
+    def network(self, model: Detector) -> Network:
         """A copy of the model, ready to be judged."""
         return inference_network(model, self.device, self.settings.precision)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -10,9 +9,8 @@ import torch
 from torch import Tensor
 
 from compressor.evaluation.nms import non_max_suppression
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.fuse import fuse
-from compressor.models.yolov5.onednn import prepare_for_cpu
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
 from compressor.recipe.schema import Precision
 
 
@@ -38,8 +36,8 @@ class Network:
     Attributes:
         names: class names, index is the class.
         strides: per detection level, input pixels per grid cell.
-        predict: (B, 3, H, W) RGB in [0, 1] to (B, rows, nc + 5) as `Detect.decode`; or, with `suppression`, to
-            (n, 7): image, x1, y1, x2, y2 in input pixels, score, class.
+        predict: (B, 3, H, W) RGB in [0, 1] to (B, N, 4 + nc) as `Family.decode`: boxes and a score for each class; or,
+            with `suppression`, to (n, 7): image, x1, y1, x2, y2 in input pixels, score, class.
         device: where `predict` takes its images.
         dtype: in which number type.
         runs_on: what computes it, in words: `torch`, `onnxruntime`.
@@ -58,11 +56,11 @@ class Network:
     image_size: int | None = None
     batch_size: int | None = None
     suppression: Suppression | None = None
-    model: YOLOv5 | None = None
+    model: Detector | None = None
 
 
-def inference_network(model: YOLOv5, device: torch.device, precision: Precision = "auto") -> Network:
-    """A copy ready to judge: fused as every YOLOv5 is for inference, and as the device runs it fastest.
+def inference_network(model: Detector, device: torch.device, precision: Precision = "auto") -> Network:
+    """A copy ready to judge: folded as every network is for inference, and as the device runs it fastest.
 
     Args:
         model: stays as it is.
@@ -73,19 +71,11 @@ def inference_network(model: YOLOv5, device: torch.device, precision: Precision 
         dtype = torch.float16 if device.type == "cuda" else torch.float32
     else:
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    replica = fuse(copy.deepcopy(model).float()).eval().requires_grad_(False).to(device, dtype)
-    replica.detect.anchors = model.detect.anchors.float().to(device)  # boxes are decoded in float32
-    if device.type == "cpu":
-        prepare_for_cpu(replica)
+    family = family_of(model)
+    replica = family.for_inference(model, device, dtype)
 
     def predict(images: Tensor) -> Tensor:
-        """As the model does; but a raw output that is infinite stays none, and does not become a sure 0 or 1."""
-        levels = replica(images)
-        decoded = replica.detect.decode(levels)
-        if all(map(are_finite, levels)):
-            return decoded
-        raw = torch.cat([level.flatten(1, 3) for level in levels], dim=1)
-        return decoded.masked_fill(~torch.isfinite(raw), torch.nan)
+        return family.decode(replica, replica(images))
 
     return Network(model.names, model.strides, predict, device, dtype, model=replica)
 
@@ -104,7 +94,7 @@ def limited(network: Network, graph: Network) -> Network:
 
     def predict(images: Tensor) -> Tensor:
         decoded = network.predict(images)
-        rows = decoded.shape[1] * (decoded.shape[2] - 5)  # a graph has no limit on candidates
+        rows = decoded.shape[1] * (decoded.shape[2] - 4)  # a graph has no limit on candidates
         kept = non_max_suppression(
             decoded,
             conf_thres=suppression.conf_thres,
@@ -123,8 +113,3 @@ def _numbered(detections: Tensor, image: int, most_per_class: int) -> Tensor:
         detections[detections[:, 5] == number][:most_per_class] for number in sorted(set(detections[:, 5].tolist()))
     ]
     return torch.nn.functional.pad(torch.cat([*best, detections[:0]]), (1, 0), value=float(image))
-
-
-def are_finite(numbers: Tensor) -> bool:
-    """Whether none is infinite or NaN. A finite sum tells it, in a tenth of the time of looking at each."""
-    return bool(torch.isfinite(numbers.sum())) or bool(torch.isfinite(numbers).all())

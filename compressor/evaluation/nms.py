@@ -34,9 +34,9 @@ def non_max_suppression(
     that is not neither suppresses nor is suppressed, and is returned for the caller to see.
 
     Args:
-        predictions: (B, N, 5 + nc), any float type and device: centre x, centre y, width, height, objectness, class
-            probabilities not yet multiplied by objectness. Half precision is taken to float32 first.
-        conf_thres: least objectness and least score, exclusive.
+        predictions: (B, N, 4 + nc), any float type and device: centre x, centre y, width, height, a score for each
+            class. Half precision is taken to float32 first.
+        conf_thres: least score, exclusive.
         iou_thres: a box overlapping a better one by more than this is dropped.
         max_det: most detections per image.
         max_nms: candidates per image that enter, best first; each box is one for every class above the threshold.
@@ -59,14 +59,14 @@ class Limits(NamedTuple):
 
 
 def _candidates(prediction: Tensor, conf_thres: float) -> Float32:
-    """(N, 5 + nc) to all (n, 6) rows x1, y1, x2, y2, score, class above the threshold, in the order of the rows."""
+    """(N, 4 + nc) to all (n, 6) rows x1, y1, x2, y2, score, class above the threshold, in the order of the rows."""
     if prediction.device.type == "cpu":
         found: Float32 = _above(prediction.contiguous().numpy(), np.float32(conf_thres))
         return found
-    prediction = prediction[prediction[:, 4] > conf_thres]
-    boxes, scores = xywh_to_xyxy(prediction[:, :4]), prediction[:, 5:] * prediction[:, 4:5]
+    boxes, scores = prediction[:, :4], prediction[:, 4:]
     row, category = (scores > conf_thres).nonzero(as_tuple=True)
-    rows: Float32 = torch.cat((boxes[row], scores[row, category, None], category[:, None].float()), dim=1).cpu().numpy()
+    corners = xywh_to_xyxy(boxes[row])
+    rows: Float32 = torch.cat((corners, scores[row, category, None], category[:, None].float()), dim=1).cpu().numpy()
     return rows
 
 
@@ -108,23 +108,20 @@ def _are_apart(candidates: Float32) -> bool:
 def _above(prediction: Float32, conf_thres: np.float32) -> Float32:
     count = 0
     for row in prediction:
-        if row[4] > conf_thres:
-            for category in range(5, row.size):
-                count += row[category] * row[4] > conf_thres
+        for score in row[4:]:
+            count += score > conf_thres
     found = np.empty((count, 6), np.float32)
     filled = 0
     half = np.float32(0.5)
     for row in prediction:
-        if not row[4] > conf_thres:
-            continue
         x, y, half_width, half_height = row[0], row[1], row[2] * half, row[3] * half
-        for category in range(5, row.size):
-            score = row[category] * row[4]
+        for category in range(4, row.size):
+            score = row[category]
             if not score > conf_thres:
                 continue
             each = found[filled]
             each[0], each[1], each[2], each[3] = x - half_width, y - half_height, x + half_width, y + half_height
-            each[4], each[5] = score, category - 5
+            each[4], each[5] = score, category - 4
             filled += 1
     return found[:filled]
 

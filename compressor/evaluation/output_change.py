@@ -13,8 +13,8 @@ from torch import Tensor
 from compressor.errors import Diagnostic, RunError
 from compressor.evaluation.diagnosis import first_not_finite
 from compressor.evaluation.out_of_memory import enough_memory
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.difference import head_loss
+from compressor.models.detector import Detector
+from compressor.models.families import Family, family_of
 
 _BATCH = 8  # images at a time; the figures do not depend on it
 
@@ -22,7 +22,7 @@ State = Mapping[int, Any]  # outputs by architecture layer, -1 the images: a ten
 
 
 class OutputChange:
-    """The change of the raw outputs as `head_loss` measures it, the mean over images.
+    """The change of the raw outputs as `Family.output_loss` measures it, the mean over images.
 
     What stands before the changed layer gives what it gave before, so only the rest of the network is run again.
 
@@ -39,8 +39,9 @@ class OutputChange:
         RunError: E811 the outputs are not finite; E812 the device has too little memory.
     """
 
-    def __init__(self, model: YOLOv5, images: Tensor, device: torch.device) -> None:
+    def __init__(self, model: Detector, images: Tensor, device: torch.device) -> None:
         self.model = model
+        self._family = family_of(model)
         self.images = len(images)
         self.digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
         self._reached = 0  # the first architecture layer that the states do not hold
@@ -63,7 +64,7 @@ class OutputChange:
             self._states = [self.model.advance(state, range(self._reached, first)) for state in self._states]
         self._reached = first
         change = sum(
-            _summed_over_images(self._outputs(state), dense)
+            _summed_over_images(self._family, self._outputs(state), dense)
             for state, dense in zip(self._states, self._dense, strict=True)
         )
         return _check_finite(change / self.images)
@@ -77,11 +78,13 @@ class OutputChange:
         return outputs
 
 
-def _summed_over_images(now: list[Tensor], then: list[Tensor]) -> float:
+def _summed_over_images(family: Family, now: list[Tensor], then: list[Tensor]) -> float:
     """In double precision: what a layer costs that hardly matters is a small difference of large numbers."""
     pairs = [(a.double(), b.double()) for a, b in zip(now, then, strict=True)]
     images = range(len(now[0]))
-    return sum(float(head_loss([a[i : i + 1] for a, _ in pairs], [b[i : i + 1] for _, b in pairs])) for i in images)
+    return sum(
+        float(family.output_loss([a[i : i + 1] for a, _ in pairs], [b[i : i + 1] for _, b in pairs])) for i in images
+    )
 
 
 def _check_finite(number: float) -> float:

@@ -60,7 +60,7 @@ def _pairs(wanted: Tensor, found: Tensor, suppression: Suppression, path: str) -
         wanted,
         conf_thres=suppression.conf_thres,
         iou_thres=suppression.iou_thres,
-        max_det=wanted.shape[1] * (wanted.shape[2] - 5),
+        max_det=wanted.shape[1] * (wanted.shape[2] - 4),
     )
     rows = found[:, 1:]
     wanted, sure = _best_of_each_class(expected, suppression)

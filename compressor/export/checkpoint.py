@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from compressor.export.mark import EXPORTED_BY
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import architecture_to_yaml
 from compressor.models.yolov5.blocks import BN_EPS, BN_MOMENTUM, C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
-from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.detect import Detect
 from compressor.version import __version__
 
@@ -70,7 +70,7 @@ _BLOCKS = {block: _stand_in(f"models.common.{block.__name__}") for block in (Con
 _CONCAT = _stand_in("models.common.Concat")
 
 
-def checkpoint_bytes(stored: YOLOv5, dtype: torch.dtype) -> bytes:
+def checkpoint_bytes(stored: Detector, dtype: torch.dtype) -> bytes:
     """The file's bytes; the same for the same model.
 
     A network whose BatchNorm is folded gets one in every block that changes nothing, since upstream folds what it
@@ -120,8 +120,8 @@ def _importable() -> Iterator[None]:
                     sys.modules[name] = module
 
 
-def _model(stored: YOLOv5, dtype: torch.dtype) -> nn.Module:
-    architecture = stored.architecture
+def _model(stored: Detector, dtype: torch.dtype) -> nn.Module:
+    architecture = stored.spec
     layers = []
     for index, (layer, row) in enumerate(zip(stored.model, architecture.rows, strict=True)):
         converted = _converted(layer, dtype)
@@ -139,7 +139,7 @@ def _model(stored: YOLOv5, dtype: torch.dtype) -> nn.Module:
         yaml=architecture_to_yaml(architecture),
         yaml_file=f"yolov5{architecture.stock_size or '_custom'}.yaml",  # by which upstream calls the model
         model=nn.Sequential(*layers),
-        save=sorted(stored.kept_outputs),
+        save=sorted(architecture.kept_outputs),
         names=list(
             stored.names
         ),  # releases up to v6.2 number a list and take a mapping's keys; later ones number it too

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from compressor.artifact.save import canonical_json
 from compressor.errors import Diagnostic, RunError
-from compressor.evaluation.network import Network, Suppression, are_finite
+from compressor.evaluation.network import Network, Suppression
 from compressor.export.mark import EXPORTED_BY
-from compressor.models.yolov5.bounds import DETECTION_STRIDES
+from compressor.models.families import UNNAMED, family_named
+from compressor.models.finite import are_finite
+from compressor.models.strides import DETECTION_STRIDES
 from compressor.version import __version__
 
 METADATA = "compressor"  # the key under which a file holds it
@@ -22,6 +24,7 @@ _LARGEST = 8192
 _MOST_BYTES = 2**31  # of the images of one pass, where their number is not ours to choose
 _DTYPES = (torch.float32, torch.float16)
 _MOST_IMAGES = 1024  # likewise
+_FAMILY = family_named(UNNAMED)  # no graph says which
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Graph:
             raise ValueError(f"its input is {signature.dtype} {shape_text(takes)}")
         if square_size(takes) != self.image_size:
             raise ValueError(f"its input is {shape_text(takes)} for images of {self.image_size} px")
-        batch, columns = takes[0], 7 if self.suppression else len(self.names) + 5
+        batch, columns = takes[0], 7 if self.suppression else _FAMILY.exported_width(len(self.names))
         if gives is not None and (len(gives) != (2 if self.suppression else 3) or gives[-1] not in (columns, None)):
             raise ValueError(f"its output is {shape_text(gives)} for {len(self.names)} classes")
         if batch is not None:
@@ -100,7 +103,8 @@ class Graph:
             whole = self._filled_up(images.to(self.dtype).contiguous())  # OpenVINO takes no channels last
             output = compute(whole)
             self._check(output, len(whole))
-            return (output if len(whole) == len(images) else output[: len(images)]).float()
+            output = (output if len(whole) == len(images) else output[: len(images)]).float()
+            return output if self.suppression else _FAMILY.decode_exported(output)
 
         return Network(
             self.names,
@@ -131,7 +135,7 @@ class Graph:
         if self.suppression is not None:
             shaped = output.ndim == 2 and output.shape[1] == 7
         else:
-            shaped = output.ndim == 3 and output.shape[::2] == (images, nc + 5)
+            shaped = output.ndim == 3 and output.shape[::2] == (images, _FAMILY.exported_width(nc))
         fault = None
         if not shaped or not output.is_floating_point():
             found = f"{output.dtype} of shape {list(output.shape)}"

@@ -20,7 +20,7 @@ from compressor.export.graph import METADATA, Graph, Signature
 from compressor.export.traced import Decoding
 from compressor.export.upstream import graph_of_literals
 from compressor.files.signals import held_back
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 
 OPSET = 18
 INPUT, OUTPUT, DETECTIONS = "images", "output0", "detections"
@@ -30,12 +30,12 @@ _EXAMPLE_IMAGES = 2  # torch.export takes a dimension of 1 for a constant
 
 
 def write_onnx(
-    model: YOLOv5, file: Path, image_size: int, *, dynamic_size: bool = False, suppression: Suppression | None = None
+    model: Detector, file: Path, image_size: int, *, dynamic_size: bool = False, suppression: Suppression | None = None
 ) -> None:
     """Write the network with `images` (B, 3, H, W) as input, B of any size.
 
-    The output is `output0` (B, rows, nc + 5), decoded boxes in input pixels as upstream's export gives; or, with
-    suppression, `detections` (n, 7): image, x1, y1, x2, y2, score, class.
+    The output is `output0`, decoded boxes in input pixels as `Family.exported` gives them; or, with suppression,
+    `detections` (n, 7): image, x1, y1, x2, y2, score, class.
 
     Args:
         model: float32, on the CPU.
@@ -57,7 +57,7 @@ def write_onnx(
     images = torch.zeros(_EXAMPLE_IMAGES, 3, side, side)
     with held_back(), _silent():
         program = torch.onnx.export(
-            Decoding(model),
+            Decoding(model, scores=suppression is not None),
             (images,),
             dynamo=True,
             opset_version=OPSET,
@@ -69,7 +69,7 @@ def write_onnx(
     assert program is not None  # as always with dynamo
     proto = program.model_proto
     if suppression is not None:
-        _suppress(onnx, proto.graph, model.architecture.nc, suppression)
+        _suppress(onnx, proto.graph, len(model.names), suppression)
     graph = Graph(model.names, model.strides, None if dynamic_size else image_size, suppression)
     metadata = {
         "names": str(dict(enumerate(model.names))),  # this and the next as upstream's scripts read them
@@ -135,14 +135,13 @@ def _shape(dimensions: Sequence[int | str | None]) -> tuple[int | None, ...]:
 
 
 def _suppress(onnx: Any, graph: Any, nc: int, suppression: Suppression) -> None:
-    """Append suppression to a graph with `output0` as its output."""
+    """Append suppression to a graph whose output `output0` (B, N, 4 + nc) has boxes and scores."""
     helper, numbers, floats = onnx.helper, onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
     corners = [1, 0, 1, 0, 0, 1, 0, 1, -0.5, 0, 0.5, 0, 0, -0.5, 0, 0.5]  # of centre, width and height
     for name, kind, dims, values in (
         ("nms_0", numbers, [1], [0]),
         ("nms_4", numbers, [1], [4]),
-        ("nms_5", numbers, [1], [5]),
-        ("nms_end", numbers, [1], [nc + 5]),
+        ("nms_end", numbers, [1], [nc + 4]),
         ("nms_axis", numbers, [1], [2]),
         ("nms_max", numbers, [1], [suppression.max_det]),
         ("nms_iou", floats, [1], [suppression.iou_thres]),
@@ -159,9 +158,7 @@ def _suppress(onnx: Any, graph: Any, nc: int, suppression: Suppression) -> None:
     graph.node.extend(
         [
             node("Slice", [OUTPUT, "nms_0", "nms_4", "nms_axis"], ["nms_boxes"]),
-            node("Slice", [OUTPUT, "nms_4", "nms_5", "nms_axis"], ["nms_objectness"]),
-            node("Slice", [OUTPUT, "nms_5", "nms_end", "nms_axis"], ["nms_classes"]),
-            node("Mul", ["nms_classes", "nms_objectness"], ["nms_by_row"]),
+            node("Slice", [OUTPUT, "nms_4", "nms_end", "nms_axis"], ["nms_by_row"]),
             node("Transpose", ["nms_by_row"], ["nms_scores"], perm=[0, 2, 1]),
             node(
                 "NonMaxSuppression",

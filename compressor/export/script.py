@@ -19,11 +19,11 @@ from compressor.export.graph import METADATA, Graph, Signature
 from compressor.export.traced import Decoding
 from compressor.export.upstream import CONFIG, graph_of_json
 from compressor.files.signals import held_back
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 
 
-def write_torchscript(model: YOLOv5, file: Path, image_size: int) -> None:
-    """Write the network for squares of one size; (B, 3, S, S) to (B, rows, nc + 5), decoded.
+def write_torchscript(model: Detector, file: Path, image_size: int) -> None:
+    """Write the network for squares of one size; (B, 3, S, S) to what `Family.exported` gives.
 
     Args:
         model: float32, on the CPU.

@@ -6,12 +6,12 @@ from safetensors.torch import save as to_bytes
 
 from compressor.artifact.save import STATE_DICT_KEY, Dtype, canonical_json, dense_tensors
 from compressor.export.mark import EXPORTED_BY
-from compressor.models.yolov5.architecture import architecture_to_yaml
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
 from compressor.version import __version__
 
 
-def state_dict_bytes(stored: YOLOv5, dtype: Dtype) -> bytes:
+def state_dict_bytes(stored: Detector, dtype: Dtype) -> bytes:
     """The file's bytes; the same for the same model.
 
     Args:
@@ -22,6 +22,6 @@ def state_dict_bytes(stored: YOLOv5, dtype: Dtype) -> bytes:
         EXPORTED_BY: f"compressor {__version__}",
         "names": list(stored.names),
         "stride": list(stored.strides),
-        "yaml": architecture_to_yaml(stored.architecture),
+        "yaml": family_of(stored).describe(stored.spec),
     }
     return to_bytes(dense_tensors(stored, dtype), {STATE_DICT_KEY: canonical_json(described)})

@@ -22,7 +22,7 @@ from compressor.export.open import open_network
 from compressor.export.openvino_ir import write_openvino
 from compressor.export.script import write_torchscript
 from compressor.export.state_dict import state_dict_bytes
-from compressor.models.yolov5.fuse import fuse
+from compressor.models.families import family_of
 from compressor.recipe.exports import ExportFormat
 from compressor.results.run import Agreement
 
@@ -61,8 +61,9 @@ def write(loaded: LoadedModel, form: ExportFormat, options: Options, images: Ten
         InputError: U912 a package that the format needs is not installed.
         ArtifactError: A503 what was written does not compute what the model does.
     """
-    model = fuse(copy.deepcopy(loaded.model))
-    reference = Network(model.names, model.strides, model.predict, CPU)
+    family = family_of(loaded.model)
+    model = family.fold(copy.deepcopy(loaded.model))
+    reference = Network(model.names, model.strides, lambda given: family.decode(model, model(given)), CPU)
     dtype: Dtype = "float16" if holds_exactly("float16", loaded.stored) else "float32"
     match form:
         case "yolov5":

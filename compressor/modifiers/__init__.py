@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from compressor.evaluation.out_of_memory import enough_memory
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.modifiers.activations import input_norms
 from compressor.modifiers.prune import zeros
 from compressor.modifiers.redundant import Step, Tables
@@ -39,7 +39,7 @@ class Materials:
         device: where repairs compute; the model itself stays where it is.
     """
 
-    model: YOLOv5
+    model: Detector
     images: Images
     tables: Tables
     device: torch.device
@@ -130,7 +130,7 @@ def _prune(layers: tuple[Layer, ...], modifier: Prune, materials: Materials, pro
         return zeros.prune(_as_they_are(layers, materials.model), modifier, zeros.Evidence(norms, table))
 
 
-def _as_they_are(layers: tuple[Layer, ...], model: YOLOv5) -> tuple[Layer, ...]:
+def _as_they_are(layers: tuple[Layer, ...], model: Detector) -> tuple[Layer, ...]:
     """The layers, with the scale that a BatchNorm has by now where it is kept: a repair may have changed it."""
     if model.fused:
         return layers

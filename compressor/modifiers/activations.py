@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 
 _CHUNK = 8  # images at a time
 
 
-def on_device(model: YOLOv5, device: torch.device) -> YOLOv5:
+def on_device(model: Detector, device: torch.device) -> Detector:
     """The model itself where it is on the device already, else a copy there."""
     return model if next(model.parameters()).device == device else copy.deepcopy(model).to(device)
 
 
-def input_norms(model: YOLOv5, images: Tensor, device: torch.device) -> dict[str, Tensor]:
+def input_norms(model: Detector, images: Tensor, device: torch.device) -> dict[str, Tensor]:
     """Root mean square of every input channel of every convolution, (C_in,) on the CPU, by module name.
 
     Args:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from compressor.errors import Diagnostic
 from compressor.jit import compiled
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.convolutions import Convolution, convolutions_of
-from compressor.models.yolov5.fuse import batchnorm_behind, batchnorm_scale
+from compressor.models.batchnorm import batchnorm_behind, batchnorm_scale
+from compressor.models.convolution import Convolution
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
 from compressor.recipe.nodes import Place
 from compressor.recipe.targets import Role
 from compressor.results.network import LayerSparsity
@@ -70,7 +71,7 @@ def _zeros(weights: NDArray[np.float32]) -> int:
     return zeros
 
 
-def convolutions(model: YOLOv5, unfused: YOLOv5 | None = None) -> tuple[Layer, ...]:
+def convolutions(model: Detector, unfused: Detector | None = None) -> tuple[Layer, ...]:
     """Every Conv2d of the model, in the order of its modules.
 
     Args:
@@ -78,10 +79,10 @@ def convolutions(model: YOLOv5, unfused: YOLOv5 | None = None) -> tuple[Layer, .
         unfused: the model before its BatchNorm was folded, where that is another; the scales are taken from it.
 
     Raises:
-        ValueError: a module has another shape than `model.architecture` gives it.
+        ValueError: a module has another shape than `model.spec` gives it.
     """
     weights = {name: m.weight.detach() for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-    found = convolutions_of(model.architecture)
+    found = family_of(model).convolutions(model.spec)
     if {each.name: each.shape for each in found} != {name: tuple(weight.shape) for name, weight in weights.items()}:
         raise ValueError("the convolutions of the network are not those of its architecture")
     scales = {

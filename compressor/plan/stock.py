@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from compressor.errors import Diagnostic
-from compressor.models.yolov5.architecture import Generation, stock_architecture, stock_sizes
-from compressor.models.yolov5.convolutions import Convolution, convolutions_of
+from compressor.models.convolution import Convolution
+from compressor.models.stock import every_released, released
 from compressor.plan.targets import endless, matches, misfits, unmatched
 from compressor.recipe.load import Draft, in_file_order, read_draft
 from compressor.recipe.modifiers import Modifier, Repair, is_budget
@@ -22,9 +20,7 @@ from compressor.recipe.overrides import Override
 from compressor.recipe.schema import MOST_MODIFIERS, Recipe
 from compressor.recipe.targets import GlobEntry, RegexEntry, entry_text, parse_entry
 
-_GENERATIONS: tuple[Generation, ...] = ("v6", "v5")
 _MODIFIER: TypeAdapter[Modifier] = TypeAdapter(Modifier)
-_STOCK_NAME = re.compile(r"yolov5([nsmlx]6?)[.]pt")
 
 
 def stock_misfits(draft: Draft) -> list[Diagnostic]:
@@ -39,23 +35,17 @@ def stock_misfits(draft: Draft) -> list[Diagnostic]:
     """
     weights = draft.root.subtree(("model", "weights"))
     name = Path(str(weights.value)).name if weights and weights.value else None
-    stock = _STOCK_NAME.fullmatch(name) if name else None
+    stock = released(name) if name else None
     custom = name is not None and stock is None
-    names = [("v6", stock[1])] if stock else [(each, size) for each in _GENERATIONS for size in stock_sizes(each)]
-    fewest, best = None, _stock("v6", "n")
-    for generation, size in names:
-        convolutions = _stock(generation, size)
+    fewest: int | None = None
+    best: tuple[Convolution, ...] = ()
+    for convolutions in (stock,) if stock else every_released():
         count = len(_misfits(draft, convolutions, custom=custom, suggest=False))
         if count == 0:
             return []
         if fewest is None or count < fewest:
             fewest, best = count, convolutions
     return _misfits(draft, best, custom=custom, suggest=True)
-
-
-@cache
-def _stock(generation: Generation, size: str) -> tuple[Convolution, ...]:
-    return convolutions_of(stock_architecture(generation, size))
 
 
 def _misfits(draft: Draft, convolutions: tuple[Convolution, ...], *, custom: bool, suggest: bool) -> list[Diagnostic]:

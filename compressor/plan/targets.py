@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Protocol, assert_never
 
 from compressor.errors import Diagnostic, PlanError, did_you_mean
-from compressor.models.yolov5.convolutions import Convolution
+from compressor.models.convolution import Convolution
 from compressor.recipe.modifiers import Budget, Modifier, Prune, Repair
 from compressor.recipe.nodes import Place, show
 from compressor.recipe.targets import (

@@ -64,7 +64,7 @@ class Agreement:
     Attributes:
         images: compared on.
         pixels: largest difference of a coordinate.
-        probability: largest difference of an objectness or class probability, or of a score.
+        probability: largest difference of a score; in older files of an objectness or class probability.
     """
 
     images: int

@@ -17,7 +17,7 @@ from compressor.artifact.save import canonical_json
 from compressor.evaluation.coco import Predictions
 from compressor.evaluation.evaluate import Judge
 from compressor.files.store import Kept
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.results.document import to_json
 from compressor.results.evaluation import Evaluation
 from compressor.run.environment import surroundings
@@ -68,15 +68,15 @@ def unpacked(files: Mapping[str, bytes] | None, judge: Judge) -> tuple[Evaluatio
     return (evaluation, predictions) if known else None
 
 
-def baseline_key(model: YOLOv5, judge: Judge) -> str:
+def baseline_key(model: Detector, judge: Judge) -> str:
     """What a judgement depends on, as a digest: the network, the data, the settings and the surroundings."""
     told = {"network": _network_sha256(model), "judged": judge.facts, "surroundings": surroundings(judge.device)}
     return hashlib.sha256(canonical_json(told).encode()).hexdigest()[:32]
 
 
-def _network_sha256(model: YOLOv5) -> str:
+def _network_sha256(model: Detector) -> str:
     """Of all that a network computes with: tensors, the layer table, and every plain attribute of every module."""
-    digest = hashlib.sha256(repr((model.architecture, model.names, model.strides, model.fused)).encode())
+    digest = hashlib.sha256(repr((model.spec, model.names, model.strides, model.fused)).encode())
     for name, tensor in sorted({**model.state_dict(), **dict(model.named_buffers())}.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

@@ -17,8 +17,8 @@ from compressor.data.batches import fit_image_size
 from compressor.evaluation.estimate import SECONDS_BESIDE_INFERENCE, inference_seconds
 from compressor.evaluation.evaluate import METRICS_STEP
 from compressor.evaluation.timing import PAIRS, WARM_UP
+from compressor.models.detector import Detector
 from compressor.models.strides import image_step
-from compressor.models.yolov5.build import YOLOv5
 from compressor.recipe.exports import GRAPHS, Export
 from compressor.recipe.modifiers import Repair
 from compressor.recipe.schema import Artifact, Recipe
@@ -54,7 +54,7 @@ class Known:
 
 
 def forecast_sizes(
-    recipe: Recipe, source_name: str, source: YOLOv5, model: YOLOv5, zeros: Mapping[str, int]
+    recipe: Recipe, source_name: str, source: Detector, model: Detector, zeros: Mapping[str, int]
 ) -> tuple[PredictedSize, ...]:
     """The file's exact size in every dtype and layout.
 
@@ -74,7 +74,7 @@ def forecast_sizes(
     return tuple(sizes)
 
 
-def folds(recipe: Recipe, folded: bool, source: YOLOv5, dtype: Dtype) -> bool:
+def folds(recipe: Recipe, folded: bool, source: Detector, dtype: Dtype) -> bool:
     """Whether the file will hold the model as it was before folding, to be folded on loading.
 
     Args:
@@ -91,7 +91,7 @@ def repaired(recipe: Recipe) -> bool:
     return any(isinstance(modifier, Repair) for modifier in recipe.modifiers)
 
 
-def forecast_size(recipe: Recipe, source_name: str, stored: YOLOv5, zeros: Mapping[str, int], form: Form) -> int:
+def forecast_size(recipe: Recipe, source_name: str, stored: Detector, zeros: Mapping[str, int], form: Form) -> int:
     """The file's exact size in one form, as if the recipe asked for that form.
 
     Args:
@@ -106,7 +106,7 @@ def forecast_size(recipe: Recipe, source_name: str, stored: YOLOv5, zeros: Mappi
     return predicted_size(stored, zeros, form, provenance)
 
 
-def forecast_times(recipe: Recipe, model: YOLOv5, known: Known, device: torch.device) -> tuple[StageTime, ...]:
+def forecast_times(recipe: Recipe, model: Detector, known: Known, device: torch.device) -> tuple[StageTime, ...]:
     """Every stage of a run, in order, with the steps that its account of time will name.
 
     Args:
@@ -140,7 +140,7 @@ def forecast_times(recipe: Recipe, model: YOLOv5, known: Known, device: torch.de
     return (*stages, StageTime("report", _SECONDS_OF_REPORT, "as on a machine with two cores", ("report",)))
 
 
-def _evaluation(recipe: Recipe, model: YOLOv5, known: Known, device: torch.device) -> tuple[float, StageTime]:
+def _evaluation(recipe: Recipe, model: Detector, known: Known, device: torch.device) -> tuple[float, StageTime]:
     """Seconds of inference per image, and what evaluating them all takes."""
     if not known.evaluates:
         return 0.0, StageTime("", None, "")
@@ -175,7 +175,7 @@ def _export(export: Export, recipe: Recipe, stride: int) -> StageTime:
     return replace(written, steps=steps)
 
 
-def _seconds_to_compress(model: YOLOv5, files: Sequence[int]) -> float:
+def _seconds_to_compress(model: Detector, files: Sequence[int]) -> float:
     """Compressing, in threads, is nearly all the time it takes to save a model; a sample tells how fast it goes."""
     sample = b""
     for tensor in model.state_dict().values():

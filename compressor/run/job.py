@@ -19,8 +19,8 @@ from compressor.data.batches import fit_image_size
 from compressor.data.calibration import draw, find_calibration_images, load_images, same_images
 from compressor.data.dataset import not_drawn
 from compressor.errors import DatasetError, Diagnostic, RecipeError, RunError
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.fuse import fuse
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
 from compressor.modifiers import Materials, apply_steps, foresee_steps
 from compressor.modifiers.redundant import Step, Tables, steps_of
 from compressor.plan.layers import convolutions
@@ -50,8 +50,8 @@ class Job:
 
     recipe_file: RecipeFile
     path: Path
-    model: YOLOv5
-    unfused: YOLOv5
+    model: Detector
+    unfused: Detector
     steps: list[Step]
     tables: Tables
     warnings: tuple[str, ...] = ()
@@ -104,10 +104,10 @@ def with_sparsity(job: Job, index: int, sparsity: float, *, final: bool = True) 
     return replace(again, warnings=job.warnings)
 
 
-def _job(recipe_file: RecipeFile, path: Path, source: YOLOv5, tables: Tables, *, final: bool = True) -> Job:
+def _job(recipe_file: RecipeFile, path: Path, source: Detector, tables: Tables, *, final: bool = True) -> Job:
     model = copy.deepcopy(source)
     if recipe_file.recipe.model.fuse == "before":
-        fuse(model)
+        family_of(model).fold(model)
     layers = convolutions(model, source)
     steps = steps_of(recipe_file.recipe.modifiers, layers, recipe_file, tables, final=final)
     return Job(recipe_file, path, model, source, steps, tables)
@@ -270,11 +270,11 @@ def foresee(job: Job, images: CalibrationImages, device: torch.device, progress:
 
 def _finished(job: Job, changes: tuple[Change, ...]) -> tuple[Change, ...]:
     if job.recipe.model.fuse == "after":
-        fuse(job.model)
+        family_of(job.model).fold(job.model)
     return changes
 
 
-def storage(job: Job, changes: tuple[Change, ...]) -> tuple[YOLOv5, list[str]]:
+def storage(job: Job, changes: tuple[Change, ...]) -> tuple[Detector, list[str]]:
     """What the file will hold of the model; where that is not exact, the model is rounded to it. And what to warn of.
 
     Raises:

@@ -22,9 +22,9 @@ from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import select_device
 from compressor.evaluation.timing import time_in_turns
 from compressor.export.open import is_graph, open_network
+from compressor.models.detector import Detector, sparsity
+from compressor.models.families import family_of
 from compressor.models.strides import image_step
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.describe import sparsity, summarise
 from compressor.modifiers import step_titles
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Ledger, Progress
@@ -71,7 +71,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     ready = make_ready(recipe_file, options, progress, Refusals(gather=False))
     recipe, job, judge, device, images = recipe_file.recipe, ready.job, ready.judge, ready.device, ready.images
     with progress.step("describe the model"):
-        summary_before = summarise(job.model)
+        summary_before = family_of(job.model).summarise(job.model)
         weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, job.weights_sha256)
     inputs = Inputs(device, {job.path: job.weights_sha256})
     depends_on = inputs.of(recipe_file, judge.split if judge else None, ready.report_files)
@@ -123,7 +123,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             recipe=job.recipe.model_dump(mode="json"),
             weights=weights,
             model=summary_before,
-            compressed_model=summarise(model),
+            compressed_model=family_of(model).summarise(model),
             changes=changes,
             layers=tuple(layer.summary for layer in layers),
             sparsity=_sparsity(model, layers, changes),
@@ -163,7 +163,7 @@ def plan(recipe_file: RecipeFile, options: Options, progress: Progress) -> Plan:
     refusals, clock = Refusals(gather=True), time.perf_counter()
     ready = make_ready(recipe_file, options, progress, refusals)
     job, chosen, images, budget = ready.job, ready.device, ready.images, ready.budget
-    summary = summarise(job.model)
+    summary = family_of(job.model).summarise(job.model)
     open_s, clock = time.perf_counter() - clock, time.perf_counter()
     if budget is not None:
         check_budget(job, judged=False)
@@ -226,7 +226,7 @@ def evaluate(
             network = open_network(Path(weights), chosen)
         else:
             loaded = fetch_and_load(weights, progress)[1]
-            summary, recipe, assumed = summarise(loaded.model), loaded.recipe, loaded.warnings
+            summary, recipe, assumed = family_of(loaded.model).summarise(loaded.model), loaded.recipe, loaded.warnings
             network = inference_network(loaded.model, chosen, settings.precision)
     judge = open_judge(data, settings, network.names, chosen, progress)
     if not seen:
@@ -264,7 +264,7 @@ def uncompared(exports: tuple[Exported, ...]) -> list[str]:
     return [f"{path} was not compared with the model: neither detects anything on the images" for path in paths]
 
 
-def _sparsity(model: YOLOv5, layers: tuple[Layer, ...], changes: tuple[Change, ...]) -> SparsitySummary:
+def _sparsity(model: Detector, layers: tuple[Layer, ...], changes: tuple[Change, ...]) -> SparsitySummary:
     return summed_up(tuple(layer.summary for layer in layers), changes, sparsity(model))
 
 

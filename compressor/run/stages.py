@@ -18,7 +18,7 @@ from compressor.evaluation.coco import Predictions
 from compressor.evaluation.evaluate import Judge
 from compressor.evaluation.network import Network
 from compressor.files.store import Steps
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.progress import Progress
 from compressor.recipe.modifiers import Budget
 from compressor.results.evaluation import Evaluation
@@ -48,7 +48,7 @@ class Judged:
     warnings: tuple[str, ...] = ()
 
 
-def judge_before(judge: Judge, model: YOLOv5, shared: Path | None, steps: Steps, progress: Progress) -> Judged:
+def judge_before(judge: Judge, model: Detector, shared: Path | None, steps: Steps, progress: Progress) -> Judged:
     """The judgement of the model before the modifiers, or the one that was kept of just this model.
 
     Args:
@@ -73,7 +73,7 @@ def judge_before(judge: Judge, model: YOLOv5, shared: Path | None, steps: Steps,
     return Judged(network, *own)
 
 
-def judge_after(judge: Judge, network: Network, model: YOLOv5, steps: Steps, progress: Progress) -> Judged:
+def judge_after(judge: Judge, network: Network, model: Detector, steps: Steps, progress: Progress) -> Judged:
     """The judgement of the saved model, or the one that was kept of just this model."""
     key = evaluation_key(steps, model, judge)
     found = unpacked(steps.find(AFTER, key), judge)
@@ -141,7 +141,7 @@ def compress(
     return loaded, changes, warnings
 
 
-def _check_same(back: YOLOv5, model: YOLOv5) -> None:
+def _check_same(back: Detector, model: Detector) -> None:
     expected = model.state_dict()
     for name, tensor in back.state_dict().items():
         if not torch.equal(tensor, expected[name].cpu()):
@@ -149,7 +149,7 @@ def _check_same(back: YOLOv5, model: YOLOv5) -> None:
             raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
 
 
-def evaluation_key(steps: Steps, model: YOLOv5, judge: Judge) -> str:
+def evaluation_key(steps: Steps, model: Detector, judge: Judge) -> str:
     """All that an evaluation depends on."""
     return steps.key(judgement=baseline_key(model, judge))
 

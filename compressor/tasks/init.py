@@ -14,9 +14,9 @@ from typing import Any, Literal
 from compressor.artifact.load import fetch_and_load
 from compressor.artifact.save import Form, Layout, stored_dtype
 from compressor.errors import Diagnostic, InputError, PlanError, RecipeError
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.convolutions import Convolution
-from compressor.models.yolov5.fuse import fuse
+from compressor.models.convolution import Convolution
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
 from compressor.modifiers.prune.zeros import keep_masks
 from compressor.modifiers.redundant import steps_of
 from compressor.plan.layers import Layer, convolutions
@@ -148,9 +148,9 @@ class _Candidates:
     Everything is counted from masks; no model is changed.
     """
 
-    def __init__(self, weights: str, data: str | None, file_name: str, goal: Goal, source: YOLOv5) -> None:
+    def __init__(self, weights: str, data: str | None, file_name: str, goal: Goal, source: Detector) -> None:
         self.weights, self.data, self.file_name, self.goal, self.source = weights, data, file_name, goal, source
-        self.finished = fuse(copy.deepcopy(source))
+        self.finished = family_of(source).fold(copy.deepcopy(source))
         self.layers = convolutions(self.finished, source)
         self.known = [layer.convolution for layer in self.layers]
         self.narrow = [] if goal.pattern is None else _too_narrow(self.known, goal.pattern)
@@ -170,7 +170,7 @@ class _Candidates:
             modifier = check_part(Prune, {"type": "prune", **shared})
         parts = {
             "version": 1,
-            "description": f"{self.source.architecture.name} {self.goal}",
+            "description": f"{self.source.spec.name} {self.goal}",
             "model": Model(weights=self.weights),
             "modifiers": (modifier, repair_step(method)),
             "evaluation": self.evaluation,
@@ -298,10 +298,10 @@ def _entries(chosen: Sequence[Convolution], known: Sequence[Convolution]) -> tup
     return (*whole, *(each.name for each in chosen if each.role not in whole))
 
 
-def _header(model: YOLOv5, path: Path, recipe: Recipe, file: str, size_bytes: int, dense_bytes: int) -> Iterator[str]:
+def _header(model: Detector, path: Path, recipe: Recipe, file: str, size_bytes: int, dense_bytes: int) -> Iterator[str]:
     """Comments: what the checkpoint is, how to run the recipe, what it will give."""
     data = "" if recipe.data else f" --data {YOUR_DATA}"
-    name, network, artifact = printable(shlex.quote(file)), model.architecture, recipe.artifact
+    name, network, artifact = printable(shlex.quote(file)), model.spec, recipe.artifact
     parameters = sum(parameter.numel() for parameter in model.parameters())
     folded = ", BatchNorm folded" if model.fused else ""
     yield from comment(f"{network.name}, generation {network.generation}, {_class_names(model.names)}")

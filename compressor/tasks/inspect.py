@@ -7,7 +7,7 @@ from torch import Tensor
 
 from compressor.artifact.load import fetch_and_load, stored_tensors
 from compressor.artifact.save import Dtype, gzip_size, measure
-from compressor.models.yolov5.describe import summarise
+from compressor.models.families import family_of
 from compressor.plan.layers import Layer, convolutions, zero_fraction
 from compressor.progress import Progress
 from compressor.results.files import Inspection, StoredLayer
@@ -31,9 +31,9 @@ def inspect(weights: str, progress: Progress, *, weigh: bool = False) -> Inspect
         dtype=source.dtype,
         size_bytes=path.stat().st_size,
         sha256=sha256(path),
-        model=summarise(source.model),
+        model=family_of(source.model).summarise(source.model),
         names=source.model.names,
-        anchors=source.model.architecture.anchors,
+        anchors=source.model.spec.anchors,
         sparsity=zero_fraction(layers),
         facts=source.facts,
         layers=tuple(_stored_layer(layer, held[layer.name], gzipped=weigh) for layer in layers),

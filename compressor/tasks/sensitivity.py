@@ -21,8 +21,8 @@ from compressor.evaluation.class_names import check_classes
 from compressor.evaluation.evaluate import Judge, make_judge
 from compressor.evaluation.output_change import OutputChange
 from compressor.evaluation.predict import select_device
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.fuse import fuse
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
 from compressor.modifiers.prune.zeros import prune
 from compressor.modifiers.repair.one_layer import Alone, put_back
 from compressor.plan.layers import Layer, convolutions, raw_weights_unknown
@@ -105,7 +105,7 @@ class Subject:
 
     question: Question
     sha256: str
-    model: YOLOv5
+    model: Detector
     layers: tuple[Layer, ...]
     device: torch.device
 
@@ -138,7 +138,7 @@ def open_subject(question: Question, device: str, progress: Progress) -> Subject
         path, source = fetch_and_load(question.weights, progress)
         model = copy.deepcopy(source.model)
         if question.fuse == "before":
-            fuse(model)
+            family_of(model).fold(model)
         model.to(chosen)
     warn_of(progress, source.warnings, "")
     layers = convolutions(model, source.model)
@@ -249,7 +249,7 @@ class _ApLost:
         RunError: see `Judge.evaluate`.
     """
 
-    def __init__(self, model: YOLOv5, judge: Judge, progress: Progress) -> None:
+    def __init__(self, model: Detector, judge: Judge, progress: Progress) -> None:
         self.model = model
         self.judge = judge
         self.images = len(judge.split.samples)
@@ -272,7 +272,7 @@ class _ApLost:
         return found
 
 
-def _judge(question: Question, model: YOLOv5, device: torch.device, progress: Progress) -> Judge:
+def _judge(question: Question, model: Detector, device: torch.device, progress: Progress) -> Judge:
     """A judge of the first images of the split."""
     with progress.step(f"open {question.data}"):
         dataset = load_dataset(question.data)
@@ -325,7 +325,7 @@ def recipe_for(subject: Subject, table: str, wanted: WantedRecipe) -> Recipe:
         calibration, data = data, {}
     parts = {
         "version": 1,
-        "description": f"{model.architecture.name} loses {100 * wanted.sparsity:g} % of its convolution weights where "
+        "description": f"{model.spec.name} loses {100 * wanted.sparsity:g} % of its convolution weights where "
         f"measured losses are smallest{', and the rest is repaired' if wanted.repairs else ''}.",
         "model": Model(weights=question.weights, fuse=question.fuse),
         "modifiers": (step, repair_step("least_squares", **calibration)) if wanted.repairs else (step,),

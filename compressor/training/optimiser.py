@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class OptimiserSettings:
         return (1 - epoch / epochs) * (1 - self.lrf) + self.lrf
 
 
-def build_optimiser(model: YOLOv5, settings: OptimiserSettings, batch_size: int) -> Optimizer:
+def build_optimiser(model: Detector, settings: OptimiserSettings, batch_size: int) -> Optimizer:
     """The optimiser over three groups named `biases`, `weights` and `bn_weights`; only `weights` decay."""
     biases, weights, bn_weights = parameter_groups(model)
     decay = settings.weight_decay * batch_size * settings.accumulate(batch_size) / settings.nominal_batch_size
@@ -126,7 +126,7 @@ class Schedule:
                 group["momentum"] = settings.warmup_momentum + share * (settings.momentum - settings.warmup_momentum)
 
 
-def optimiser_step(model: YOLOv5, optimiser: Optimizer, clip_norm: float) -> Tensor:
+def optimiser_step(model: Detector, optimiser: Optimizer, clip_norm: float) -> Tensor:
     """Clip the gradient, take one step and drop the gradient; returns the gradient's norm before clipping."""
     norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm=clip_norm)
     optimiser.step()
@@ -144,14 +144,14 @@ class Ema:
         updates: updates so far.
     """
 
-    def __init__(self, model: YOLOv5, decay: float = 0.9999, tau: float = 2000.0) -> None:
+    def __init__(self, model: Detector, decay: float = 0.9999, tau: float = 2000.0) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.updates = 0
         self._decay = decay
         self._tau = tau
 
     @torch.no_grad()
-    def update(self, model: YOLOv5) -> None:
+    def update(self, model: Detector) -> None:
         """Take in the model's present state."""
         self.updates += 1
         d = self._decay * (1 - math.exp(-self.updates / self._tau))

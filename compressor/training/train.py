@@ -14,8 +14,9 @@ from torch import Tensor
 from compressor.data.dataset import Sample
 from compressor.data.image_file import read_image
 from compressor.errors import DatasetError, Diagnostic, RunError
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.loss import LossSettings, detection_loss
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
+from compressor.models.losses import LossSettings
 from compressor.training.augment import AugmentSettings, Example, augment
 from compressor.training.optimiser import Ema, OptimiserSettings, Schedule, build_optimiser, optimiser_step
 
@@ -72,12 +73,12 @@ class Course:
 
 
 def train(
-    model: YOLOv5,
+    model: Detector,
     samples: Sequence[Sample],
     hyp: Hyperparameters,
     course: Course,
     progress: Callable[[EpochLosses], None] = lambda _losses: None,
-) -> YOLOv5:
+) -> Detector:
     """Train the model in place and return the moving average of its weights, in evaluation mode.
 
     The same model, samples and seed give the same weights on the same machine and thread count.
@@ -96,10 +97,11 @@ def train(
     if not samples:
         raise DatasetError(Diagnostic("D490", "there is no image to train on", help="name a split with images"))
     images = _Images(samples, course.image_size)
-    model.detect.anchors.copy_(model.detect.anchors.half())  # a released checkpoint holds them in float16
+    family = family_of(model)
+    family.prepare_training(model)
     # Convolutions of a few channels run a third faster on a CPU with the channels innermost.
     model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    settings = hyp.loss.scaled(len(model.strides), model.detect.nc, course.image_size)
+    settings = hyp.loss.scaled(len(model.strides), len(model.names), course.image_size)
     optimiser = build_optimiser(model, hyp.optimiser, course.batch_size)
     schedule = Schedule(hyp.optimiser, course.epochs, -(-len(samples) // course.batch_size), course.batch_size)
     ema = Ema(model)
@@ -109,7 +111,7 @@ def train(
         augmentation = course.augmentation(hyp.augment, epoch)
         for pixels, targets in _batches(images, augmentation, course.batch_size, (course.seed, epoch)):
             schedule.apply(optimiser, iteration)
-            loss = detection_loss(model(pixels), targets, model.detect.anchors, settings)
+            loss = family.loss(model, model(pixels), targets, settings)
             loss.total.backward()  # type: ignore[no-untyped-call]
             if iteration - stepped >= schedule.accumulate(iteration):
                 optimiser_step(model, optimiser, hyp.optimiser.clip_norm)

@@ -19,18 +19,20 @@ from compressor.artifact.save import (
     unfolded_storage,
 )
 from compressor.errors import ArtifactError, CheckpointError
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import architecture_to_yaml, stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.modifiers import Prune
+from tests.decoded import predict
 from tests.tiny import NAMES, tiny_model
 
 FROM = Provenance({"version": 1}, "tiny.pt", "ab" * 32)
 
 
-def pruned(*, fused: bool = True, sparsity: float = 0.6) -> YOLOv5:
+def pruned(*, fused: bool = True, sparsity: float = 0.6) -> Detector:
     model = tiny_model(fused=fused)
     prune(convolutions(model), Prune(type="prune", allocation="global", sparsity=sparsity))
     return model
@@ -51,11 +53,11 @@ def test_loads_back_bit_for_bit_and_saves_the_same_bytes(
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.model.state_dict()[name], tensor), name
     assert loaded.model.names == NAMES
-    assert loaded.model.architecture == model.architecture
+    assert loaded.model.spec == model.spec
     assert loaded.dtype == dtype
     assert encode_model(loaded.model, Form(dtype, layout), FROM) == data  # type: ignore[arg-type]  # as above
     image = torch.rand(1, 3, 64, 64)
-    assert torch.equal(loaded.model.predict(image), model.predict(image))
+    assert torch.equal(predict(loaded.model, image), predict(model, image))
 
 
 def test_bitmask_is_smaller_and_leaves_tensors_dense_that_would_not_shrink(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_plain_state_dict_is_rebuilt_from_its_metadata(tmp_path: Path) -> None:
     model = tiny_model()
     metadata = {
         "names": json.dumps(NAMES),
-        "yaml": json.dumps(architecture_to_yaml(model.architecture)),
+        "yaml": json.dumps(architecture_to_yaml(model.spec)),
         "strides": json.dumps(model.strides),
     }
     save_file(model.state_dict(), tmp_path / "m.safetensors", metadata)
@@ -126,8 +128,8 @@ def test_plain_state_dict_without_metadata_is_recognised_by_its_shapes(shared: P
     tensors = load_file(shared / "data" / "weights" / "yolov5n_coco.safetensors")
     save_file(tensors, tmp_path / "m.safetensors")
     loaded = load_model(tmp_path / "m.safetensors").model
-    assert loaded.architecture.name == "YOLOv5n"
-    assert np.allclose(loaded.architecture.anchors[0], [(10, 13), (16, 30), (33, 23)])
+    assert loaded.spec.name == "YOLOv5n"
+    assert np.allclose(loaded.spec.anchors[0], [(10, 13), (16, 30), (33, 23)])
     official = load_model(shared / "data" / "weights" / "yolov5n_coco.safetensors").model
     assert official.names[:2] == ("person", "bicycle")
     assert load_model(shared / "data" / "weights" / "yolov5n_coco.pt").model.names == official.names
@@ -156,8 +158,8 @@ def test_other_changes_to_a_folded_model_have_no_such_storage() -> None:
     assert unfolded_storage(fuse(copy.deepcopy(precise)), precise, "float16") is None
 
 
-def plain_file(folder: Path, model: YOLOv5, **metadata: object) -> Path:
-    described = {"yaml": architecture_to_yaml(model.architecture), **metadata}
+def plain_file(folder: Path, model: Detector, **metadata: object) -> Path:
+    described = {"yaml": architecture_to_yaml(model.spec), **metadata}
     save_file(
         model.state_dict(), folder / "m.safetensors", {key: json.dumps(value) for key, value in described.items()}
     )
@@ -168,9 +170,7 @@ def test_names_may_be_a_mapping_as_yolov5_writes_them(tmp_path: Path) -> None:
     path = plain_file(tmp_path, tiny_model(), names={"0": "disc", "1": "box", "2": "bar"}, strides=[4, 8, 16])
     loaded = load_model(path).model
     assert loaded.names == NAMES
-    assert np.allclose(
-        loaded.architecture.anchors[0], [(10, 13), (16, 30), (33, 23)]
-    )  # whatever strides the file claims
+    assert np.allclose(loaded.spec.anchors[0], [(10, 13), (16, 30), (33, 23)])  # whatever strides the file claims
 
 
 @pytest.mark.parametrize("names", ["disc", [[1], [2], [3]], {"a": "b"}, ["disc"]])
@@ -188,4 +188,4 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None
 
 def test_plain_state_dict_of_four_feature_maps_is_recognised_too(tmp_path: Path) -> None:
     save_file(build(stock_architecture("v6", "n6", nc=2)).state_dict(), tmp_path / "m.safetensors")
-    assert load_model(tmp_path / "m.safetensors").model.architecture.name == "YOLOv5n6"
+    assert load_model(tmp_path / "m.safetensors").model.spec.name == "YOLOv5n6"

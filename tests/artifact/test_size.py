@@ -11,7 +11,8 @@ from safetensors.torch import save as to_bytes
 from compressor.artifact import save
 from compressor.artifact.save import Dtype, Form, Layout, Provenance, encode_model, round_to_dtype, unfolded_storage
 from compressor.artifact.size import folds_on_load, predicted_size, safetensors_size
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
+from compressor.models.yolov5.detect import head_of
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
@@ -23,7 +24,7 @@ UNREAD = replace(FROM, source_sha256="0" * 64)
 FORMATS = [(dtype, layout) for dtype in get_args(Dtype) for layout in get_args(Layout)]
 
 
-def with_zeros(model: YOLOv5, zeros: dict[str, int], seed: int = 0) -> YOLOv5:
+def with_zeros(model: Detector, zeros: dict[str, int], seed: int = 0) -> Detector:
     """A copy that holds the zeros in random places, and no others."""
     zeroed, random = copy.deepcopy(model), torch.Generator().manual_seed(seed)
     for layer in convolutions(zeroed):
@@ -143,5 +144,5 @@ def test_one_number_that_float16_cannot_hold_is_enough() -> None:
     source = tiny_model()
     round_to_dtype(source, "float16")
     assert folds_on_load(True, source, "float16")
-    source.detect.anchors[0, 0, 0] = 1e6
+    head_of(source).anchors[0, 0, 0] = 1e6
     assert not folds_on_load(True, source, "float16")

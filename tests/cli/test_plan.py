@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compressor.artifact.save import Form, Provenance, encode_model
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from tests.cli.commands import compressor
 from tests.models.yolov5.arithmetic import macs_of_weights
 from tests.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
@@ -54,7 +54,7 @@ def test_layers_sparsity_and_file_size_come_true(place: Path, fuse: str) -> None
 def test_arithmetic_is_that_of_the_network(place: Path) -> None:
     recipe = tiny_recipe(place, "tiny_macs").name
     plan = planned(place, recipe, "--set", "modifiers.0.targets=[neck]")
-    model: YOLOv5 = tiny_model()
+    model: Detector = tiny_model()
     counted = macs_of_weights(model)  # at 32 px; the recipe asks for 64
     assert plan["image_size"] == 64
     assert plan["macs"] == {name: 4 * counted[name] for name in plan["macs"]}

@@ -14,14 +14,14 @@ from compressor.errors import RunError
 from compressor.evaluation.diagnosis import check_finite, first_not_finite
 from compressor.evaluation.network import Network, Suppression, inference_network
 from compressor.evaluation.output_change import OutputChange
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from tests.tiny import tiny_model
 
 CPU = torch.device("cpu")
 SAMPLES = tuple(Sample(Path(f"/pictures/{i}.png"), 64, 64, np.zeros((0, 5), np.float32)) for i in range(4))
 
 
-def overflowing(layer: str = "model.4.cv2.conv") -> YOLOv5:
+def overflowing(layer: str = "model.4.cv2.conv") -> Detector:
     """A model with finite weights, of which one layer overflows in every other of its channels."""
     model = tiny_model(fused=True)
     convolution = model.get_submodule(layer)

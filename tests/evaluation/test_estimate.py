@@ -9,8 +9,9 @@ from compressor.evaluation import estimate
 from compressor.evaluation.estimate import inference_seconds
 from compressor.evaluation.network import Network
 from compressor.evaluation.predict import Stopwatch
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.recipe.schema import Evaluation as Settings
 from tests.tiny import tiny_model
 
@@ -35,7 +36,7 @@ def fake_passes(monkeypatch: pytest.MonkeyPatch, *laps: float) -> list[tuple[int
         shapes.append(tuple(images.shape))
         return images
 
-    def ready(model: YOLOv5, device: torch.device, _: str) -> Network:
+    def ready(model: Detector, device: torch.device, _: str) -> Network:
         return Network(model.names, model.strides, predict, device)
 
     seconds = cycle(laps)

@@ -27,6 +27,7 @@ from compressor.evaluation.coco_figures import coco_metrics
 from compressor.evaluation.detection_metrics import per_class, summarise
 from compressor.evaluation.matching import match
 from compressor.evaluation.nms import non_max_suppression
+from compressor.models.yolov5.detect import scored
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +76,7 @@ def test_a_whole_validation_is_upstreams(golden: Path, validation: Any, tmp_path
     for index, sample in enumerate(samples):
         batch = samples[index // 4 * 4 : index // 4 * 4 + 4]
         gain, _, pad, _ = letterbox(sample, batch)
-        prediction = outputs[f"pred.{sample.image.stem}"][None]
+        prediction = scored(outputs[f"pred.{sample.image.stem}"][None])
         (found,) = non_max_suppression(prediction, conf_thres=0.001, iou_thres=expected["iou_thres"])
         boxes = rescale_to_original(found[:, :4], (sample.height, sample.width), gain, pad)
         detections.append(torch.cat((boxes, found[:, 4:]), dim=1))

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from compressor.evaluation.nms import MAX_WH, Limits, float32_at_most, non_max_suppression, suppress
+from compressor.models.yolov5.detect import scored
 
 CASES = [
     "val_multilabel",
@@ -59,7 +60,7 @@ def test_detections_are_upstreams_bit_for_bit(golden: Path, name: str) -> None:
     assert zlib.crc32(predictions.tobytes()) == case["input_crc32"]
     args = case["args"]
     results = non_max_suppression(
-        torch.from_numpy(predictions),
+        scored(torch.from_numpy(predictions)),
         conf_thres=args["conf_thres"],
         iou_thres=args["iou_thres"],
         max_det=args.get("max_det", 300),
@@ -140,7 +141,9 @@ def test_candidates_are_those_of_plain_arithmetic() -> None:
     rows = rs.random_sample((400, 8)).astype(np.float32)
     rows[:, :4] *= 200
     rows[::50, 5] = np.nan
-    found = non_max_suppression(torch.from_numpy(rows)[None], conf_thres=0.3, iou_thres=1.0, max_det=5000)[0].numpy()
+    found = non_max_suppression(scored(torch.from_numpy(rows)[None]), conf_thres=0.3, iou_thres=1.0, max_det=5000)[
+        0
+    ].numpy()
     expected = []
     for x, y, w, h, objectness, *probabilities in rows:
         if not objectness > np.float32(0.3):
@@ -161,7 +164,8 @@ def test_float32_limit_compares_as_the_double(threshold: float, value: float) ->
 
 
 def prediction(*rows: tuple[float, ...]) -> Tensor:
-    return torch.tensor(rows)[None]
+    """Of rows with box, objectness and class probabilities."""
+    return scored(torch.tensor(rows)[None])
 
 
 def detect(rows: Tensor, **options: Any) -> list[list[float]]:
@@ -197,8 +201,8 @@ def test_rows_that_are_not_numbers_do_no_harm() -> None:
 
 
 def test_no_rows_and_half_precision() -> None:
-    assert [len(image) for image in non_max_suppression(torch.zeros(2, 0, 8), conf_thres=0.1, iou_thres=0.5)] == [0, 0]
+    assert [len(image) for image in non_max_suppression(torch.zeros(2, 0, 7), conf_thres=0.1, iou_thres=0.5)] == [0, 0]
     rows = prediction((5, 5, 2, 2, 0.5, 0.3, 0.9)).half()
     (found,) = non_max_suppression(rows, conf_thres=0.1, iou_thres=0.5)
     assert found.dtype == torch.float32
-    assert found[0, 4] == rows[0, 0, 4].float() * rows[0, 0, 6].float()
+    assert found[0, 4] == rows[0, 0, 5].float()

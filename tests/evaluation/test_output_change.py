@@ -10,7 +10,7 @@ from torch import Tensor
 
 from compressor.errors import RunError
 from compressor.evaluation.output_change import OutputChange
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.models.yolov5.difference import head_loss
 from compressor.models.yolov5.fuse import fuse
 from compressor.plan.layers import Layer, convolutions
@@ -31,11 +31,11 @@ def first_of(layer: Layer) -> int:
     return int(layer.name.split(".")[1])
 
 
-def doubles(model: YOLOv5, image: Tensor) -> list[Tensor]:
+def doubles(model: Detector, image: Tensor) -> list[Tensor]:
     return [level.double() for level in model(image[None])]
 
 
-def plain_change(model: YOLOv5, dense: YOLOv5, images: Tensor) -> float:
+def plain_change(model: Detector, dense: Detector, images: Tensor) -> float:
     """Every image by itself through both whole networks."""
     with torch.no_grad():
         losses = [float(head_loss(doubles(model, image), doubles(dense, image))) for image in images]

@@ -10,7 +10,7 @@ from compressor.artifact.load import load_model
 from compressor.data.dataset import Split, load_dataset, read_split
 from compressor.evaluation.coco import COCO_NAMES
 from compressor.evaluation.evaluate import make_judge
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
@@ -37,7 +37,7 @@ def differences(ours: CocoMetrics, theirs: dict[str, float]) -> dict[str, float]
     return {name: abs(getattr(ours, name) - theirs[key]) for name, key in NAMES.items()}
 
 
-def evaluate(model: YOLOv5, split: Split, batch_size: int) -> Metrics:
+def evaluate(model: Detector, split: Split, batch_size: int) -> Metrics:
     judge = make_judge(split, Evaluation(batch_size=batch_size), torch.device("cpu"))
     return judge.evaluate(model, Silent(), "evaluate")[0].metrics
 

@@ -10,18 +10,18 @@ import torch
 
 from compressor.artifact.load import LoadedModel
 from compressor.export.write import Options, write
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from tests.tiny import tiny_model
 
 SIZE = 64
 
 
 @pytest.fixture(scope="session")
-def model() -> YOLOv5:
+def model() -> Detector:
     return tiny_model()
 
 
-def loaded(model: YOLOv5) -> LoadedModel:
+def loaded(model: Detector) -> LoadedModel:
     twin = copy.deepcopy(model)
     return LoadedModel(twin, twin, "float32", "", {})
 
@@ -32,14 +32,14 @@ def images() -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
-def fixed(model: YOLOv5, images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fixed(model: Detector, images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("fixed") / "model.onnx"
     write(loaded(model), "onnx", Options(SIZE), images, place)
     return place
 
 
 @pytest.fixture(scope="session")
-def free(model: YOLOv5, images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def free(model: Detector, images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("free") / "model.onnx"
     write(loaded(model), "onnx", Options(SIZE, dynamic_size=True), images, place)
     return place

@@ -20,6 +20,7 @@ from compressor.models.yolov5.convolutions import with_widths
 from compressor.models.yolov5.fuse import fuse
 from compressor.models.yolov5.references import Inert, StoredTensor
 from tests.conftest import fill
+from tests.decoded import predict
 from tests.tiny import tiny_model
 
 OF_TRAINING = {"yaml_file", "hyp", "class_weights", "gr"}  # what training leaves: there, with values of its own
@@ -95,7 +96,7 @@ def test_reads_back_as_the_same_network(tmp_path: Path, dtype: torch.dtype, *, f
     found = read_checkpoint(file)
     assert found.dtype == str(dtype).removeprefix("torch.")
     assert (found.model.names, found.model.strides) == (model.names, model.strides)
-    assert found.model.architecture.anchors == model.architecture.anchors
+    assert found.model.spec.anchors == model.spec.anchors
     wanted, ours = fuse(model).state_dict(), fuse(found.model).state_dict()
     assert all(torch.equal(tensor, ours[name]) for name, tensor in wanted.items())
 
@@ -184,7 +185,7 @@ def test_runs_as_a_program_that_knows_only_its_own_classes(tmp_path: Path, gener
         model = fill(build(stock_architecture("v5", "s", nc=3), ("disc", "box", "bar"))).eval().requires_grad_(False)
     if generation == "v6 with widths":
         widths = {"model.2.m.0.cv1.conv": 3, "model.4.cv2.conv": 5, "model.9.cv1.conv": 11, "model.10.conv": 21}
-        architecture = with_widths(model.architecture, widths)
+        architecture = with_widths(model.spec, widths)
         model = fill(build(architecture, ("disc", "box", "bar"))).eval().requires_grad_(False)
     model = fuse(model) if fused else model
     images = torch.rand(2, 3, 64, 96)
@@ -196,7 +197,7 @@ def test_runs_as_a_program_that_knows_only_its_own_classes(tmp_path: Path, gener
     )
     assert done.returncode == 0, done.stderr
     with torch.no_grad():
-        wanted = fuse(model).predict(images)
+        wanted = predict(fuse(model), images)
     assert torch.allclose(torch.load(out), wanted, rtol=1e-5, atol=1e-4)
 
 

@@ -14,13 +14,15 @@ import torch
 from compressor.artifact.load import LoadedModel
 from compressor.export.open import open_network
 from compressor.export.write import Options, write
+from compressor.models.detector import Detector
 from compressor.models.yolov5.activation import SILU, parse_activation
 from compressor.models.yolov5.architecture import Architecture, Row
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.convolutions import with_widths
 from compressor.models.yolov5.fuse import fuse
 from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat
 from tests.conftest import fill
+from tests.decoded import detections
 from tests.export.conftest import loaded
 from tests.tiny import NAMES
 
@@ -29,7 +31,7 @@ STRIDES = (4, 128)
 
 
 @pytest.fixture(scope="module")
-def wide() -> YOLOv5:
+def wide() -> Detector:
     """Seven halvings; it detects after the second and the last, and a C3 and what follows have widths of their own."""
     halvings = tuple(Row((-1,), 1, "Conv", (8, 3, 2)) for _ in range(7))
     backbone = (*halvings[:2], Row((-1,), 1, "C3", (8,)), *halvings[2:])
@@ -41,7 +43,7 @@ def wide() -> YOLOv5:
 
 
 @pytest.mark.parametrize("form", get_args(ExportFormat))
-def test_every_format_takes_every_stride_and_width(wide: YOLOv5, tmp_path: Path, form: ExportFormat) -> None:
+def test_every_format_takes_every_stride_and_width(wide: Detector, tmp_path: Path, form: ExportFormat) -> None:
     dynamic_size = form == "onnx"  # from an image of one stride, which torch must not take for the only size
     images = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     source: LoadedModel = loaded(wide)
@@ -54,7 +56,7 @@ def test_every_format_takes_every_stride_and_width(wide: YOLOv5, tmp_path: Path,
     if dynamic_size:
         other = torch.rand(2, 3, 2 * SIZE, 3 * SIZE)
         torch.testing.assert_close(
-            network.predict(other), fuse(copy.deepcopy(wide)).predict(other), rtol=1e-4, atol=1e-2
+            network.predict(other), detections(fuse(copy.deepcopy(wide)), other), rtol=1e-4, atol=1e-2
         )
 
 
@@ -76,7 +78,7 @@ def test_every_format_takes_other_activations(form: ExportFormat, activation: st
     place = tmp_path / f"model{ENDINGS[form]}"
     write(loaded(model), form, Options(64), images, place)
     found = open_network(place, torch.device("cpu")).predict(images)
-    torch.testing.assert_close(found, model.predict(images), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(found, detections(model, images), rtol=1e-4, atol=1e-3)
     with torch.no_grad():
-        silu = fill(build(replace(architecture, activation=SILU), NAMES)).eval().predict(images)
+        silu = detections(fill(build(replace(architecture, activation=SILU), NAMES)).eval(), images)
     assert not torch.allclose(found, silu, rtol=1e-2, atol=1e-2)

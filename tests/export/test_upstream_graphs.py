@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from compressor.export.openvino_ir import write_openvino
 from compressor.export.script import open_torchscript
 from compressor.export.traced import Decoding
 from compressor.export.upstream import graph_of_json, graph_of_literals, graph_of_yaml
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
 from compressor.results.evaluation import Evaluation as Evaluated
 from compressor.tasks.benchmark import Question, benchmark
+from tests.decoded import detections, predict
 from tests.tiny import NAMES, tiny_data
 
 CPU = torch.device("cpu")
@@ -64,7 +66,7 @@ def _set_shape(value: onnx.ValueInfoProto, shape: list[int | str]) -> None:
 class UpstreamsForward(nn.Module):
     """Boxes first, other outputs beside them."""
 
-    def __init__(self, model: YOLOv5) -> None:
+    def __init__(self, model: Detector) -> None:
         super().__init__()
         self.decoding = Decoding(model)
 
@@ -81,7 +83,7 @@ def openvino_folder(folder: Path, place: Path) -> Path:
     return place
 
 
-def torchscript(model: YOLOv5, file: Path, config: str) -> Path:
+def torchscript(model: Detector, file: Path, config: str) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, of what shall come after TorchScript
         traced = torch.jit.trace(UpstreamsForward(model), torch.zeros(1, 3, SIZE, SIZE))  # type: ignore[no-untyped-call]
@@ -90,7 +92,7 @@ def torchscript(model: YOLOv5, file: Path, config: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def static_graphs(folder: Path, model: YOLOv5) -> dict[str, Network]:
+def static_graphs(folder: Path, model: Detector) -> dict[str, Network]:
     config = '{"shape": [1, 3, 64, 64], "stride": 32, "names": {"0": "disc", "1": "box", "2": "bar"}}'
     return {
         "onnx": open_onnx(folder / "static.onnx"),
@@ -99,7 +101,7 @@ def static_graphs(folder: Path, model: YOLOv5) -> dict[str, Network]:
     }
 
 
-def evaluated(network: YOLOv5 | Network, data: Path, batch_size: int) -> Evaluated:
+def evaluated(network: Detector | Network, data: Path, batch_size: int) -> Evaluated:
     split = read_split(load_dataset(str(data)), "val")
     judge = make_judge(split, Evaluation(image_size=SIZE, batch_size=batch_size), CPU)
     return judge.evaluate(network, Silent(), "")[0]
@@ -107,15 +109,15 @@ def evaluated(network: YOLOv5 | Network, data: Path, batch_size: int) -> Evaluat
 
 @pytest.mark.parametrize("form", ["onnx", "openvino", "torchscript"])
 def test_a_graph_of_one_image_is_evaluated_one_image_at_a_time(
-    form: str, static_graphs: dict[str, Network], model: YOLOv5, tmp_path: Path
+    form: str, static_graphs: dict[str, Network], model: Detector, tmp_path: Path
 ) -> None:
     network = static_graphs[form]
     assert (network.names, network.strides, network.image_size, network.batch_size) == (NAMES, (32,), SIZE, 1)
     image = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(network.predict(image), model.predict(image), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(network.predict(image), detections(model, image), rtol=1e-4, atol=1e-3)
     found = evaluated(network, tiny_data(tmp_path), 4)
     assert (found.settings.shapes, found.settings.batch_size) == ("squares", 1)
-    ours = evaluated(Network(NAMES, (32,), model.predict, CPU, image_size=SIZE), tmp_path / "tiny.yaml", 4)
+    ours = evaluated(Network(NAMES, (32,), partial(detections, model), CPU, image_size=SIZE), tmp_path / "tiny.yaml", 4)
     assert pytest.approx(ours.metrics.coco.AP, abs=5e-4) == found.metrics.coco.AP
     assert found.settings.protocol == ours.settings.protocol
 
@@ -128,7 +130,7 @@ def test_a_graph_of_one_image_is_measured_at_that_batch_size_only(folder: Path) 
     assert (measured.batch_size, len(measured.times_ms)) == (1, 1)
 
 
-def test_a_graph_of_any_shape_is_evaluated_as_the_model_is(folder: Path, model: YOLOv5, tmp_path: Path) -> None:
+def test_a_graph_of_any_shape_is_evaluated_as_the_model_is(folder: Path, model: Detector, tmp_path: Path) -> None:
     network = open_onnx(folder / "dynamic.onnx")
     assert (network.names, network.image_size, network.batch_size) == (NAMES, None, None)
     found = evaluated(network, tiny_data(tmp_path), 4)
@@ -137,21 +139,21 @@ def test_a_graph_of_any_shape_is_evaluated_as_the_model_is(folder: Path, model: 
     assert found.settings.protocol == ours.settings.protocol
 
 
-def test_other_numbers_of_images_are_filled_up(model: YOLOv5) -> None:
+def test_other_numbers_of_images_are_filled_up(model: Detector) -> None:
     given = []
 
     def compute(images: Tensor) -> Tensor:
         given.append(images)
-        return model.predict(images)
+        return predict(model, images)
 
     graph = Graph(NAMES, (32,), SIZE).with_signature(Signature((4, 3, SIZE, SIZE), (4, 252, 8), torch.float32))
     images = torch.rand(3, 3, SIZE, SIZE)
     output = graph.network(compute, "a runtime").predict(images)
     assert [each.shape[0] for each in given] == [4]
-    torch.testing.assert_close(output, model.predict(images), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(output, detections(model, images), rtol=1e-5, atol=1e-4)
 
 
-def test_a_graph_that_takes_float16_is_given_it(folder: Path, model: YOLOv5, tmp_path: Path) -> None:
+def test_a_graph_that_takes_float16_is_given_it(folder: Path, model: Detector, tmp_path: Path) -> None:
     proto = onnx.load(folder / "static.onnx")
     (given,), (output,) = proto.graph.input, proto.graph.output
     for value, name in ((given, "images16"), (output, "output16")):
@@ -164,12 +166,12 @@ def test_a_graph_that_takes_float16_is_given_it(folder: Path, model: YOLOv5, tmp
     image = torch.rand(1, 3, SIZE, SIZE).half()
     found = network.predict(image)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, model.predict(image.float()), rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(found, detections(model, image.float()), rtol=2e-3, atol=2e-3)
     assert evaluated(network, tiny_data(tmp_path), 1).settings.precision == "float16"
 
 
 def test_the_number_of_classes_is_checked_at_the_latest_by_what_a_graph_gives(
-    folder: Path, model: YOLOv5, tmp_path: Path
+    folder: Path, model: Detector, tmp_path: Path
 ) -> None:
     proto = onnx.load(folder / "dynamic.onnx")
     _describe(proto, names="['disc', 'box']")
@@ -177,7 +179,7 @@ def test_the_number_of_classes_is_checked_at_the_latest_by_what_a_graph_gives(
     with pytest.raises(CheckpointError, match=r"W302 .*its output is \[any, any, 8\] for 2 classes"):
         open_onnx(tmp_path / "two.onnx")  # onnxruntime has worked it out
     signature = Signature((None, 3, None, None), (None, None, None), torch.float32)
-    network = Graph(NAMES[:2], (32,), None).with_signature(signature).network(model.predict, "a runtime")
+    network = Graph(NAMES[:2], (32,), None).with_signature(signature).network(partial(predict, model), "a runtime")
     with pytest.raises(RunError, match=r"E811 the graph gives .*\[1, 252, 8\] for 1 images and 2 classes"):
         network.predict(torch.zeros(1, 3, SIZE, SIZE))
 
@@ -262,5 +264,5 @@ def test_our_openvino_folder_holds_what_yolov5_looks_for(free: Path, tmp_path: P
     assert open_network(tmp_path / "model_openvino_model", CPU).strides == (8, 16, 32)
 
 
-def test_the_models_own_network_is_no_graph_of_one_batch(model: YOLOv5) -> None:
+def test_the_models_own_network_is_no_graph_of_one_batch(model: Detector) -> None:
     assert inference_network(model, CPU).batch_size is None

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.detector import Detector
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
 from compressor.modifiers.repair.repair import Subject
@@ -30,19 +31,19 @@ def pictures(count: int = 8, size: int = 64, seed: int = 0) -> Tensor:
     return 0.8 * interpolate(coarse, (size, size), mode="bilinear") + 0.2 * noise
 
 
-def grouped_model() -> YOLOv5:
+def grouped_model() -> Detector:
     """A model whose `model.1.conv` has two channel groups, as an architecture of one's own may."""
-    stock = tiny_model().architecture
+    stock = tiny_model().spec
     grouped = replace(stock.backbone[1], args=(*stock.backbone[1].args, 1, 2))
     return _enlivened(build(replace(stock, backbone=(stock.backbone[0], grouped, *stock.backbone[2:])), NAMES))
 
 
 @cache
-def _live() -> YOLOv5:
+def _live() -> Detector:
     return _enlivened(tiny_model())
 
 
-def _enlivened(model: YOLOv5) -> YOLOv5:
+def _enlivened(model: Detector) -> Detector:
     """Given BatchNorm of both signs, and the statistics of the pictures."""
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(1)
@@ -61,7 +62,7 @@ def _enlivened(model: YOLOv5) -> YOLOv5:
     return model.eval()
 
 
-def live_model(*, fused: bool = False) -> YOLOv5:
+def live_model(*, fused: bool = False) -> Detector:
     """A model of one's own."""
     model = copy.deepcopy(_live())
     return fuse(model) if fused else model
@@ -81,7 +82,7 @@ def pruned(*, fused: bool = False, sparsity: float = 0.5, pattern: str | None = 
     return Subject(model, dense, groups), list(layers)
 
 
-def inputs_and_outputs(model: YOLOv5, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def inputs_and_outputs(model: Detector, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """What every convolution is given and gives before BatchNorm, in the order in which they run."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
 

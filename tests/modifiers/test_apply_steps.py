@@ -8,7 +8,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers import Materials, apply_steps, foresee_steps, pattern_groups
 from compressor.modifiers.prune.scores import scaled_magnitude
@@ -27,7 +27,7 @@ def images(wanted: Calibration) -> Tensor:
     return pictures()[: wanted.images]
 
 
-def read(path: Path, model: YOLOv5, *lines: str, raw: YOLOv5 | None = None) -> tuple[list[Step], Materials]:
+def read(path: Path, model: Detector, *lines: str, raw: Detector | None = None) -> tuple[list[Step], Materials]:
     """The steps of a recipe on the model."""
     path.write_text("version: 1\nmodifiers:\n" + "".join(f"  - {{{line}}}\n" for line in lines), encoding="utf-8")
     recipe_file = load_recipe(path)

@@ -1,7 +1,8 @@
 import torch
 from torch import nn
 
-from compressor.models.yolov5.fuse import batchnorm_scale, fuse
+from compressor.models.batchnorm import batchnorm_scale
+from compressor.models.yolov5.fuse import fuse
 from compressor.plan.layers import convolutions
 from tests.modifiers.networks import live_model
 

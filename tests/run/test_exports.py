@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from compressor.artifact.load import LoadedModel
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.run.exports import cautions
 from tests.tiny import tiny_model
 
 
-def _told(model: YOLOv5, form: str = "yolov5") -> tuple[str, ...]:
+def _told(model: Detector, form: str = "yolov5") -> tuple[str, ...]:
     return cautions(form, LoadedModel(model, model, "float32", "", {}))
 
 

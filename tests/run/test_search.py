@@ -14,8 +14,8 @@ from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import InputError, RecipeError
 from compressor.evaluation.evaluate import Judge, make_judge
 from compressor.evaluation.network import Network
+from compressor.models.detector import Detector
 from compressor.models.yolov5 import describe
-from compressor.models.yolov5.build import YOLOv5
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import RecipeFile, load_recipe
@@ -103,8 +103,8 @@ class KnownJudge(Judge):
     verdict: Callable[[float, int], float | None] = lambda _sparsity, _images: None
     asked: list[tuple[float, int]] = field(default_factory=list)
 
-    def evaluate(self, model: YOLOv5 | Network, progress: Any, title: str, *, resampled: bool = False) -> Any:
-        assert isinstance(model, YOLOv5)
+    def evaluate(self, model: Detector | Network, progress: Any, title: str, *, resampled: bool = False) -> Any:
+        assert isinstance(model, Detector)
         layers = convolutions(model)
         zeros = sum(layer.zeros for layer in layers) / sum(layer.weight.numel() for layer in layers)
         images = len(self.split.samples)

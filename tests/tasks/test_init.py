@@ -12,9 +12,10 @@ import torch
 from compressor.artifact.save import Form, Provenance, encode_model, round_to_dtype
 from compressor.artifact.size import folds_on_load
 from compressor.errors import CheckpointError, InputError, PlanError, RecipeError
+from compressor.models.detector import Detector
 from compressor.models.yolov5 import describe
 from compressor.models.yolov5.architecture import stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
@@ -42,13 +43,13 @@ GOALS = {
 }
 
 
-def saved(model: YOLOv5, folder: Path, name: str = "tiny.safetensors") -> str:
+def saved(model: Detector, folder: Path, name: str = "tiny.safetensors") -> str:
     path = folder / name
     path.write_bytes(encode_model(model, Form("float32", "dense"), Provenance({}, "tiny", "0" * 64)))
     return str(path)
 
 
-def model_that_float16_holds() -> YOLOv5:
+def model_that_float16_holds() -> Detector:
     """As checkpoints are; its file holds BatchNorm apart. One channel is scaled by zero."""
     model = tiny_model()
     model.state_dict()["model.1.bn.weight"][0] = 0.0
@@ -57,7 +58,7 @@ def model_that_float16_holds() -> YOLOv5:
     return model
 
 
-def model_that_float16_does_not_hold() -> YOLOv5:
+def model_that_float16_does_not_hold() -> Detector:
     """With numbers between float16's, and weights that vanish in it once BatchNorm is folded in."""
     model = tiny_model()
     model.state_dict()["model.3.bn.weight"][0] = 1e-9
@@ -66,13 +67,13 @@ def model_that_float16_does_not_hold() -> YOLOv5:
     return model
 
 
-def nasty_model() -> YOLOv5:
+def nasty_model() -> Detector:
     model = tiny_model()
     model.names = NASTY
     return model
 
 
-def sparse_model() -> YOLOv5:
+def sparse_model() -> Detector:
     """With half of the weights zero, and 2 of every 4 where that can be."""
     model = fuse(tiny_model())
     prune(convolutions(model), Prune(type="prune", allocation="uniform", sparsity=0.5))
@@ -80,11 +81,11 @@ def sparse_model() -> YOLOv5:
     return model
 
 
-def thin_model(width: float, names: tuple[str, ...] = ("thing",), size: str = "n") -> YOLOv5:
+def thin_model(width: float, names: tuple[str, ...] = ("thing",), size: str = "n") -> Detector:
     return build(replace(stock_architecture("v6", size, nc=len(names)), width_multiple=width), names).eval()
 
 
-MODELS: dict[str, Callable[[], YOLOv5]] = {
+MODELS: dict[str, Callable[[], Detector]] = {
     "held": model_that_float16_holds,
     "not held": model_that_float16_does_not_hold,
     "folded": lambda: tiny_model(fused=True),

@@ -19,7 +19,7 @@ from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.data.calibration import draw, find_calibration_images, load_images
 from compressor.errors import DatasetError, InputError, PlanError, RecipeError
 from compressor.evaluation.evaluate import Judge
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.models.yolov5.difference import head_loss
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
@@ -82,11 +82,11 @@ def test_losses_are_those_of_whole_networks_with_one_layer_pruned(
             assert loss == pytest.approx(change(model, dense, images), rel=1e-3, abs=1e-10)
 
 
-def doubles(model: YOLOv5, image: torch.Tensor) -> list[torch.Tensor]:
+def doubles(model: Detector, image: torch.Tensor) -> list[torch.Tensor]:
     return [level.double() for level in model(image[None])]
 
 
-def change(model: YOLOv5, dense: YOLOv5, images: torch.Tensor) -> float:
+def change(model: Detector, dense: Detector, images: torch.Tensor) -> float:
     with torch.no_grad():
         losses = [float(head_loss(doubles(model, image), doubles(dense, image))) for image in images]
     return sum(losses) / len(losses)
@@ -193,7 +193,7 @@ def test_by_ap_the_loss_is_the_difference(question: Question, tmp_path: Path, mo
     weights = sum(c.weight.numel() for c in convolutions(tiny_model()))
     seen: set[tuple[str, ...]] = set()
 
-    def evaluate(judge: Judge, model: YOLOv5, _progress: Progress, _title: str) -> Any:
+    def evaluate(judge: Judge, model: Detector, _progress: Progress, _title: str) -> Any:
         seen.add(tuple(sample.image.name for sample in judge.split.samples))
         found = sum(int((layer.weight != 0).sum()) for layer in convolutions(model)) / weights
         return SimpleNamespace(metrics=SimpleNamespace(coco=SimpleNamespace(AP=found))), None

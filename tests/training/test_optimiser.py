@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from compressor.models.detector import Detector
+from compressor.models.losses import LossSettings
 from compressor.models.yolov5.architecture import Generation, stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
-from compressor.models.yolov5.loss import LossSettings, detection_loss
+from compressor.models.yolov5.build import build
+from compressor.models.yolov5.detect import head_of
+from compressor.models.yolov5.loss import detection_loss
 from compressor.training.optimiser import (
     Ema,
     OptimiserSettings,
@@ -22,12 +25,12 @@ from compressor.training.optimiser import (
 from tests.conftest import fill
 
 
-def tiny(generation: Generation = "v6") -> YOLOv5:
+def tiny(generation: Generation = "v6") -> Detector:
     stock = stock_architecture(generation, "s", nc=3)
     return build(replace(stock, width_multiple=0.0625))
 
 
-def optimiser_of(model: YOLOv5, expected: Any) -> torch.optim.Optimizer:
+def optimiser_of(model: Detector, expected: Any) -> torch.optim.Optimizer:
     settings = OptimiserSettings(
         lr0=expected["lr"], momentum=expected["momentum"], weight_decay=expected["weight_decay"]
     )
@@ -49,7 +52,7 @@ def test_three_steps_equal_upstream(golden: Path, name: str) -> None:
         close, norm_close, sum_close = [(2e-5, 1e-4, 1e-7), (1e-3, 1e-2, 1e-7), (5e-3, 5e-2, 3e-6)][step]
         images = np.random.RandomState(100 + step).random_sample((2, 3, 64, 64)).astype(np.float32)
         raw = model(torch.from_numpy(images).double())
-        loss = detection_loss(raw, targets, model.detect.anchors, settings)
+        loss = detection_loss(raw, targets, head_of(model).anchors, settings)
         loss.total.backward()  # type: ignore[no-untyped-call]
         norm = optimiser_step(model, optimiser, expected["clip"])
         ema.update(model)
@@ -66,7 +69,7 @@ def test_three_steps_equal_upstream(golden: Path, name: str) -> None:
         assert parameter_sum(ema.model) == pytest.approx(numbers["ema_params_abs"], rel=sum_close)
 
 
-def parameter_sum(model: YOLOv5) -> float:
+def parameter_sum(model: Detector) -> float:
     return sum(parameter.detach().double().abs().sum().item() for parameter in model.parameters())
 
 

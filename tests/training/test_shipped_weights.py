@@ -8,21 +8,22 @@ from numpy.typing import NDArray
 
 from compressor.artifact.load import load_model
 from compressor.data.shapes import NAMES, Scene, draw_scene
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.training.augment import Example, pad_to_square
+from tests.decoded import predict
 
 VAL_SEEDS = range(1_000_000, 1_000_020)
 IMAGE_SIZE = 256
 
 
-def shipped() -> YOLOv5:
+def shipped() -> Detector:
     file = resources.files("compressor.data").joinpath("weights", "yolov5_shapes.safetensors")
     with resources.as_file(file) as path:
         assert path.stat().st_size < 3_000_000
         return load_model(Path(path)).model
 
 
-def share_found(model: YOLOv5, scene: Scene) -> NDArray[np.bool_]:
+def share_found(model: Detector, scene: Scene) -> NDArray[np.bool_]:
     """For each object whether the best-scored box that overlaps it by half has its class."""
     height, width = scene.shapes.shape
     scale = IMAGE_SIZE / max(height, width)
@@ -31,7 +32,7 @@ def share_found(model: YOLOv5, scene: Scene) -> NDArray[np.bool_]:
         Example(resized.astype(np.uint8), np.array(scene.classes), scene.boxes() * scale), IMAGE_SIZE
     )
     pixels = torch.from_numpy(square.image[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255
-    decoded = model.predict(pixels)[0].numpy()
+    decoded = predict(model, pixels)[0].numpy()
     low, high = decoded[:, :2] - decoded[:, 2:4] / 2, decoded[:, :2] + decoded[:, 2:4] / 2
     found = []
     for class_index, box in zip(scene.classes, square.boxes, strict=True):

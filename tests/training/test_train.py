@@ -10,9 +10,10 @@ import torch
 from compressor.data.dataset import Sample
 from compressor.data.shapes import NAMES, draw_scene
 from compressor.errors import DatasetError, RunError
+from compressor.models.detector import Detector
+from compressor.models.losses import LossSettings
 from compressor.models.yolov5.architecture import stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
-from compressor.models.yolov5.loss import LossSettings
+from compressor.models.yolov5.build import build
 from compressor.training.augment import AugmentSettings, Example, augment
 from compressor.training.optimiser import OptimiserSettings
 from compressor.training.train import Course, EpochLosses, Hyperparameters, collate, load_example, train
@@ -41,7 +42,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     return found
 
 
-def tiny() -> YOLOv5:
+def tiny() -> Detector:
     torch.manual_seed(0)
     stock = stock_architecture("v6", "n", nc=len(NAMES))
     return build(replace(stock, width_multiple=0.0625), NAMES)

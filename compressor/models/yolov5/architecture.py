@@ -91,6 +91,17 @@ class Architecture:
         return f"YOLOv5{self.stock_size or scales}"
 
     @property
+    def sources(self) -> tuple[tuple[int, ...], ...]:
+        """Of each layer, the layers whose outputs it takes, counted from the first; -1 is the images."""
+        return tuple(tuple(each if each >= 0 else i + each for each in row.sources) for i, row in enumerate(self.rows))
+
+    @property
+    def kept_outputs(self) -> frozenset[int]:
+        """The layers whose outputs a later one than the next takes, and those that a row names by their number."""
+        rows = enumerate(self.rows)
+        return frozenset(each if each >= 0 else i + each for i, row in rows for each in row.sources if each != -1)
+
+    @property
     def stock_size(self) -> str | None:
         """`x` for the layer table of YOLOv5x, whatever its classes and anchors; None for a table of someone's own."""
         for size in stock_sizes(self.generation):

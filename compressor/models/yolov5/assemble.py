@@ -14,18 +14,19 @@ from torch.overrides import TorchFunctionMode
 
 from compressor.errors import CheckpointError, Diagnostic, first_line
 from compressor.jit import compiled
+from compressor.models.detector import Detector
+from compressor.models.limits import MOST_WEIGHTS, beyond
 from compressor.models.yolov5.architecture import Architecture
 from compressor.models.yolov5.bounds import (
     LONGEST_NAME,
-    MOST_WEIGHTS,
-    beyond,
     check_anchors,
     check_architecture,
     check_strides,
     no_network,
 )
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.convolutions import convolutions_of
+from compressor.models.yolov5.detect import head_of
 from compressor.models.yolov5.tryout import try_out
 
 _INFINITY = np.float32(np.inf)
@@ -34,7 +35,7 @@ _MAKES_NO_NETWORK = (ArithmeticError, LookupError, RuntimeError, TypeError, Valu
 ANCHOR_GRID = ".anchor_grid"  # the anchors once more, in pixels; some releases round or cache it, so it is made anew
 
 
-def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: Collection[str], path: str) -> YOLOv5:
+def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: Collection[str], path: str) -> Detector:
     """The network without memory for its tensors, so that a table of absurd sizes costs nothing.
 
     Args:
@@ -84,7 +85,7 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def check_fit(model: YOLOv5, shapes: Mapping[str, tuple[int, ...]], path: str) -> None:
+def check_fit(model: Detector, shapes: Mapping[str, tuple[int, ...]], path: str) -> None:
     """Names and shapes must be exactly those of the network that the layer table describes.
 
     Raises:
@@ -101,7 +102,7 @@ def check_fit(model: YOLOv5, shapes: Mapping[str, tuple[int, ...]], path: str) -
         raise misfit(path, "; ".join(faults[:3]) + more)
 
 
-def fill_network(model: YOLOv5, state: dict[str, Tensor], path: str) -> YOLOv5:
+def fill_network(model: Detector, state: dict[str, Tensor], path: str) -> Detector:
     """Give an empty network its tensors: float32, evaluation mode, frozen.
 
     Args:
@@ -127,9 +128,9 @@ def fill_network(model: YOLOv5, state: dict[str, Tensor], path: str) -> YOLOv5:
             wanted[name] = pixels.view(len(pixels), 1, -1, 1, 1, 2)
     model.load_state_dict(wanted, assign=True)
     model.requires_grad_(False).eval()
-    pixels = model.detect.anchors * torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
+    pixels = head_of(model).anchors * torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
     check_anchors(tuple(tuple((width, height) for width, height in level) for level in pixels.tolist()), path)
-    if model.architecture.stock_size is None:
+    if model.spec.stock_size is None:
         try_out(model, path)
     return model
 

@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 
 from compressor.errors import CheckpointError
+from compressor.models.detector import Detector
 from compressor.models.yolov5.blocks import Bottleneck, Concat, Conv
-from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.detect import Detect
 from compressor.models.yolov5.module_tree import activation_in
 from compressor.models.yolov5.pickles import unsupported
@@ -28,7 +28,7 @@ _PAIRS = frozenset(("kernel_size", "stride", "padding", "dilation", "output_padd
 _ABSENT = object()
 
 
-def check_modules(modules: Mapping[str, Inert], model: YOLOv5, numbers: Numbers, path: str) -> None:
+def check_modules(modules: Mapping[str, Inert], model: Detector, numbers: Numbers, path: str) -> None:
     """Refuse a file whose modules are not those of its layer table.
 
     Args:
@@ -62,7 +62,7 @@ def check_modules(modules: Mapping[str, Inert], model: YOLOv5, numbers: Numbers,
 
 
 def _kind(built: nn.Module) -> str:
-    return "Model" if isinstance(built, YOLOv5) else type(built).__name__
+    return "Model" if isinstance(built, Detector) else type(built).__name__
 
 
 def _check_extra(module: Inert, name: str, path: str) -> None:
@@ -121,15 +121,15 @@ def _pair(value: Any) -> tuple[Any, Any] | None:
     return pair if len(pair) == 2 and all(isinstance(number, int | float) for number in pair) else None
 
 
-def _check_activation(module: Inert, name: str, model: YOLOv5, path: str) -> None:
-    found, wanted = activation_in(module, name, path), model.architecture.activation
+def _check_activation(module: Inert, name: str, model: Detector, path: str) -> None:
+    found, wanted = activation_in(module, name, path), model.spec.activation
     if found != wanted:
         raise unsupported(path, f"the activation {found.text} of {name}, where the network's is {wanted.text},")
 
 
-def _check_rows(modules: Mapping[str, Inert], model: YOLOv5, numbers: Numbers, path: str) -> None:
+def _check_rows(modules: Mapping[str, Inert], model: Detector, numbers: Numbers, path: str) -> None:
     """Where layers take their input, and how many pixels a cell of the head is; both are attributes of the layers."""
-    for index, row in enumerate(model.architecture.rows):
+    for index, row in enumerate(model.spec.rows):
         state = modules[f"model.{index}"].state
         sources = numbers(state["f"]) if isinstance(state.get("f"), list | tuple) else (state.get("f", _ABSENT),)
         wanted = tuple(source if source >= 0 else index + source for source in row.sources)
@@ -137,7 +137,7 @@ def _check_rows(modules: Mapping[str, Inert], model: YOLOv5, numbers: Numbers, p
             raise _other(f"model.{index}", modules[f"model.{index}"], "f", (state["f"], row.sources), path)
         if state.get("i", index) != index:
             raise _other(f"model.{index}", modules[f"model.{index}"], "i", (state["i"], index), path)
-    head = f"model.{len(model.architecture.rows) - 1}"
+    head = f"model.{len(model.spec.rows) - 1}"
     for name in ("", head):
         stated = modules[name].state.get("stride")
         found = numbers(stated)

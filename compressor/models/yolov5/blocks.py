@@ -12,8 +12,8 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
+from compressor.models.convolution import Convolution
 from compressor.models.yolov5.activation import SILU, Activation
-from compressor.models.yolov5.convolutions import Convolution
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03

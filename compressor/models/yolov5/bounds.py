@@ -11,15 +11,14 @@ import math
 from typing import Any
 
 from compressor.errors import CheckpointError, Diagnostic
+from compressor.models.limits import MOST_TENSORS, MOST_WEIGHTS, beyond
+from compressor.models.strides import DETECTION_STRIDES
 from compressor.models.yolov5.architecture import Anchors, Architecture, Row
 
 MOST_CLASSES = 10_000  # YOLO9000 tells 9,418 apart
 MOST_LAYERS = 500  # rows of the layer table; a YOLOv5 that detects on P7 has about 45
 MOST_BOTTLENECKS = 2_000  # YOLOv5x6 has 60
-MOST_WEIGHTS = 600_000_000  # four times those of YOLOv5x6, which weigh 0.6 GB in float32
-MOST_TENSORS = 20_000  # YOLOv5x6 has 1,000, and four times as many where each is a bitmask
 STRIDES = tuple(2**level for level in range(8))  # of one convolution, and of any layer: 128 is that of P7
-DETECTION_STRIDES = STRIDES[2:]  # 4 is that of P2
 MOST_KERNEL = 63  # height and width; the largest of a released network is 13, a pooling's
 MOST_PADDING = 63  # pixels a side: padding adds to a map of any size, however small
 MOST_POOLINGS = 16  # of one SPP, whose results are all held at once; the released networks have 3
@@ -129,12 +128,6 @@ def no_network(what: str, path: str) -> CheckpointError:
     """W311: the layer table has no sense."""
     help_text = "re-export the checkpoint with a YOLOv5 detection model"
     return CheckpointError(Diagnostic("W311", f"its layer table makes no network: {what}", path, help=help_text))
-
-
-def beyond(what: str, path: str) -> CheckpointError:
-    """W330: the network is larger than any that is read."""
-    help_text = "read a YOLOv5 of a released size; `compressor explain W330` lists the bounds"
-    return CheckpointError(Diagnostic("W330", what, path, help=help_text))
 
 
 def _check_row(row: Row, where: str, path: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import assert_never
 
-from torch import Tensor, nn
+from torch import nn
 
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import Architecture
 from compressor.models.yolov5.blocks import C3, SPP, SPPF, Bottleneck, Concat, Conv, ConvForm, Focus
 from compressor.models.yolov5.convolutions import LayerShape, layer_shapes
@@ -14,81 +14,7 @@ from compressor.models.yolov5.detect import Detect
 from compressor.models.yolov5.layer_arguments import spp_kernels, sppf_kernel, upsampling
 
 
-class YOLOv5(nn.Module):
-    """A YOLOv5 detector.
-
-    Attributes:
-        architecture: the data it was built from.
-        names: class names, index is the class.
-        fused: whether BatchNorm is folded into the convolutions.
-        strides: per detection level, input pixels per grid cell.
-        model: the layers; `model.<i>` is layer i of the architecture.
-        kept_outputs: the layers whose outputs a later one than the next takes.
-    """
-
-    def __init__(
-        self, architecture: Architecture, names: tuple[str, ...], layers: list[nn.Module], strides: tuple[int, ...]
-    ) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.names = names
-        self.strides = strides
-        self.model = nn.Sequential(*layers)
-        rows = list(enumerate(architecture.rows))
-        self.kept_outputs = frozenset(
-            index if index >= 0 else i + index for i, row in rows for index in row.sources if index != -1
-        )
-        self._sources = [tuple(index if index >= 0 else i + index for index in row.sources) for i, row in rows]
-        self._taken_after = [frozenset((i,)).union(*self._sources[i + 1 :]) for i, _ in rows]
-
-    @property
-    def fused(self) -> bool:
-        """Whether BatchNorm is folded into the convolutions."""
-        return not any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
-
-    @property
-    def detect(self) -> Detect:
-        """The head."""
-        head = self.model[-1]
-        assert isinstance(head, Detect)
-        return head
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """RGB images in [0, 1] to raw logits.
-
-        Args:
-            images: (B, 3, H, W); H and W multiples of the largest stride.
-
-        Returns:
-            One (B, na, H / stride, W / stride, nc + 5) tensor per level.
-        """
-        last = len(self._sources) - 1
-        raw: list[Tensor] = self.advance({-1: images}, range(last + 1))[last]
-        return raw
-
-    def advance(self, outputs: Mapping[int, Any], layers: range) -> dict[int, Any]:
-        """Run some layers; of all outputs only those that later layers take are held on to, and the last.
-
-        Args:
-            outputs: by layer, what those before the first of `layers` gave; -1 is the images.
-            layers: consecutive ones.
-
-        Returns:
-            The same after the last of `layers`: a tensor each, and of Detect what `forward` returns.
-        """
-        held = dict(outputs)
-        for i, layer in zip(layers, list(self.model)[layers.start : layers.stop], strict=True):
-            inputs = [held[source] for source in self._sources[i]]
-            held[i] = layer(inputs[0] if len(inputs) == 1 else inputs)
-            held = {index: output for index, output in held.items() if index in self._taken_after[i]}
-        return held
-
-    def predict(self, images: Tensor) -> Tensor:
-        """RGB images in [0, 1] to decoded boxes (B, rows, nc + 5) in input pixels; see `Detect.decode`."""
-        return self.detect.decode(self(images))
-
-
-def build(architecture: Architecture, names: tuple[str, ...] | None = None, *, fused: bool = False) -> YOLOv5:
+def build(architecture: Architecture, names: tuple[str, ...] | None = None, *, fused: bool = False) -> Detector:
     """A freshly initialised network, in training mode, of just the convolutions that `convolutions_of` lists.
 
     Args:
@@ -107,7 +33,8 @@ def build(architecture: Architecture, names: tuple[str, ...] | None = None, *, f
         raise ValueError("the last layer is not Detect")
     head.initialise_biases()
     strides = tuple(source.stride for source in shapes[-1].inputs)
-    return YOLOv5(architecture, names or tuple(str(i) for i in range(architecture.nc)), layers, strides)
+    names = names or tuple(map(str, range(architecture.nc)))
+    return Detector("yolov5", architecture, names, layers, architecture.sources, strides)
 
 
 def _layer(architecture: Architecture, shape: LayerShape, form: ConvForm) -> nn.Module:

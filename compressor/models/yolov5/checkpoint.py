@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compressor.errors import CheckpointError, CompressorError, Diagnostic
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import Anchors, architecture_from_yaml
 from compressor.models.yolov5.assemble import ANCHOR_GRID, check_fit, empty_network, fill_network, misfit
 from compressor.models.yolov5.attributes import check_modules
 from compressor.models.yolov5.bounds import check_anchor_shape, check_classes
-from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.containers import Container, ContainerKind, open_container
 from compressor.models.yolov5.module_tree import (
     MAX_NODES,
@@ -60,7 +60,7 @@ class Checkpoint:
         assumed: what a state dict does not tell and was taken, see `assumed_of`; empty where the file tells all.
     """
 
-    model: YOLOv5
+    model: Detector
     dtype: Dtype
     container: ContainerKind
     weights: Literal["ema", "model"]
@@ -216,7 +216,7 @@ def _described(contents: dict[Any, Any], path: str) -> dict[str, Any]:
 
 def _network_of_tensors(
     sources: Mapping[str, Source], described: Mapping[str, Any], container: Container, path: str
-) -> YOLOv5:
+) -> Detector:
     """A state dict, with what stands beside it."""
     shapes = {name: _stored(source)[0].shape for name, source in sources.items()}
     try:
@@ -225,7 +225,7 @@ def _network_of_tensors(
         raise damaged(path, f"its state dict is none of a YOLOv5 detection model: {str(fault)[:200]}") from fault
 
 
-def _model(root: Inert, stored: dict[str, Source], container: Container, path: str) -> YOLOv5:
+def _model(root: Inert, stored: dict[str, Source], container: Container, path: str) -> Detector:
     """Build what the file's own layer table describes, without memory, then give it the file's tensors."""
     modules = modules_of(root, path)
     yaml = _plain({key: root.state["yaml"].get(key) for key in _YAML_KEYS}, count(), path)
@@ -245,7 +245,7 @@ def _model(root: Inert, stored: dict[str, Source], container: Container, path: s
     check_fit(model, shapes, path)
     check_modules(modules, model, lambda value: _numbers(value, container), path)
     strides = np.array(model.strides, dtype=np.float32).reshape(-1, 1, 1)
-    model.architecture = replace(architecture, anchors=_pairs(levels * strides))
+    model.spec = replace(architecture, anchors=_pairs(levels * strides))
     kept = (name for name in model.state_dict() if not name.endswith(ANCHOR_GRID))
     return fill_network(model, {name: _values(stored[name], name, container) for name in kept}, path)
 

@@ -7,23 +7,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from compressor.models.detector import Detector
 from compressor.models.strides import image_step
 from compressor.models.yolov5.blocks import C3, SPP, SPPF, Bottleneck, Concat, Conv, Focus
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.detect import Detect
+from compressor.models.yolov5.detect import Detect, head_of
 from compressor.results.network import ModelSummary
 
 _COUNTED = (nn.Conv2d, nn.BatchNorm2d)
 _SIDE = 640  # pixels
 
 
-def summarise(model: YOLOv5) -> ModelSummary:
+def summarise(model: Detector) -> ModelSummary:
     """Layers, parameters and GFLOPs as the releases v5.0 to v6.1 print them for released weights."""
     parameters = list(model.parameters())
     return ModelSummary(
-        name=model.architecture.name,
-        generation=model.architecture.generation,
-        nc=model.architecture.nc,
+        name=model.spec.name,
+        generation=model.spec.generation,
+        nc=model.spec.nc,
         fused=model.fused,
         layers=count_layers(model),
         parameters=sum(p.numel() for p in parameters),
@@ -33,14 +33,7 @@ def summarise(model: YOLOv5) -> ModelSummary:
     )
 
 
-def sparsity(model: YOLOv5) -> float:
-    """Fraction of all parameter elements that are exactly zero, as upstream's `sparsity(model)` counts."""
-    parameters = list(model.parameters())
-    zeros = sum(int((p == 0).sum()) for p in parameters)
-    return zeros / sum(p.numel() for p in parameters)
-
-
-def count_layers(model: YOLOv5, *, shared_activation: bool = False) -> int:
+def count_layers(model: Detector, *, shared_activation: bool = False) -> int:
     """Size of upstream's module tree for this network.
 
     Upstream's tree differs from ours in details (activation objects are shared from v7.0 on), so its rule is applied
@@ -53,7 +46,7 @@ def count_layers(model: YOLOv5, *, shared_activation: bool = False) -> int:
     objects = [type(module) for module in model.modules()]
     convs, unfused_convs = objects.count(Conv), objects.count(nn.BatchNorm2d)
     blocks = sum(objects.count(kind) for kind in _COUNTED_ONCE)
-    root, detect_convs = 1, len(model.detect.m)
+    root, detect_convs = 1, len(head_of(model).m)
     conv_objects = 3 * convs + unfused_convs  # block, convolution and activation; and BatchNorm
     total = root + blocks + conv_objects + detect_convs
     return total - (convs - 1) if shared_activation else total
@@ -65,12 +58,12 @@ _COUNTED_ONCE = (
 )
 
 
-def count_gflops(model: YOLOv5) -> float:
+def count_gflops(model: Detector) -> float:
     """Giga floating-point operations (2 x MACs) of one image of 640 x 640 px, as `count_macs` counts."""
     return 2 * sum(count_macs(model).values()) / 1e9 * (_SIDE / image_step(model.strides)) ** 2
 
 
-def count_macs(model: YOLOv5) -> dict[str, float]:
+def count_macs(model: Detector) -> dict[str, float]:
     """Multiply-accumulates per module name for one square image as large as the largest stride (at least 32 px).
 
     The rule is that of the operation counter that upstream used up to 2022 (thop 0.0.31): a biased convolution counts

@@ -7,7 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from compressor.models.yolov5.convolutions import Convolution
+from compressor.models.convolution import Convolution
+from compressor.models.detector import Detector
+from compressor.models.finite import are_finite
 
 
 class Detect(nn.Module):
@@ -76,6 +78,25 @@ class Detect(nn.Module):
             logits.shape[0], -1, self.no
         )  # a trace would keep `len`
 
+    def detections(self, raw: list[Tensor]) -> Tensor:
+        """Raw logits to boxes in input pixels and a score for each class: class probability times objectness.
+
+        Args:
+            raw: what `forward` returned.
+
+        Returns:
+            (B, rows, 4 + nc) in the rows of `decode`; NaN where a logit that it depends on is not finite, which would
+            pass for a sure 0 or 1.
+        """
+        found = self._scored(raw)
+        if all(map(are_finite, raw)):
+            return found
+        bad = ~torch.isfinite(torch.cat([logits.flatten(1, 3) for logits in raw], dim=1))
+        return found.masked_fill(torch.cat((bad[..., :4], bad[..., 4:5] | bad[..., 5:]), dim=-1), torch.nan)
+
+    def _scored(self, raw: list[Tensor]) -> Tensor:
+        return scored(self.decode(raw))
+
     def boxes(self, probabilities: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Centres and sizes in input pixels, (B, na, H, W, 2) each, of one level's (B, na, H, W, nc + 5)."""
         height, width = probabilities.shape[2:4]
@@ -100,3 +121,15 @@ class Detect(nn.Module):
             bias = conv.bias.detach().view(self.na, self.no)
             bias[:, 4] += math.log(8 / (640 / stride) ** 2)
             bias[:, 5:] += math.log(0.6 / (self.nc - class_confidence))
+
+
+def head_of(detector: Detector) -> Detect:
+    """The head of a network."""
+    head = detector.model[-1]
+    assert isinstance(head, Detect)
+    return head
+
+
+def scored(decoded: Tensor) -> Tensor:
+    """(B, N, 5 + nc) as `Detect.decode` gives them to (B, N, 4 + nc): boxes, and scores instead of probabilities."""
+    return torch.cat((decoded[..., :4], decoded[..., 5:] * decoded[..., 4:5]), dim=-1)

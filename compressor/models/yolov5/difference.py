@@ -1,4 +1,4 @@
-"""How far the raw outputs of one network are from those of another that it is to equal."""
+"""How far the raw outputs of one network are from those of another, and where these see objects."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ def _level_loss(outputs: Tensor, wanted: Tensor) -> Tensor:
     excess = binary_cross_entropy_with_logits(outputs[..., 4:], targets, reduction="none") - entropy
     classes = (seen * excess[..., 1:]).sum() / seen.sum()
     return _BOX_GAIN * boxes + _OBJECTNESS_GAIN * excess[..., :1].mean() + _CLASS_GAIN * classes
+
+
+def objectness(raw: list[Tensor]) -> list[Tensor]:
+    """The highest objectness of any anchor, per level: (B, 1, H_l, W_l) in (0, 1).
+
+    Args:
+        raw: (B, na, H_l, W_l, nc + 5) per level.
+    """
+    return [level[..., 4].sigmoid().amax(dim=1, keepdim=True) for level in raw]

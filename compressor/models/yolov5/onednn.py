@@ -11,10 +11,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from compressor.models.detector import Detector
 from compressor.models.yolov5.activation import Activation
 from compressor.models.yolov5.blocks import Conv
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.detect import Detect
+from compressor.models.yolov5.detect import Detect, head_of
 
 _Pointwise = tuple[str, list[float], str]
 _NOTHING: _Pointwise = ("none", [], "")
@@ -31,7 +31,7 @@ def has_fused_kernels(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def prepare_for_cpu(model: YOLOv5) -> None:
+def prepare_for_cpu(model: Detector) -> None:
     """Make a model ready for inference on a CPU and for nothing else, in place.
 
     Args:
@@ -39,8 +39,8 @@ def prepare_for_cpu(model: YOLOv5) -> None:
     """
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know it for tensors only
     if has_fused_kernels(next(model.parameters()).dtype):
-        _fuse_kernels(model, model.architecture.activation)
-    model.model[-1] = _InferenceHead(model.detect)
+        _fuse_kernels(model, model.spec.activation)
+    model.model[-1] = _InferenceHead(head_of(model))
 
 
 def _fuse_kernels(model: nn.Module, activation: Activation) -> None:
@@ -113,14 +113,15 @@ class _InferenceHead(Detect):
             raw.append(conv(feature).view(batch, self.na, self.no, height, width).permute(0, 1, 3, 4, 2))
         return raw
 
-    def decode(self, raw: list[Tensor]) -> Tensor:
-        """See `Detect.decode`, whose numbers these are."""
+    def _scored(self, raw: list[Tensor]) -> Tensor:
+        """See `Detect.detections`, whose numbers these are."""
         batch = len(raw[0])
         sizes = [self.na * logits.shape[2] * logits.shape[3] for logits in raw]
         ends = [sum(sizes[:level]) for level in range(len(sizes) + 1)]
-        decoded = torch.empty(batch, ends[-1], self.no)
+        found = torch.empty(batch, ends[-1], self.no - 1)
         for level, (logits, (first, last)) in enumerate(zip(raw, pairwise(ends), strict=True)):
-            target = decoded[:, first:last].view(logits.shape)
-            target.copy_(logits.float().sigmoid())  # in the order of their memory first, which is vector code
-            target[..., 0:2], target[..., 2:4] = self.boxes(target, level)
-        return decoded
+            target = found[:, first:last].view(*logits.shape[:4], self.no - 1)
+            probabilities = logits.float().sigmoid()  # in the order of their memory, which is vector code
+            target[..., 0:2], target[..., 2:4] = self.boxes(probabilities, level)
+            torch.mul(probabilities[..., 5:], probabilities[..., 4:5], out=target[..., 4:])
+        return found

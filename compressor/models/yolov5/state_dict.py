@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from compressor.errors import CheckpointError, Diagnostic
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import (
     Anchors,
     Architecture,
@@ -22,8 +23,8 @@ from compressor.models.yolov5.architecture import (
 from compressor.models.yolov5.assemble import check_fit, empty_network, fill_network
 from compressor.models.yolov5.blocks import BN_EPS
 from compressor.models.yolov5.bounds import check_anchor_shape, check_classes
-from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.convolutions import convolutions_of
+from compressor.models.yolov5.detect import head_of
 
 _ENTRY = re.compile(r"(?:module\.|model\.|_orig_mod\.)*?(model\.\d{1,6}\..+)")
 
@@ -32,7 +33,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 Read = Callable[[str], Tensor]
 
 
-def network_from_tensors(shapes: Shapes, read: Read, described: Mapping[str, Any], path: str) -> YOLOv5:
+def network_from_tensors(shapes: Shapes, read: Read, described: Mapping[str, Any], path: str) -> Detector:
     """The network that a state dict belongs to, with its weights.
 
     Args:
@@ -54,11 +55,11 @@ def network_from_tensors(shapes: Shapes, read: Read, described: Mapping[str, Any
     check_fit(empty, shapes, path)
     model = fill_network(empty, {name: read(name) for name in shapes}, path)
     strides = torch.tensor(model.strides, dtype=torch.float32).view(-1, 1, 1)
-    model.architecture = replace(architecture, anchors=_nested(model.detect.anchors * strides))
+    model.spec = replace(architecture, anchors=_nested(head_of(model).anchors * strides))
     return model
 
 
-def assumed_of(model: YOLOv5, described: Mapping[str, Any]) -> str:
+def assumed_of(model: Detector, described: Mapping[str, Any]) -> str:
     """What tensors alone do not tell of their network, and was taken; empty where the file has the layer table.
 
     Args:
@@ -67,7 +68,7 @@ def assumed_of(model: YOLOv5, described: Mapping[str, Any]) -> str:
     """
     if "backbone" in (described.get("yaml") or {}):
         return ""
-    table = f"the standard layer table of {model.architecture.name} with its shortcuts"
+    table = f"the standard layer table of {model.spec.name} with its shortcuts"
     return f"SiLU activations, {'' if model.fused else f'BatchNorm with eps {BN_EPS:g}, '}{table}"
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from compressor.errors import first_line, ran_out_of_memory
-from compressor.models.yolov5.bounds import MOST_MAP_BYTES, MOST_OPERATIONS, beyond, no_network
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
+from compressor.models.limits import beyond
+from compressor.models.yolov5.bounds import MOST_MAP_BYTES, MOST_OPERATIONS, no_network
 
 _SIDE = 640  # pixels of the image that bounds are told for
 _STEPS = (2, 3)  # largest strides in height and width: what fits only even numbers of them does not fit both
@@ -17,7 +18,7 @@ _FLOAT_BYTES = 4
 _PER_ELEMENT = 16  # writing and reading an element takes about as long as so many multiply-accumulates
 
 
-def try_out(model: YOLOv5, path: str) -> None:
+def try_out(model: Detector, path: str) -> None:
     """Run the network once: sizes that do not go together only show then.
 
     Args:
@@ -57,7 +58,7 @@ class _Budget:
         path: the file, for messages.
     """
 
-    def __init__(self, model: YOLOv5, pixels: int, path: str) -> None:
+    def __init__(self, model: Detector, pixels: int, path: str) -> None:
         self.model, self.path = model, path
         self.scale = _SIDE**2 / pixels
         self.held = 0  # elements of the maps that later layers take
@@ -67,7 +68,7 @@ class _Budget:
         """On every step, before it; and on every layer whose map is held, after it."""
         steps = [(name, module) for name, module in self.model.named_modules() if not list(module.children())]
         before = [module.register_forward_pre_hook(self._before(name)) for name, module in steps]
-        kept = [layer for index, layer in enumerate(self.model.model) if index in self.model.kept_outputs]
+        kept = [layer for index, layer in enumerate(self.model.model) if index in self.model.spec.kept_outputs]
         return [*before, *(layer.register_forward_hook(self._after) for layer in kept)]
 
     def _before(self, name: str) -> Any:

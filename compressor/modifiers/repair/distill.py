@@ -18,10 +18,9 @@ from torch.utils.hooks import RemovableHandle
 
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import random_crops
-from compressor.models.yolov5.blocks import C3, SPPF
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.difference import head_loss
-from compressor.models.yolov5.fuse import batchnorm_behind
+from compressor.models.batchnorm import batchnorm_behind
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
 from compressor.progress import Update
 from compressor.recipe.modifiers import Repair
 
@@ -29,7 +28,7 @@ _WARM_UP_STEPS = 20
 
 
 def distill(
-    dense: YOLOv5, model: YOLOv5, names: frozenset[str], images: Tensor, modifier: Repair, update: Update
+    dense: Detector, model: Detector, names: frozenset[str], images: Tensor, modifier: Repair, update: Update
 ) -> None:
     """Train the kept weights and the biases of some layers, in place; zeros get no gradient and stay.
 
@@ -43,6 +42,7 @@ def distill(
     """
     steps, rate = modifier.steps, modifier.learning_rate
     assert steps is not None and rate is not None and modifier.batch_size is not None  # the schema fills them in
+    family = family_of(model)
     trained = _parameters(model, names)
     keep = [parameter != 0 if parameter.ndim == 4 else None for parameter in trained]
     optimiser = torch.optim.Adam([{"params": [each], "scale": _size(each)} for each in trained])
@@ -58,7 +58,7 @@ def distill(
             with torch.no_grad():
                 wanted = dense(batch)
             outputs = model(batch)  # also fills `ours`
-            loss = feature_loss(ours, theirs) + head_loss(outputs, wanted)
+            loss = feature_loss(ours, theirs) + family.output_loss(outputs, wanted)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own
             for parameter, mask in zip(trained, keep, strict=True):
@@ -73,13 +73,13 @@ def distill(
             parameter[mask & (parameter == 0)] = torch.finfo(parameter.dtype).tiny
 
 
-def crop_size(modifier: Repair, model: YOLOv5) -> int:
+def crop_size(modifier: Repair, model: Detector) -> int:
     """Side of the crops that a repair asks for, in pixels, rounded up to the network's stride."""
     assert modifier.crop is not None  # the schema fills it in for the methods that crop
     return fit_image_size(modifier.crop, max(model.strides))
 
 
-def _parameters(model: YOLOv5, names: frozenset[str]) -> list[nn.Parameter]:
+def _parameters(model: Detector, names: frozenset[str]) -> list[nn.Parameter]:
     """Weights and biases of the convolutions; where BatchNorm follows, its shift instead of a bias."""
     found: list[Tensor | None] = []
     behind = {batchnorm_behind(name) for name in names}
@@ -113,12 +113,10 @@ def feature_loss(ours: dict[int, Tensor], theirs: dict[int, Tensor]) -> Tensor:
 
 
 @contextmanager
-def _features(model: YOLOv5) -> Iterator[dict[int, Tensor]]:
+def _features(model: Detector) -> Iterator[dict[int, Tensor]]:
     """The feature maps of the last forward pass, by layer index: the outputs of every stage."""
     found: dict[int, Tensor] = {}
-    handles = [
-        _keep_output(module, found, index) for index, module in enumerate(model.model) if isinstance(module, C3 | SPPF)
-    ]
+    handles = [_keep_output(model.model[index], found, index) for index in family_of(model).stages(model)]
     try:
         yield found
     finally:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.fuse import batchnorm_behind, batchnorm_scale
+from compressor.models.batchnorm import batchnorm_behind, batchnorm_scale
+from compressor.models.detector import Detector
+from compressor.models.families import family_of
 from compressor.progress import Update
 
 _ROUNDING = 1e-5  # of float32, relative, in sums of many products
@@ -66,7 +67,7 @@ class Meeting:
 
 
 def side_by_side(
-    dense: YOLOv5, compressed: YOLOv5, images: Tensor, meet: Callable[[Meeting], None], progress: Update
+    dense: Detector, compressed: Detector, images: Tensor, meet: Callable[[Meeting], None], progress: Update
 ) -> None:
     """Run both models once over all images and call `meet` at every convolution, in the order in which they run.
 
@@ -152,7 +153,7 @@ def _before_batchnorm(
     return Meeting(name, conv, batchnorm, mean, weight * ratio.view(-1, 1, 1, 1), inputs, wanted)
 
 
-def objectness(dense: YOLOv5, images: Tensor) -> Tensor:
+def objectness(dense: Detector, images: Tensor) -> Tensor:
     """Where the dense model sees objects: the highest objectness of any anchor and level around each cell.
 
     Args:
@@ -162,10 +163,10 @@ def objectness(dense: YOLOv5, images: Tensor) -> Tensor:
     Returns:
         (N, H / s, W / s) in (0, 1), with s the smallest stride.
     """
-    found = []
+    found, family = [], family_of(dense)
     with torch.inference_mode():
         for image in images:
-            levels = [level[..., 4].sigmoid().amax(dim=1, keepdim=True) for level in dense(image[None])]
+            levels = family.object_maps(dense(image[None]))
             finest = levels[0].shape[2:]
             highest = torch.stack([interpolate(level, finest, mode="nearest") for level in levels]).amax(dim=0)
             found.append(max_pool2d(highest, _AROUND, stride=1, padding=_AROUND // 2)[0, 0])

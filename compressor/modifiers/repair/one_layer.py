@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.fuse import batchnorm_behind
+from compressor.models.batchnorm import batchnorm_behind
+from compressor.models.detector import Detector
 from compressor.modifiers.repair.lockstep import Meeting, objectness
 from compressor.modifiers.repair.repair import solve_layer
 from compressor.plan.layers import Layer
@@ -28,7 +28,7 @@ class Alone:
         images: (N, 3, H, W) in [0, 1], where the model is.
     """
 
-    def __init__(self, model: YOLOv5, images: Tensor) -> None:
+    def __init__(self, model: Detector, images: Tensor) -> None:
         self.model = model
         self.images = images
         self.seen = objectness(model, images)
@@ -59,7 +59,7 @@ class Alone:
 
 
 @contextmanager
-def put_back(model: YOLOv5, layer: Layer) -> Iterator[None]:
+def put_back(model: Detector, layer: Layer) -> Iterator[None]:
     """Whatever is done to a layer inside the block is undone at its end."""
     modules = [module for module in _modules(model, layer) if module is not None]
     states = [copy.deepcopy(module.state_dict()) for module in modules]
@@ -70,7 +70,7 @@ def put_back(model: YOLOv5, layer: Layer) -> Iterator[None]:
             module.load_state_dict(state)
 
 
-def _modules(model: YOLOv5, layer: Layer) -> tuple[nn.Conv2d, nn.BatchNorm2d | None]:
+def _modules(model: Detector, layer: Layer) -> tuple[nn.Conv2d, nn.BatchNorm2d | None]:
     modules = dict(model.named_modules())
     conv, batchnorm = modules[layer.name], modules.get(batchnorm_behind(layer.name))
     assert isinstance(conv, nn.Conv2d)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from compressor.data.calibration import random_crops
 from compressor.errors import Diagnostic, RunError
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.fuse import batchnorm_behind
+from compressor.models.batchnorm import batchnorm_behind
+from compressor.models.detector import Detector
 from compressor.modifiers.activations import on_device
 from compressor.modifiers.repair.distill import crop_size, distill
 from compressor.modifiers.repair.least_squares import moments, solve
@@ -40,8 +40,8 @@ class Subject:
         settled: by layer where it was zero after an earlier repair: no later one makes these other than zero.
     """
 
-    model: YOLOv5
-    dense: YOLOv5
+    model: Detector
+    dense: Detector
     groups: Mapping[str, int]
     settled: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -93,7 +93,7 @@ def foreseen(layers: tuple[Layer, ...], modifier: Repair) -> Change:
     return Change("repair", described(modifier, len(layers), modifier.calibration.images), changes)
 
 
-def _bring_back(source: YOLOv5, model: YOLOv5) -> None:
+def _bring_back(source: Detector, model: Detector) -> None:
     """Copy what was computed elsewhere into the model itself, whose tensors the layers share."""
     if source is not model:
         for name, tensor in model.state_dict().items():
@@ -225,7 +225,7 @@ def _with_bias(conv: nn.Conv2d) -> Tensor:
     return torch.cat((weight, bias[:, None]), dim=1)
 
 
-def measure_batchnorm(model: YOLOv5, names: frozenset[str], images: Tensor, update: Update) -> None:
+def measure_batchnorm(model: Detector, names: frozenset[str], images: Tensor, update: Update) -> None:
     """Measure the running statistics of some layers' BatchNorm again, as the mean over all batches, in place.
 
     Args:

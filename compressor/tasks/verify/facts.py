@@ -12,10 +12,9 @@ from compressor.artifact.save import Provenance, measure
 from compressor.data.fetch import weights_at_hand
 from compressor.errors import CompressorError
 from compressor.files.reading import regular_size
-from compressor.models.yolov5.build import build
-from compressor.models.yolov5.convolutions import Convolution
-from compressor.models.yolov5.describe import sparsity, summarise
-from compressor.models.yolov5.fuse import fuse
+from compressor.models.convolution import Convolution
+from compressor.models.detector import sparsity
+from compressor.models.families import family_of
 from compressor.plan.layers import convolutions
 from compressor.results.files import FileDigest, Sizes
 from compressor.results.network import LayerSparsity, ModelSummary
@@ -36,7 +35,7 @@ class Source:
 
     def zeros(self, *, folded: bool) -> Mapping[str, int]:
         """Zeros of every convolution, with BatchNorm folded into it or as the file has it."""
-        model = fuse(copy.deepcopy(self.model.model)) if folded else self.model.model
+        model = family_of(self.model.model).fold(copy.deepcopy(self.model.model)) if folded else self.model.model
         return {layer.name: layer.zeros for layer in convolutions(model)}
 
 
@@ -82,18 +81,16 @@ def facts_of(
     made = (origin.form, origin.provenance) if dense_as_written else None
     read = source.path.read_bytes() if source else b""
     layers = convolutions(loaded.model)
-    empty = {
-        folded: build(loaded.model.architecture, loaded.model.names, fused=folded).eval().requires_grad_(False)
-        for folded in (False, True)
-    }
+    family, spec, names = family_of(loaded.model), loaded.model.spec, loaded.model.names
+    empty = {folded: family.build(spec, names, fused=folded).eval().requires_grad_(False) for folded in (False, True)}
     return Facts(
         provenance=origin.provenance,
-        names=loaded.model.names,
+        names=names,
         convolutions=tuple(layer.convolution for layer in layers),
         layers=tuple(layer.summary for layer in layers),
         all_parameters=sparsity(loaded.model),
-        model=summarise(loaded.model),
-        dense={folded: summarise(network) for folded, network in empty.items()},
+        model=family.summarise(loaded.model),
+        dense={folded: family.summarise(network) for folded, network in empty.items()},
         sizes=measure(read, loaded.stored, artifact, origin.form.dtype, made),
         source=source,
     )

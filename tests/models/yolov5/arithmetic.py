@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.models.yolov5.describe import count_macs
 
 
-def macs_of_weights(model: YOLOv5) -> dict[str, float]:
+def macs_of_weights(model: Detector) -> dict[str, float]:
     """By convolution, for one image as large as the largest stride: without the one per output that a bias counts."""
     counted = count_macs(model)
     found = {}

@@ -14,14 +14,16 @@ from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.errors import CheckpointError
 from compressor.export.checkpoint import checkpoint_bytes
 from compressor.export.state_dict import state_dict_bytes
+from compressor.models.detector import Detector
 from compressor.models.yolov5.activation import ACTIVATIONS, Activation, activation, parse_activation
 from compressor.models.yolov5.architecture import architecture_from_yaml, architecture_to_yaml, stock_architecture
 from compressor.models.yolov5.blocks import activation_module
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from compressor.models.yolov5.fuse import fuse
 from compressor.models.yolov5.onednn import prepare_for_cpu
 from tests.conftest import fill
+from tests.decoded import predict
 from tests.models.yolov5.test_checkpoint import LookAlikes, fault, look_alikes, save
 
 __all__ = ["look_alikes"]  # the fixture
@@ -30,7 +32,7 @@ EVERY = [*(activation(kind, {}) for kind in ACTIVATIONS), parse_activation("nn.L
 EVERY += [parse_activation("nn.GELU(approximate='tanh')"), parse_activation("nn.Hardtanh(-2, 3)")]
 
 
-def network(kind: Activation) -> YOLOv5:
+def network(kind: Activation) -> Detector:
     stock = stock_architecture("v6", "n", nc=3)
     return fill(build(replace(stock, width_multiple=0.0625, activation=kind))).eval().requires_grad_(False)
 
@@ -91,7 +93,7 @@ def test_fused_kernels_compute_the_same(kind: Activation) -> None:
 LEAKY = parse_activation("nn.LeakyReLU(0.1)")
 
 
-def read_back(place: Path, model: YOLOv5, form: str) -> YOLOv5:
+def read_back(place: Path, model: Detector, form: str) -> Detector:
     """A model through a file of ours."""
     match form:
         case "yolov5":
@@ -109,12 +111,12 @@ def read_back(place: Path, model: YOLOv5, form: str) -> YOLOv5:
 def test_files_carry_the_activation(tmp_path: Path, form: str) -> None:
     model = network(LEAKY)
     found = read_back(tmp_path, model, form)
-    assert found.architecture == model.architecture and "LeakyReLU(0.1)" in found.architecture.name
+    assert found.spec == model.spec and "LeakyReLU(0.1)" in found.spec.name
     wanted = model.state_dict()
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in found.state_dict().items())
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(found.predict(images), model.predict(images), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(found.predict(images), network(Activation()).predict(images), atol=1e-1)
+    torch.testing.assert_close(predict(found, images), predict(model, images), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(predict(found, images), predict(network(Activation()), images), atol=1e-1)
 
 
 def test_silu_adds_nothing_to_a_layer_table() -> None:
@@ -126,12 +128,12 @@ def test_a_checkpoint_is_built_with_the_activation_of_its_modules(
     tmp_path: Path, look_alikes: LookAlikes, stated: bool
 ) -> None:
     model = network(LEAKY)
-    yaml: dict[str, Any] = architecture_to_yaml(model.architecture)
+    yaml: dict[str, Any] = architecture_to_yaml(model.spec)
     if not stated:  # as where the default was changed in the source
         del yaml["activation"]
     found = read_checkpoint(save(tmp_path / "x.pt", look_alikes.root(model, yaml=yaml))).model
     images = torch.rand(1, 3, 32, 32)
-    assert found.architecture.activation == LEAKY and torch.equal(found.predict(images), model.predict(images))
+    assert found.spec.activation == LEAKY and torch.equal(predict(found, images), predict(model, images))
 
 
 def test_settings_of_a_pickled_activation_are_checked(tmp_path: Path, look_alikes: LookAlikes) -> None:

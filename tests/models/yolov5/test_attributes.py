@@ -133,7 +133,7 @@ def test_what_computes_otherwise_is_named(tmp_path: Path, look_alikes: LookAlike
 def test_attributes_as_upstream_writes_them_are_read(tmp_path: Path, look_alikes: LookAlikes) -> None:
     model = tiny()
     root: Any = look_alikes.root(model.half())
-    for index, (layer, row) in enumerate(zip(root.model, model.architecture.rows, strict=True)):
+    for index, (layer, row) in enumerate(zip(root.model, model.spec.rows, strict=True)):
         layer.__dict__.update(i=index, f=row.sources[0] if len(row.sources) == 1 else list(row.sources), np=1, type="x")
     head = root.model[24]
     head.__dict__.update(nc=3, no=8, nl=3, na=3, inplace=True, stride=torch.tensor([8.0, 16.0, 32.0]).half())

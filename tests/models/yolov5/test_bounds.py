@@ -201,8 +201,8 @@ def test_a_long_computation_is_stopped_before_it_is_made(monkeypatch: pytest.Mon
 
 def test_a_checkpoint_and_an_artifact_are_bounded_as_well(tmp_path: Path) -> None:
     model = build(with_levels(3, 4), fused=True).eval()
-    rows = (replace(model.architecture.backbone[0], args=(8, 3, 8000)), *model.architecture.backbone[1:])
-    model.architecture = replace(model.architecture, backbone=rows)
+    rows = (replace(model.spec.backbone[0], args=(8, 3, 8000)), *model.spec.backbone[1:])
+    model.spec = replace(model.spec, backbone=rows)
     form, provenance = Form("float32", "dense"), Provenance({}, "x", "0" * 64)
     (tmp_path / "x.pt").write_bytes(checkpoint_bytes(model, torch.float32))
     (tmp_path / "x.safetensors").write_bytes(encode_model(model, form, provenance))

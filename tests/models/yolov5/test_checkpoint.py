@@ -19,11 +19,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from compressor.errors import CheckpointError
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import Architecture, Generation, architecture_to_yaml, stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
+from compressor.models.yolov5.detect import head_of
 from compressor.models.yolov5.fuse import fuse
 from tests.conftest import fill, fill_array
+from tests.decoded import predict
 
 CLASSES = {
     "models.yolo": ("Model", "DetectionModel", "SegmentationModel", "ClassificationModel", "Detect"),
@@ -64,14 +67,14 @@ class LookAlikes:
         twin.__dict__["_modules"] = {name: self.tree(child) for name, child in children}
         return twin
 
-    def root(self, model: YOLOv5, kind: str = "DetectionModel", **attributes: Any) -> nn.Module:
+    def root(self, model: Detector, kind: str = "DetectionModel", **attributes: Any) -> nn.Module:
         """A whole model, with the attributes that upstream keeps on it."""
         root = self.classes[kind]()
         root.model = self.tree(model.model)
         stated = {
-            "yaml": architecture_to_yaml(model.architecture),
+            "yaml": architecture_to_yaml(model.spec),
             "names": dict(enumerate(model.names)),
-            "nc": model.architecture.nc,
+            "nc": model.spec.nc,
             "stride": torch.tensor(model.strides, dtype=torch.float32),
             "hyp": {"lr0": 0.01, "anchors": None},
         }
@@ -88,7 +91,7 @@ def look_alikes(monkeypatch: pytest.MonkeyPatch) -> LookAlikes:
     return made
 
 
-def tiny(generation: Generation = "v6", **changes: Any) -> YOLOv5:
+def tiny(generation: Generation = "v6", **changes: Any) -> Detector:
     stock = stock_architecture(generation, "s", nc=3)
     architecture = replace(stock, depth_multiple=0.33, width_multiple=0.0625, **changes)
     return fill(build(architecture, tuple("abc"[: architecture.nc]))).eval()
@@ -151,7 +154,7 @@ def test_golden_checkpoints_are_recovered_exactly(golden: Path, name: str) -> No
         if key.endswith("num_batches_tracked"):
             assert value.dtype == torch.int64 and value.item() == 7
     stock = stock_architecture("v5" if "v5.0" in name else "v6", "s", nc=3)
-    assert found.model.architecture == replace(stock, depth_multiple=0.33, width_multiple=0.0625)
+    assert found.model.spec == replace(stock, depth_multiple=0.33, width_multiple=0.0625)
 
 
 REAL = {
@@ -165,16 +168,16 @@ REAL = {
 def test_custom_checkpoints_load_with_their_own_classes(shared: Path, name: str) -> None:
     found = read_checkpoint(shared / "data" / "weights" / f"{name}.pt")
     assert found.model.names == REAL[name]
-    assert found.model.architecture.name == "YOLOv5n"
+    assert found.model.spec.name == "YOLOv5n"
     with torch.no_grad():
-        boxes = found.model.predict(torch.zeros(1, 3, 64, 64))
+        boxes = predict(found.model, torch.zeros(1, 3, 64, 64))
     assert boxes.shape == (1, 252, 5 + len(REAL[name])) and boxes.isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["yolov5n_coco", "yolov5n_coco_resaved"])
 def test_official_checkpoint_equals_its_safetensors_copy(shared: Path, name: str) -> None:
     found = read_checkpoint(shared / "data" / "weights" / f"{name}.pt")
-    assert found.model.architecture == stock_architecture("v6", "n")
+    assert found.model.spec == stock_architecture("v6", "n")
     assert (found.model.names[0], found.model.names[79]) == ("person", "toothbrush")
     assert sum(p.numel() for p in found.model.parameters()) == 1_872_157
     copy = load_file(shared / "data" / "weights" / "yolov5n_coco.safetensors")
@@ -267,27 +270,27 @@ def test_a_table_of_no_stock_size_is_rebuilt(tmp_path: Path, look_alikes: LookAl
     architecture: Architecture = replace(stock_architecture("v6", "n", nc=1), depth_multiple=0.7, width_multiple=0.1)
     model = fill(build(architecture, ("thing",)))
     found = read_checkpoint(save(tmp_path / "x.pt", look_alikes.root(model))).model
-    assert found.architecture == architecture
+    assert found.spec == architecture
     assert_equal_state(found, model.state_dict(), torch.float32)
 
 
 def test_anchors_come_from_the_buffer(tmp_path: Path, look_alikes: LookAlikes) -> None:
     model = tiny("v5")
-    model.detect.anchors.copy_(torch.arange(1, 19).view(3, 3, 2) / 10)
-    yaml = {**architecture_to_yaml(model.architecture), "anchors": 3}
+    head_of(model).anchors.copy_(torch.arange(1, 19).view(3, 3, 2) / 10)
+    yaml = {**architecture_to_yaml(model.spec), "anchors": 3}
     found = read_checkpoint(save(tmp_path / "x.pt", look_alikes.root(model.half(), yaml=yaml))).model
     in_file = (torch.arange(1, 19).view(3, 3, 2) / 10).half().float()
     pixels = in_file * torch.tensor([8.0, 16.0, 32.0]).view(3, 1, 1)
-    assert torch.equal(found.detect.anchors, in_file)
-    assert torch.equal(torch.tensor(found.architecture.anchors), pixels)
+    assert torch.equal(head_of(found).anchors, in_file)
+    assert torch.equal(torch.tensor(found.spec.anchors), pixels)
     assert torch.equal(found.state_dict()["model.24.anchor_grid"].view(3, 3, 2), pixels)
 
 
 def test_class_count_is_found_without_the_attribute(tmp_path: Path, look_alikes: LookAlikes) -> None:
     model = tiny()
-    yaml = {key: value for key, value in architecture_to_yaml(model.architecture).items() if key != "nc"}
+    yaml = {key: value for key, value in architecture_to_yaml(model.spec).items() if key != "nc"}
     found = read_checkpoint(save(tmp_path / "x.pt", look_alikes.root(model, yaml=yaml, nc=None)))
-    assert found.model.architecture.nc == 3
+    assert found.model.spec.nc == 3
 
 
 def _other_activation(root: nn.Module) -> None:
@@ -390,7 +393,7 @@ def test_modules_of_other_networks_are_named(tmp_path: Path, look_alikes: LookAl
 
 def test_a_layer_table_naming_another_module(tmp_path: Path, look_alikes: LookAlikes) -> None:
     model = tiny()
-    yaml = architecture_to_yaml(model.architecture)
+    yaml = architecture_to_yaml(model.spec)
     yaml["backbone"][2][2] = "BottleneckCSP"
     assert "W304 the module 'BottleneckCSP'" in fault(save(tmp_path / "x.pt", look_alikes.root(model, yaml=yaml)))
 

@@ -26,10 +26,12 @@ from torch.nn.utils import prune
 from compressor.artifact.load import load_model
 from compressor.errors import CheckpointError
 from compressor.export.state_dict import state_dict_bytes
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import architecture_to_yaml, stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from tests.conftest import fill
+from tests.decoded import predict
 from tests.models.yolov5.test_checkpoint import LookAlikes, assert_equal_state, fault, look_alikes, save, tiny
 from tests.tiny import tiny_model, tiny_weights
 
@@ -173,7 +175,7 @@ def pruned_in_place(module: nn.Module) -> None:
             prune.l1_unstructured(layer, "weight", amount=0.3)  # type: ignore[no-untyped-call]
 
 
-def expected_of(pruned: YOLOv5) -> dict[str, torch.Tensor]:
+def expected_of(pruned: Detector) -> dict[str, torch.Tensor]:
     permanent = copy.deepcopy(pruned)
     for layer in permanent.modules():
         if isinstance(layer, nn.Conv2d):
@@ -205,11 +207,11 @@ def test_a_mask_that_is_none_is_refused(tmp_path: Path, look_alikes: LookAlikes)
     assert message == "W304 the mask of model.1.conv.weight, which holds more than 0 and 1, is not supported"
 
 
-def stated(model: YOLOv5) -> dict[str, Any]:
-    return {"state_dict": model.state_dict(), "yaml": architecture_to_yaml(model.architecture), "names": list("xyz")}
+def stated(model: Detector) -> dict[str, Any]:
+    return {"state_dict": model.state_dict(), "yaml": architecture_to_yaml(model.spec), "names": list("xyz")}
 
 
-STATE_DICTS: dict[str, Callable[[YOLOv5], Any]] = {
+STATE_DICTS: dict[str, Callable[[Detector], Any]] = {
     "alone": lambda model: model.state_dict(),
     "as model": lambda model: {"model": model.state_dict(), "epoch": 3},
     "as ema": lambda model: {"model": {}, "ema": model.state_dict()},
@@ -225,7 +227,7 @@ def test_state_dicts(tmp_path: Path, form: str) -> None:
     model = tiny()
     found = load_model(saved(tmp_path / "x.pt", STATE_DICTS[form](model)))
     assert found.model.names == (("x", "y", "z") if "names" in form else ("0", "1", "2"))
-    assert found.model.architecture == model.architecture
+    assert found.model.spec == model.spec
     assert_equal_state(found.model, model.state_dict(), torch.float32)
 
 
@@ -341,7 +343,7 @@ def test_state_dicts_of_any_depth_and_width_compute_the_same(tmp_path: Path, dep
     found = load_model(saved(tmp_path / "x.pt", model.state_dict())).model
     images = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
-        assert torch.equal(found.predict(images), model.predict(images))
+        assert torch.equal(predict(found, images), predict(model, images))
 
 
 def test_a_state_dict_of_another_network_is_told(tmp_path: Path) -> None:

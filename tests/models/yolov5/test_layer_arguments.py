@@ -23,6 +23,7 @@ from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from compressor.models.yolov5.convolutions import convolutions_of
 from tests.conftest import fill
+from tests.decoded import predict
 from tests.models.yolov5.test_checkpoint import LookAlikes, look_alikes, save
 
 __all__ = ["look_alikes"]  # the fixture
@@ -105,7 +106,7 @@ def test_what_is_not_built_is_named(index: int, args: list[Any], expected: str) 
 def test_defaults_that_are_stated_change_nothing(index: int, args: list[Any]) -> None:
     found, stock = fill(build(read(with_row(index, *args)))).eval(), fill(build(STOCK)).eval()
     images = torch.rand(1, 3, 32, 32)
-    assert torch.equal(found.predict(images), stock.predict(images))
+    assert torch.equal(predict(found, images), predict(stock, images))
 
 
 def from_p2_to_p7() -> Architecture:
@@ -120,11 +121,11 @@ def test_strides_from_p2_to_p7(tmp_path: Path, look_alikes: LookAlikes) -> None:
     model = fill(build(from_p2_to_p7(), ("a", "b", "c"))).eval()
     assert model.strides == (4, 8, 16, 32, 64, 128)
     found = read_checkpoint(save(tmp_path / "x.pt", look_alikes.root(model))).model
-    assert found.architecture == model.architecture
+    assert found.spec == model.spec
     images = torch.rand(1, 3, 128, 256)
     assert [tuple(raw.shape[2:4]) for raw in found(images)] == [(32 // 2**i, 64 // 2**i) for i in range(6)]
-    assert torch.equal(found.predict(images), model.predict(images))
-    shapes = {f"{each.name}.weight": each.shape for each in convolutions_of(found.architecture)}
+    assert torch.equal(predict(found, images), predict(model, images))
+    shapes = {f"{each.name}.weight": each.shape for each in convolutions_of(found.spec)}
     assert shapes == {name: tuple(w.shape) for name, w in found.state_dict().items() if w.ndim == 4}
 
 
@@ -132,6 +133,6 @@ def test_a_checkpoint_upsamples_as_its_table_and_modules_say(tmp_path: Path, loo
     model = fill(build(read(with_row(UP, None, 2, "bilinear")), ("a", "b", "c"))).eval()
     found = read_checkpoint(save(tmp_path / "x.pt", look_alikes.root(model))).model
     images = torch.rand(1, 3, 64, 64)
-    assert torch.equal(found.predict(images), model.predict(images))
-    assert not torch.allclose(found.predict(images), fill(build(STOCK)).eval().predict(images))
+    assert torch.equal(predict(found, images), predict(model, images))
+    assert not torch.allclose(predict(found, images), predict(fill(build(STOCK)).eval(), images))
     assert [layer.mode for layer in found.model if isinstance(layer, nn.Upsample)] == ["bilinear", "nearest"]

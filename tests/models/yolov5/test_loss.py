@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from compressor.models.losses import LossSettings
 from compressor.models.yolov5.architecture import stock_architecture
-from compressor.models.yolov5.loss import LossSettings, assign, ciou, detection_loss
+from compressor.models.yolov5.loss import assign, ciou, detection_loss
 
 CASES = ["p5_nc80", "p5_nc4_smooth", "p5_nc1", "p6_nc80", "p5_empty", "p5_pw_focal", "p5_scaled_hyp_640"]
 

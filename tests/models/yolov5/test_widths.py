@@ -18,6 +18,7 @@ from compressor.artifact.save import FORMAT, WIDTHS_FORMAT, Form, Provenance, en
 from compressor.errors import CheckpointError
 from compressor.export.checkpoint import checkpoint_bytes
 from compressor.export.state_dict import state_dict_bytes
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import (
     Architecture,
     Row,
@@ -25,12 +26,13 @@ from compressor.models.yolov5.architecture import (
     architecture_to_yaml,
     stock_architecture,
 )
-from compressor.models.yolov5.build import YOLOv5, build
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.convolutions import convolutions_of, with_widths
 from compressor.models.yolov5.describe import summarise
 from compressor.models.yolov5.fuse import fuse
 from compressor.plan.layers import convolutions
 from tests.conftest import fill
+from tests.decoded import predict
 from tests.models.yolov5.arithmetic import macs_of_weights
 from tests.tiny import NAMES
 
@@ -57,13 +59,13 @@ def narrowed(name: str) -> Architecture:
     return with_widths(table, widths)
 
 
-def network(architecture: Architecture, *, fused: bool = False) -> YOLOv5:
+def network(architecture: Architecture, *, fused: bool = False) -> Detector:
     model = fill(build(architecture, NAMES)).eval().requires_grad_(False)
     return fuse(model) if fused else model
 
 
-def output(model: YOLOv5) -> torch.Tensor:
-    return model.predict(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
+def output(model: Detector) -> torch.Tensor:
+    return predict(model, torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -111,7 +113,7 @@ def test_an_artifact_of_it_reads_back_as_the_same_network(name: str, tmp_path: P
     assert metadata["format"] == WIDTHS_FORMAT
     assert metadata["architecture"]["widths"] == CASES[name][1]
     found = load_model(file)
-    assert found.stored.architecture == model.architecture
+    assert found.stored.spec == model.spec
     assert encode_model(found.stored, Form("float16", "bitmask", fold_on_load=not fused), FROM) == data
     assert torch.equal(output(found.model), output(fuse(copy.deepcopy(model))))
 
@@ -124,7 +126,7 @@ def test_a_checkpoint_and_a_state_dict_of_it_read_back_as_the_same_network(name:
     state_dict.write_bytes(state_dict_bytes(model, "float32"))
     for file in (checkpoint, state_dict):
         found = load_model(file).model
-        assert found.architecture.widths == model.architecture.widths
+        assert found.spec.widths == model.spec.widths
         assert torch.equal(output(found), output(model))
 
 
@@ -170,7 +172,7 @@ def test_widths_that_do_not_go_together_are_refused(
 
 def test_modules_of_another_shape_than_described_are_noticed() -> None:
     model = network(V6)
-    model.architecture = narrowed("a C3 that is concatenated")
+    model.spec = narrowed("a C3 that is concatenated")
     with pytest.raises(ValueError, match="not those of its architecture"):
         convolutions(model)
 
@@ -178,7 +180,7 @@ def test_modules_of_another_shape_than_described_are_noticed() -> None:
 @pytest.mark.parametrize("widths", [{"model.4.cv2.conv": 6}, {}])
 def test_tensors_that_do_not_fit_the_widths_are_refused_by_name(widths: dict[str, int], tmp_path: Path) -> None:
     model = network(narrowed("beside the bottlenecks"))
-    model.architecture = with_widths(V6, widths)
+    model.spec = with_widths(V6, widths)
     file = tmp_path / "model.safetensors"
     file.write_bytes(encode_model(model, Form("float32", "dense"), FROM))
     with pytest.raises(CheckpointError, match=r"W305 model[.]4[.]cv2[.]conv[.]weight is \[5, 16, 1, 1\] in the file"):

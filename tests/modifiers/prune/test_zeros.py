@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from compressor.errors import RunError
+from compressor.models.detector import Detector, sparsity
 from compressor.models.yolov5.architecture import Generation, stock_architecture
-from compressor.models.yolov5.build import YOLOv5, build
-from compressor.models.yolov5.describe import sparsity
+from compressor.models.yolov5.build import build
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.allocation import by_losses
 from compressor.modifiers.prune.selection import Dropped
@@ -26,7 +26,7 @@ from tests.tiny import tiny_model
 Allocation = Literal["uniform", "global", "lamp", "erk"]
 
 
-def filled(generation: Generation, size: str, *, fused: bool) -> YOLOv5:
+def filled(generation: Generation, size: str, *, fused: bool) -> Detector:
     model = fill(build(stock_architecture(generation, size))).eval().requires_grad_(False)
     return fuse(model) if fused else model
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compressor.models.detector import Detector
 from compressor.models.yolov5.blocks import C3, SPPF
-from compressor.models.yolov5.build import YOLOv5
 from compressor.models.yolov5.difference import head_loss
 from compressor.modifiers.prune.zeros import prune
 from compressor.modifiers.repair.distill import distill, feature_loss, schedule
@@ -28,7 +28,7 @@ def train(subject: Subject, layers: list[Layer], **keys: Any) -> list[int]:
     return told
 
 
-def features(model: YOLOv5, images: Tensor) -> tuple[dict[int, Tensor], list[Tensor]]:
+def features(model: Detector, images: Tensor) -> tuple[dict[int, Tensor], list[Tensor]]:
     found: dict[int, Tensor] = {}
 
     def keep(index: int) -> Any:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from compressor.models.yolov5.build import YOLOv5
-from compressor.models.yolov5.fuse import batchnorm_scale
+from compressor.models.batchnorm import batchnorm_scale
+from compressor.models.detector import Detector
 from compressor.modifiers.repair.lockstep import Meeting, objectness, side_by_side
 from tests.modifiers.networks import hooks_left, inputs_and_outputs, live_model, pictures, pruned
 
@@ -76,14 +76,14 @@ def test_a_shift_is_seen_in_the_outputs_and_moves_what_follows(fused: bool) -> N
     torch.testing.assert_close(moved.mean(dim=(0, 2, 3)), 2 * by * scale, atol=1e-4, rtol=1e-4)
 
 
-def stem_outputs(model: YOLOv5) -> torch.Tensor:
+def stem_outputs(model: Detector) -> torch.Tensor:
     """Before its activation."""
     stem = model.model[0]
     found: torch.Tensor = stem.conv(pictures(2))  # type: ignore[operator]
     return stem.bn(found) if isinstance(stem.bn, nn.BatchNorm2d) else found
 
 
-def stem_scale(model: YOLOv5) -> torch.Tensor:
+def stem_scale(model: Detector) -> torch.Tensor:
     bn = model.model[0].bn
     return batchnorm_scale(bn) if isinstance(bn, nn.BatchNorm2d) else torch.ones(8)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from compressor.errors import RunError
-from compressor.models.yolov5.build import YOLOv5
+from compressor.models.detector import Detector
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
 from compressor.modifiers.repair.repair import Subject, foreseen, repair
@@ -40,11 +40,11 @@ def zeros(layers: list[Layer]) -> list[Tensor]:
     return [layer.weight == 0 for layer in layers]
 
 
-def state(model: YOLOv5) -> dict[str, Tensor]:
+def state(model: Detector) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def given_to_activations(model: YOLOv5, name: str, inputs: Tensor) -> Tensor:
+def given_to_activations(model: Detector, name: str, inputs: Tensor) -> Tensor:
     """What a convolution makes of the inputs, with the BatchNorm behind it where it is kept."""
     modules = dict(model.named_modules())
     bn = modules.get(f"{name.removesuffix('conv')}bn")
@@ -233,7 +233,7 @@ def test_least_squares_looks_at_as_many_crops_as_are_asked_for(monkeypatch: pyte
     subject, layers = pruned(fused=True)
     seen: list[tuple[int, ...]] = []
 
-    def watched(_: YOLOv5, images: Tensor) -> Tensor:
+    def watched(_: Detector, images: Tensor) -> Tensor:
         seen.append(tuple(images.shape))
         return torch.ones(len(images), 8, 8)
 
@@ -377,7 +377,7 @@ def test_a_repair_that_loses_or_moves_zeros_or_ends_in_infinity_is_a_fault(monke
     assert [error.value.diagnostics[0].code for error in (lost, infinite, moved)] == ["E803"] * 3
 
 
-def statistics(model: YOLOv5, batches: list[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def statistics(model: Detector, batches: list[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean over the batches of every BatchNorm's batch mean and variance, computed plainly."""
     model = copy.deepcopy(model).train()
     sums: dict[str, tuple[Tensor, Tensor]] = {}
