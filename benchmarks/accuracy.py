@@ -30,8 +30,8 @@ from tabulate import tabulate
 from compressor.data.dataset import load_dataset, read_split
 from compressor.evaluation.bootstrap import average_precisions, resampled_weights
 from compressor.evaluation.coco import Predictions
-from compressor.evaluation.coco_engine import judge_coco
-from compressor.evaluation.evaluate import Judge, make_judge
+from compressor.evaluation.coco_engine import evaluate_coco
+from compressor.evaluation.evaluate import Evaluator, make_evaluator
 from compressor.models.detector import Detector
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
@@ -145,18 +145,18 @@ def opened(cell: Cell, options: argparse.Namespace) -> Job:
 class Bench:
     """Judges models on the same images, and compares each with the dense one."""
 
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
-        self.weights = resampled_weights(len(judge.split.samples), RESAMPLES, seed=0)
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self.weights = resampled_weights(len(evaluator.split.samples), RESAMPLES, seed=0)
         self.dense: tuple[float, Any] | None = None
 
     def judged(self, model: Detector) -> tuple[float, Any]:
         """AP, and AP on every resample."""
-        evaluation, predictions = self.judge.evaluate(model, Silent(), "")
+        evaluation, predictions = self.evaluator.evaluate(model, Silent(), "")
         return evaluation.metrics.coco.AP or 0.0, self.resampled(predictions, evaluation.metrics.coco.AP or 0.0)
 
     def resampled(self, predictions: Predictions, expected: float) -> Any:
-        found = judge_coco(self.judge.ground_truth, predictions).matches
+        found = evaluate_coco(self.evaluator.ground_truth, predictions).matches
         once = average_precisions(found, np.ones((1, self.weights.shape[1]))).mean()
         assert abs(once - expected) < 1e-9, "the bootstrap's AP is not that of pycocotools"
         return average_precisions(found, self.weights).mean(axis=1)
@@ -164,7 +164,7 @@ class Bench:
     def figure(self, cell: Cell, job: Job, options: argparse.Namespace) -> Figure:
         if self.dense is None:
             self.dense = self.judged(job.model)
-        judged_on = [sample.image for sample in self.judge.split.samples]
+        judged_on = [sample.image for sample in self.evaluator.split.samples]
         images = CalibrationImages(job.recipe_file, judged_on, max(job.model.strides), Silent())
         start = time.process_time()
         changes = modify(job, images, CPU, Silent())
@@ -178,8 +178,8 @@ class Bench:
         return Figure(key(options), cell.name, found, found / dense, float(low), float(high), sparsity, cpu_s)
 
 
-def load_judge(options: argparse.Namespace) -> Judge:
-    return make_judge(read_split(load_dataset(options.data), "val"), Evaluation(batch_size=1), CPU)
+def load_evaluator(options: argparse.Namespace) -> Evaluator:
+    return make_evaluator(read_split(load_dataset(options.data), "val"), Evaluation(batch_size=1), CPU)
 
 
 def key(options: argparse.Namespace) -> str:
@@ -243,7 +243,7 @@ def main() -> None:
     for index, cell in enumerate(chosen):
         if index % parts != part or cell.name in known(options):
             continue
-        bench = bench or Bench(load_judge(options))
+        bench = bench or Bench(load_evaluator(options))
         figure = bench.figure(cell, opened(cell, options), options)
         with DONE.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(figure)) + "\n")

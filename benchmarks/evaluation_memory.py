@@ -1,9 +1,10 @@
 """How much memory an evaluation takes beyond the network, by its number of images.
 
 Run from the repository root: `.venv/bin/python benchmarks/evaluation_memory.py --images 250,500,1000,5000`. Drawn
-images and a network that costs nothing and gives 300 detections on each, through `Judge.evaluate` as `apply` calls it,
-draws of the images included. Every size runs in a process of its own; what is told is the peak of its resident memory
-above that of a process that has judged two images. Exits 1 where that is 2 GB or more, or where images seem to be kept.
+images and a network that costs nothing and gives 300 detections on each, through `Evaluator.evaluate` as `apply`
+calls it, draws of the images included. Every size runs in a process of its own; reported is the peak of its resident
+memory above that of a process that has evaluated two images. Exits 1 where that is 2 GB or more, or where images seem
+to be kept.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from compressor.data.dataset import load_dataset, read_split
-from compressor.evaluation.evaluate import make_judge
+from compressor.evaluation.evaluate import make_evaluator
 from compressor.evaluation.network import Network
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
@@ -76,13 +77,13 @@ def fake_network() -> Network:
     return Network(names, (8, 16, 32), predict, torch.device("cpu"))
 
 
-def judge(images: int) -> tuple[float, float, int]:
+def measure(images: int) -> tuple[float, float, int]:
     """Peak MB of this process, seconds, and detections, of one evaluation."""
     with tempfile.TemporaryDirectory(prefix="memory") as folder:
         split = read_split(load_dataset(str(draw(Path(folder).resolve(), images))), "val")
-        judge = make_judge(split, Evaluation(), torch.device("cpu"))
+        evaluator = make_evaluator(split, Evaluation(), torch.device("cpu"))
         start = time.perf_counter()
-        evaluation, predictions = judge.evaluate(fake_network(), Silent(), "evaluate", resampled=True)
+        evaluation, predictions = evaluator.evaluate(fake_network(), Silent(), "evaluate", resampled=True)
         seconds = time.perf_counter() - start
     assert evaluation.data.images == images and evaluation.metrics.coco.AP is not None
     assert len(predictions.scores) == images * DETECTIONS, "suppression took some"
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(*judge(options.one))
+        print(*measure(options.one))
         return
     base = in_a_process(2)[0]
     rows: list[tuple[int, float, float, float, int]] = []

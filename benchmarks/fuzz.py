@@ -61,7 +61,7 @@ from compressor.data.calibration import load_images
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import CompressorError, Diagnostic
 from compressor.evaluation.coco import ground_truth_from_labels
-from compressor.evaluation.evaluate import make_judge
+from compressor.evaluation.evaluate import make_evaluator
 from compressor.export.open import open_network
 from compressor.models.yolov5.pickles import Interpreter
 from compressor.recipe.schema import Evaluation
@@ -362,7 +362,7 @@ def instances(folder: Path) -> bytes:
 def judged(yaml: Path) -> None:
     """A data set as far as `evaluate` reads it before a network sees it."""
     split = read_split(load_dataset(str(yaml)), "val")
-    make_judge(split, Evaluation(), torch.device("cpu"))
+    make_evaluator(split, Evaluation(), torch.device("cpu"))
     for batch in load_batches(plan_batches(split.samples, 64, 4, 32), 64, "floor"):
         assert batch.images.shape[2] % 32 == 0
 

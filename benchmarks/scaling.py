@@ -25,7 +25,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from compressor.evaluation.bootstrap import resample
-from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.coco_engine import evaluate_coco
 from compressor.evaluation.network import inference_network
 from compressor.evaluation.nms import non_max_suppression
 from compressor.models.yolov5.architecture import stock_architecture
@@ -42,7 +42,7 @@ SIZES = "nsmlx"
 
 def judged(file: Path, images: int, each: int = 220) -> Work:
     truth, predictions = scene(file, images, each)
-    return Work(lambda: judge_coco(truth, predictions), answer=lambda _: None)
+    return Work(lambda: evaluate_coco(truth, predictions), answer=lambda _: None)
 
 
 def judged_by_detections(file: Path, each: int) -> Work:
@@ -51,7 +51,7 @@ def judged_by_detections(file: Path, each: int) -> Work:
 
 def resampled(file: Path, images: int) -> Work:
     truth, predictions = scene(file, images)
-    figures = judge_coco(truth, predictions)
+    figures = evaluate_coco(truth, predictions)
     return Work(lambda: resample(figures), answer=lambda _: None)
 
 

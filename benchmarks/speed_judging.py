@@ -17,7 +17,7 @@ from side_by_side import Comparison, Work, compare
 from torch import Tensor
 
 from compressor.evaluation.coco import COCO_CATEGORY_IDS, GroundTruth, Predictions, as_objects
-from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.coco_engine import evaluate_coco
 from compressor.evaluation.coco_figures import coco_metrics
 from compressor.evaluation.nms import Limits, non_max_suppression, suppress
 from compressor.models.yolov5.detect import scored
@@ -79,7 +79,7 @@ def by_pycocotools(file: Path) -> Work:
 
 def ours(file: Path) -> Work:
     truth, predictions = scene(file)
-    return Work(lambda: list(astuple(coco_metrics(judge_coco(truth, predictions)))))
+    return Work(lambda: list(astuple(coco_metrics(evaluate_coco(truth, predictions)))))
 
 
 def same_figures(theirs: list[float], mine: list[float | None]) -> str:

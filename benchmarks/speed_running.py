@@ -20,7 +20,7 @@ from torch import Tensor
 
 from compressor.data.batches import BatchPlan, load_batches, plan_batches
 from compressor.data.dataset import Split, load_dataset, read_split
-from compressor.evaluation.evaluate import make_judge
+from compressor.evaluation.evaluate import make_evaluator
 from compressor.evaluation.network import inference_network
 from compressor.export.checkpoint import checkpoint_bytes
 from compressor.models.detector import Detector
@@ -133,18 +133,18 @@ def evaluate(options: argparse.Namespace) -> list[Comparison]:
 
 def evaluate_plainly(data: str, weights: Path) -> Work:
     split, plans = split_of(data)
-    truth = make_judge(split, Settings(), CPU).ground_truth
+    truth = make_evaluator(split, Settings(), CPU).ground_truth
     model = fuse(copy.deepcopy(read_checkpoint(weights).model)).eval()
     return Work(lambda: plain.evaluate(model, plans, IMAGE_SIZE, truth))
 
 
 def evaluate_by_us(data: str, weights: Path, precision: Precision) -> Work:
     split, _ = split_of(data)
-    judge = make_judge(split, Settings(batch_size=BATCH_SIZE, precision=precision), CPU)
+    evaluator = make_evaluator(split, Settings(batch_size=BATCH_SIZE, precision=precision), CPU)
     model = read_checkpoint(weights).model
 
     def run() -> list[float]:
-        evaluation, _ = judge.evaluate(model, Silent(), "evaluate")
+        evaluation, _ = evaluator.evaluate(model, Silent(), "evaluate")
         return [-1.0 if figure is None else figure for figure in astuple(evaluation.metrics.coco)]
 
     return Work(run)

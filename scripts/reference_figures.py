@@ -20,7 +20,7 @@ import torch
 from compressor.artifact.load import load_model
 from compressor.data.dataset import load_dataset, read_split
 from compressor.evaluation.coco import COCO_NAMES
-from compressor.evaluation.evaluate import make_judge
+from compressor.evaluation.evaluate import make_evaluator
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
@@ -107,8 +107,8 @@ def evaluate(case: Case, data: Path) -> Metrics:
         fuse(model)
     if case.allocation is not None:
         prune(convolutions(model), Prune(type="prune", allocation=case.allocation, sparsity=0.3))
-    judge = make_judge(split, Evaluation(batch_size=case.batch_size), torch.device("cpu"))
-    return judge.evaluate(model, Silent(), "evaluate")[0].metrics
+    evaluator = make_evaluator(split, Evaluation(batch_size=case.batch_size), torch.device("cpu"))
+    return evaluator.evaluate(model, Silent(), "evaluate")[0].metrics
 
 
 def row(case: Case, metrics: Metrics) -> tuple[str, ...]:

@@ -221,16 +221,16 @@ def keys(folder: Path, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
             made.job.recipe_file, recipe=made.job.recipe.model_copy(update={"report": report})
         ),
     )
-    judge, recipe_now = made.judge, asked.recipe
-    assert judge is not None
-    steps = Steps(folder / "steps", False, Silent(), environment.surroundings(judge.device))
-    compared_on = [sample.image for sample in judge.split.samples][:2]
+    evaluator, recipe_now = made.evaluator, asked.recipe
+    assert evaluator is not None
+    steps = Steps(folder / "steps", False, Silent(), environment.surroundings(evaluator.device))
+    compared_on = [sample.image for sample in evaluator.split.samples][:2]
     return {
-        BEFORE: stages.evaluation_key(steps, asked.model, judge),
-        SEARCH: stages.search_key(steps, asked, made.images, judge),
+        BEFORE: stages.evaluation_key(steps, asked.model, evaluator),
+        SEARCH: stages.search_key(steps, asked, made.images, evaluator),
         MODIFIED: stages.modified_key(steps, asked, made.images),
-        AFTER: stages.evaluation_key(steps, tiny_model(), judge),
-        EXPORT: export_key(steps, recipe_now.exports[0], "0" * 64, judge, recipe_now.evaluation, compared_on),
+        AFTER: stages.evaluation_key(steps, tiny_model(), evaluator),
+        EXPORT: export_key(steps, recipe_now.exports[0], "0" * 64, evaluator, recipe_now.evaluation, compared_on),
     }
 
 
@@ -373,10 +373,10 @@ def test_other_surroundings_do_every_step_again(
 def test_a_network_that_computes_otherwise_has_another_key(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same tensors: only what modules do with them differs."""
     monkeypatch.chdir(place)
-    judge = ready(place, BASE).judge
-    assert judge is not None
+    evaluator = ready(place, BASE).evaluator
+    assert evaluator is not None
     steps = Steps(place / "steps", False, Silent(), {})
-    found = {stages.evaluation_key(steps, tiny_model(), judge)}
+    found = {stages.evaluation_key(steps, tiny_model(), evaluator)}
     for name, attribute, value in (
         ("model.0.act", "inplace", False),
         ("model.11", "mode", "bilinear"),
@@ -389,7 +389,7 @@ def test_a_network_that_computes_otherwise_has_another_key(place: Path, monkeypa
         module = model.get_submodule(name)
         assert getattr(module, attribute) != value
         setattr(module, attribute, value)
-        found.add(stages.evaluation_key(steps, model, judge))
+        found.add(stages.evaluation_key(steps, model, evaluator))
     assert len(found) == 7
 
 
@@ -415,8 +415,8 @@ def test_a_finished_run_of_other_input_is_told_by_the_name_of_the_input(
     def now() -> dict[str, str]:
         recipe_file = load_recipe(tmp_path / "r.yaml")
         made = make_ready(recipe_file, Options(tmp_path / "out", "cpu"), Silent(), Refusals(gather=False))
-        assert made.judge is not None
-        return Inputs(made.device).of(recipe_file, made.judge.split, [tmp_path / "t.md.j2"])
+        assert made.evaluator is not None
+        return Inputs(made.device).of(recipe_file, made.evaluator.split, [tmp_path / "t.md.j2"])
 
     then = now()
     change(tmp_path)

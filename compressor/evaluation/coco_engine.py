@@ -9,7 +9,7 @@ from compressor.evaluation.coco_file import ImageId
 from compressor.recipe.schema import CocoEngine
 
 
-def judge_coco(ground_truth: GroundTruth, predictions: Predictions, engine: CocoEngine = "compiled") -> CocoFigures:
+def evaluate_coco(ground_truth: GroundTruth, predictions: Predictions, engine: CocoEngine = "compiled") -> CocoFigures:
     """Match the detections in all images of the ground truth to its objects.
 
     Images are taken by their rank, so that ids may be text and equal scores are still taken in the order of the ids.

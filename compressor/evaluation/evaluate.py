@@ -25,7 +25,7 @@ from compressor.evaluation.coco import (
     ground_truth_from_labels,
     to_predictions,
 )
-from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.coco_engine import evaluate_coco
 from compressor.evaluation.coco_figures import CocoFigures, coco_metrics, precision_by_recall
 from compressor.evaluation.detection_metrics import per_class, summarise
 from compressor.evaluation.matching import IOU_THRESHOLDS, match
@@ -49,8 +49,8 @@ METRICS_STEP = "COCO metrics"  # of every evaluation, in the account of where th
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A data set, its ground truth and the settings; judges one model after another.
+class Evaluator:
+    """A data set, its ground truth and the settings; evaluates one model after another.
 
     Attributes:
         split: the images.
@@ -67,7 +67,7 @@ class Judge:
     def evaluate(
         self, model: Detector | Network, progress: Progress, title: str, *, resampled: bool = False
     ) -> tuple[Evaluation, Predictions]:
-        """Judge a model, or whatever else detects; `resampled` also on many draws of the images.
+        """Evaluate a model, or whatever else detects; `resampled` also on many draws of the images.
 
         Raises:
             RunError: E811 the model's outputs are not finite.
@@ -97,7 +97,7 @@ class Judge:
             names: class names of the model.
         """
         detection, classes = own_metrics(found, names)
-        judged = judge_coco(self.ground_truth, predictions, self.settings.coco_engine)
+        judged = evaluate_coco(self.ground_truth, predictions, self.settings.coco_engine)
         return Metrics(coco_metrics(judged), detection, classes), judged
 
     @property
@@ -160,15 +160,15 @@ class Judge:
         """All that a reader of the figures should know of the data: what is in no figure first."""
         return (*map(str, self.ground_truth.not_evaluated), *self.notes)
 
-    def part(self, images: int) -> Judge:
-        """A judge of the first images only."""
+    def part(self, images: int) -> Evaluator:
+        """An evaluator of the first images only."""
         if images >= len(self.split.samples):
             return self
         split = replace(self.split, samples=self.split.samples[:images])
         return replace(self, split=split, ground_truth=self.ground_truth.first(images))
 
 
-def make_judge(split: Split, settings: Settings, device: torch.device) -> Judge:
+def make_evaluator(split: Split, settings: Settings, device: torch.device) -> Evaluator:
     """Ground truth from the data set's COCO annotations where it names them, else from its labels.
 
     Raises:
@@ -185,7 +185,7 @@ def make_judge(split: Split, settings: Settings, device: torch.device) -> Judge:
         if split.annotations_sha256 not in (None, file_sha256(annotations)):
             raise changed(annotations, "file of annotations")
     _check_some_remain(truth, split)
-    return Judge(split, truth, settings, device)
+    return Evaluator(split, truth, settings, device)
 
 
 def _notes_of_labels(samples: Sequence[Sample], truth: GroundTruth) -> Iterator[str]:

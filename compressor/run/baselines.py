@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from compressor.artifact.save import canonical_json
 from compressor.evaluation.coco import Predictions
-from compressor.evaluation.evaluate import Judge
+from compressor.evaluation.evaluate import Evaluator
 from compressor.files.store import Kept
 from compressor.models.detector import Detector
 from compressor.results.document import to_json
@@ -37,9 +37,9 @@ class Baselines:
 
     folder: Path
 
-    def find(self, key: str, judge: Judge) -> tuple[Evaluation, Predictions] | None:
+    def find(self, key: str, evaluator: Evaluator) -> tuple[Evaluation, Predictions] | None:
         """What was kept under a key; None where there is nothing, or what is there is damaged."""
-        return unpacked(Kept(self.folder).find(key), judge)
+        return unpacked(Kept(self.folder).find(key), evaluator)
 
     def keep(self, key: str, evaluation: Evaluation, predictions: Predictions) -> None:
         """Keep a judgement under a key, whole or not at all."""
@@ -54,7 +54,7 @@ def packed(evaluation: Evaluation, predictions: Predictions) -> dict[str, bytes]
     return {"evaluation.json": to_json(evaluation).encode(), "predictions.npz": file.getvalue()}
 
 
-def unpacked(files: Mapping[str, bytes] | None, judge: Judge) -> tuple[Evaluation, Predictions] | None:
+def unpacked(files: Mapping[str, bytes] | None, evaluator: Evaluator) -> tuple[Evaluation, Predictions] | None:
     """The judgement that was packed; None where there is none, or it is none of the judge's images."""
     if files is None:
         return None
@@ -64,13 +64,17 @@ def unpacked(files: Mapping[str, bytes] | None, judge: Judge) -> tuple[Evaluatio
             predictions = Predictions(tuple(json.loads(str(arrays["image_ids"]))), *(arrays[name] for name in _ARRAYS))
     except Exception:  # whatever is wrong with it, the model can be judged again
         return None
-    known = set(judge.ground_truth.image_ids) == set(predictions.image_ids)
+    known = set(evaluator.ground_truth.image_ids) == set(predictions.image_ids)
     return (evaluation, predictions) if known else None
 
 
-def baseline_key(model: Detector, judge: Judge) -> str:
+def baseline_key(model: Detector, evaluator: Evaluator) -> str:
     """What a judgement depends on, as a digest: the network, the data, the settings and the surroundings."""
-    told = {"network": _network_sha256(model), "judged": judge.facts, "surroundings": surroundings(judge.device)}
+    told = {
+        "network": _network_sha256(model),
+        "judged": evaluator.facts,
+        "surroundings": surroundings(evaluator.device),
+    }
     return hashlib.sha256(canonical_json(told).encode()).hexdigest()[:32]
 
 

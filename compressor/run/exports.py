@@ -16,7 +16,7 @@ from compressor.data.batches import fit_image_size
 from compressor.data.calibration import draw, find_calibration_images, load_images
 from compressor.data.dataset import SHAPES
 from compressor.errors import ArtifactError, DatasetError, Diagnostic
-from compressor.evaluation.evaluate import Judge
+from compressor.evaluation.evaluate import Evaluator
 from compressor.evaluation.network import Network, Suppression, inference_network, limited
 from compressor.export.extras import NEEDED, needed
 from compressor.export.open import open_network
@@ -115,7 +115,7 @@ def export_run(
     exports: Sequence[Export],
     loaded: LoadedModel,
     settings: Settings,
-    judge: Judge | None,
+    evaluator: Evaluator | None,
     compressed: Evaluation | None,
     data: str | None,
     folder: Path,
@@ -129,7 +129,7 @@ def export_run(
         exports: of the recipe.
         loaded: the artifact, read back.
         settings: how the recipe judges.
-        judge: None where nothing is judged.
+        evaluator: None where nothing is judged.
         compressed: the model, evaluated as the recipe says; None where nothing is judged.
         data: of the recipe, on which the files are then compared; on the embedded one where it is not at hand.
         folder: to write into.
@@ -141,13 +141,13 @@ def export_run(
         CompressorError: any fault of what was written, or of judging it.
     """
     stride = image_step(loaded.model.strides)
-    files = [sample.image for sample in judge.split.samples] if judge else []
+    files = [sample.image for sample in evaluator.split.samples] if evaluator else []
     compared_on = _drawn(files or _images_at_hand(data, settings)) if exports else []
     done: list[Exported] = []
     for export in exports:
         size = fit_image_size(export.image_size or settings.image_size, stride)
         place, title = folder / export.file_name, f"export {export.file_name}"
-        key = export_key(steps, export, artifact, judge, settings, compared_on)
+        key = export_key(steps, export, artifact, evaluator, settings, compared_on)
         kept = steps.find(title, key)
         if kept is not None:
             done.append(_put_back(kept, place))
@@ -156,9 +156,9 @@ def export_run(
             images = _read(compared_on, size)
             agreement = write(loaded, export.format, _options(export, size), images, place)
         told = Exported(export.format, export.file_name, bytes_of(place), agreement, None)
-        if judge and export.evaluate:
-            own = replace(judge, settings=judge.settings.model_copy(update=own_settings(export, size)))
-            network = open_network(place, judge.device, judge.settings.precision)
+        if evaluator and export.evaluate:
+            own = replace(evaluator, settings=evaluator.settings.model_copy(update=own_settings(export, size)))
+            network = open_network(place, evaluator.device, evaluator.settings.precision)
             evaluation, _ = own.evaluate(network, progress, f"evaluate {place.name}")
             others = (compressed, *(each.model for each in done))
             model = _evaluated_alike(evaluation, others, own, loaded, network, progress)
@@ -169,13 +169,18 @@ def export_run(
 
 
 def export_key(
-    steps: Steps, export: Export, artifact: str, judge: Judge | None, settings: Settings, compared_on: Sequence[Path]
+    steps: Steps,
+    export: Export,
+    artifact: str,
+    evaluator: Evaluator | None,
+    settings: Settings,
+    compared_on: Sequence[Path],
 ) -> str:
     """All that an exported file and its figures depend on."""
     return steps.key(
         export=export.model_dump(mode="json"),
         artifact=artifact,
-        judged=judge.facts if judge else None,
+        judged=evaluator.facts if evaluator else None,
         settings=settings.model_dump(mode="json"),
         compared_on=[[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in compared_on],
     )
@@ -228,7 +233,7 @@ def own_settings(export: Export, image_size: int) -> dict[str, float]:
 def _evaluated_alike(
     evaluation: Evaluation,
     others: Iterable[Evaluation | None],
-    judge: Judge,
+    evaluator: Evaluator,
     loaded: LoadedModel,
     graph: Network,
     progress: Progress,
@@ -238,7 +243,7 @@ def _evaluated_alike(
     Args:
         evaluation: of the file.
         others: evaluations of the model, one of which may be it.
-        judge: with the settings by which the file was evaluated.
+        evaluator: with the settings by which the file was evaluated.
         loaded: the model.
         graph: the file, opened.
         progress: told of the evaluation.
@@ -247,7 +252,7 @@ def _evaluated_alike(
         if other is not None and other.settings.protocol == evaluation.settings.protocol:
             return other
     network = limited(inference_network(loaded.model, graph.device, "float32"), graph)
-    found, _ = judge.evaluate(network, progress, f"evaluate the model on {evaluation.settings.shapes_in_words}")
+    found, _ = evaluator.evaluate(network, progress, f"evaluate the model on {evaluation.settings.shapes_in_words}")
     return found
 
 

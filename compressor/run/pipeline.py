@@ -16,7 +16,7 @@ from compressor.data.batches import fit_image_size
 from compressor.data.calibration import load_images
 from compressor.errors import Diagnostic, InputError
 from compressor.evaluation.coco import write_predictions
-from compressor.evaluation.evaluate import Judge
+from compressor.evaluation.evaluate import Evaluator
 from compressor.evaluation.examples import examples_png
 from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import select_device
@@ -51,9 +51,9 @@ from compressor.run.folder import (
 from compressor.run.forecast import Known, forecast_sizes, forecast_times
 from compressor.run.inputs import Inputs
 from compressor.run.job import Job, check_unseen, foresee, storage
-from compressor.run.readiness import Options, Refusals, check_budget, make_ready, open_judge
+from compressor.run.readiness import Options, Refusals, check_budget, make_ready, open_evaluator
 from compressor.run.report import write_report
-from compressor.run.stages import Judged, compress, judge_after, judge_before, settle
+from compressor.run.stages import Evaluated, compress, evaluate_after, evaluate_before, settle
 
 __all__ = ["Options", "evaluate", "plan", "run"]
 
@@ -69,23 +69,23 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
     started = datetime.now(UTC)
     progress = ledger = Ledger(progress)
     ready = make_ready(recipe_file, options, progress, Refusals(gather=False))
-    recipe, job, judge, device, images = recipe_file.recipe, ready.job, ready.judge, ready.device, ready.images
+    recipe, job, evaluator, device, images = recipe_file.recipe, ready.job, ready.evaluator, ready.device, ready.images
     with progress.step("describe the model"):
         summary_before = family_of(job.model).summarise(job.model)
         weights = FileDigest(str(recipe.model.weights), job.path.stat().st_size, job.weights_sha256)
     inputs = Inputs(device, {job.path: job.weights_sha256})
-    depends_on = inputs.of(recipe_file, judge.split if judge else None, ready.report_files)
+    depends_on = inputs.of(recipe_file, evaluator.split if evaluator else None, ready.report_files)
     environment = describe_environment(device)
     aside = written_aside(options.output, force=options.force, resume=options.resume, progress=progress)
     with aside as (staging, steps):
         steps.facts.update(surroundings(device))
         before, search = None, None
-        if judge and recipe.evaluation.baseline:
-            before = judge_before(judge, job.model, options.baselines, steps, progress)
-            write_predictions(before.predictions, judge.ground_truth.category_ids, staging / PREDICTIONS_BEFORE)
+        if evaluator and recipe.evaluation.baseline:
+            before = evaluate_before(evaluator, job.model, options.baselines, steps, progress)
+            write_predictions(before.predictions, evaluator.ground_truth.category_ids, staging / PREDICTIONS_BEFORE)
         baseline = before.evaluation if before else None
         if ready.budget is not None:
-            job, search = settle(job, ready.budget, judge, baseline, images, device, progress, steps)
+            job, search = settle(job, ready.budget, evaluator, baseline, images, device, progress, steps)
         saved, changes, warnings = compress(job, images, device, staging, steps, progress)
         model = saved.model
         with progress.step("measure sizes"):
@@ -93,18 +93,18 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             artifact = (staging / MODEL).read_bytes()
             sizes = measure(job.path.read_bytes(), saved.stored, artifact, recipe.artifact.dtype, made)
         compressed, reference, timing = None, ready.reference, None
-        if judge:
-            network = judge.network(model)
-            after = judge_after(judge, network, model, steps, progress)
+        if evaluator:
+            network = evaluator.network(model)
+            after = evaluate_after(evaluator, network, model, steps, progress)
             compressed = after.evaluation
-            write_predictions(after.predictions, judge.ground_truth.category_ids, staging / PREDICTIONS_AFTER)
+            write_predictions(after.predictions, evaluator.ground_truth.category_ids, staging / PREDICTIONS_AFTER)
             reference = reference or published_reference(summary_before, compressed.data, compressed.settings)
-            timing = _compared(judge, before, after, recipe.report.examples, staging, progress) if before else None
+            timing = _compared(evaluator, before, after, recipe.report.examples, staging, progress) if before else None
         exports = export_run(
             recipe.exports,
             saved,
             recipe.evaluation,
-            judge,
+            evaluator,
             compressed,
             recipe.data,
             staging,
@@ -113,7 +113,7 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             progress,
         )
         layers = convolutions(model)
-        skipped = judge.warnings if judge else _unused(recipe)
+        skipped = evaluator.warnings if evaluator else _unused(recipe)
         size = sizes.artifact.size_bytes / sizes.dense.size_bytes
         record = RunRecord(
             name=recipe_file.name,
@@ -199,7 +199,7 @@ def plan(recipe_file: RecipeFile, options: Options, progress: Progress) -> Plan:
         layout=recipe.artifact.layout,
         times=times,
         refused=tuple(each for refusal in refusals.found for each in refusal.diagnostics),
-        warnings=(*job.warnings, *images.warnings, *(ready.judge.warnings if ready.judge else ())),
+        warnings=(*job.warnings, *images.warnings, *(ready.evaluator.warnings if ready.evaluator else ())),
     )
 
 
@@ -228,26 +228,30 @@ def evaluate(
             loaded = fetch_and_load(weights, progress)[1]
             summary, recipe, assumed = family_of(loaded.model).summarise(loaded.model), loaded.recipe, loaded.warnings
             network = inference_network(loaded.model, chosen, settings.precision)
-    judge = open_judge(data, settings, network.names, chosen, progress)
+    evaluator = open_evaluator(data, settings, network.names, chosen, progress)
     if not seen:
-        check_unseen(recipe, [sample.image for sample in judge.split.samples], data)
-    evaluation, _ = judge.evaluate(network, progress, "evaluate")
+        check_unseen(recipe, [sample.image for sample in evaluator.split.samples], data)
+    evaluation, _ = evaluator.evaluate(network, progress, "evaluate")
     return summary, evaluation, assumed
 
 
-def _timed(judge: Judge, before: Network, after: Network, progress: Progress) -> Timing:
-    size = fit_image_size(judge.settings.image_size, image_step(after.strides))
-    image = load_images([judge.split.samples[0].image], size)
+def _timed(evaluator: Evaluator, before: Network, after: Network, progress: Progress) -> Timing:
+    size = fit_image_size(evaluator.settings.image_size, image_step(after.strides))
+    image = load_images([evaluator.split.samples[0].image], size)
     with progress.step("time both in turns"):
         return time_in_turns(before, after, image)
 
 
-def _compared(judge: Judge, before: Judged, after: Judged, examples: int, folder: Path, progress: Progress) -> Timing:
+def _compared(
+    evaluator: Evaluator, before: Evaluated, after: Evaluated, examples: int, folder: Path, progress: Progress
+) -> Timing:
     """Time the two models in turns, and show what each finds on some images."""
-    timing = _timed(judge, before.network, after.network, progress)
+    timing = _timed(evaluator, before.network, after.network, progress)
     if examples:
         found = before.predictions, after.predictions
-        page = examples_png(judge.split.samples, judge.ground_truth.image_ids, *found, examples, after.network.names)
+        page = examples_png(
+            evaluator.split.samples, evaluator.ground_truth.image_ids, *found, examples, after.network.names
+        )
         if page is not None:
             (folder / EXAMPLES).write_bytes(page)
     return timing

@@ -13,7 +13,7 @@ from compressor.data.dataset import Dataset, Split, load_dataset, not_drawn, rea
 from compressor.data.shapes import IMAGES
 from compressor.errors import CompressorError, RecipeError
 from compressor.evaluation.class_names import check_classes
-from compressor.evaluation.evaluate import Judge, make_judge
+from compressor.evaluation.evaluate import Evaluator, make_evaluator
 from compressor.evaluation.predict import select_device
 from compressor.progress import Progress
 from compressor.recipe.gates import parse_gate
@@ -96,7 +96,7 @@ class Ready:
         job: the recipe with its weights.
         device: where it computes.
         budget: to be settled; None where the recipe names every sparsity itself.
-        judge: of the data; None where nothing is evaluated, or where the data are refused.
+        evaluator: of the data; None where nothing is evaluated, or where the data are refused.
         images: for calibration.
         template: text of the report's template; None for the shipped one.
         reference: a model to compare with that the recipe names; None where it names none, or nothing is evaluated.
@@ -106,7 +106,7 @@ class Ready:
     job: Job
     device: torch.device
     budget: Budget | None
-    judge: Judge | None
+    evaluator: Evaluator | None
     images: CalibrationImages
     template: str | None
     reference: Reference | None
@@ -115,9 +115,9 @@ class Ready:
     @property
     def images_evaluated(self) -> int | None:
         """How many there are; None where the data are not known."""
-        if self.judge is None and not_drawn(self.job.recipe.data):
+        if self.evaluator is None and not_drawn(self.job.recipe.data):
             return IMAGES.get(self.job.recipe.evaluation.split)
-        return len(self.judge.split.samples) if self.judge else None
+        return len(self.evaluator.split.samples) if self.evaluator else None
 
 
 def make_ready(recipe_file: RecipeFile, options: Options, progress: Progress, refusals: Refusals) -> Ready:
@@ -146,32 +146,34 @@ def make_ready(recipe_file: RecipeFile, options: Options, progress: Progress, re
         device = select_device(options.device)
         job = open_job(recipe_file, progress)
         budget = check_budget(job, judged=options.evaluate)
-    judge = None
+    evaluator = None
     with refusals.noted():
         known = not_drawn(recipe.data) if refusals.gather else None
         if options.evaluate and known:
             check_classes(job.model.names, known, other_names=recipe.evaluation.other_names)
         elif options.evaluate:
-            judge = _load_judge(job, device, progress)
+            evaluator = _load_evaluator(job, device, progress)
     with refusals.noted():
-        if judge and reference_file:
-            reference = load_reference(reference_file, judge.way(judge.network(job.model)))
-    judged = [sample.image for sample in judge.split.samples] if judge else []
+        if evaluator and reference_file:
+            reference = load_reference(reference_file, evaluator.way(evaluator.network(job.model)))
+    judged = [sample.image for sample in evaluator.split.samples] if evaluator else []
     images = CalibrationImages(recipe_file, judged, max(job.model.strides), progress)
     with refusals.noted():
         images.check(draws=not refusals.gather)
     with refusals.noted():
         check_room(job, options.output, steps_folder(options.output))
-    return Ready(job, device, budget, judge, images, text, reference, tuple(filter(None, (template, reference_file))))
+    return Ready(
+        job, device, budget, evaluator, images, text, reference, tuple(filter(None, (template, reference_file)))
+    )
 
 
-def open_judge(
+def open_evaluator(
     data: str, settings: Settings, names: tuple[str, ...], device: torch.device, progress: Progress
-) -> Judge:
+) -> Evaluator:
     """A data set, read and checked against the class names of a model.
 
     Raises:
-        DatasetError: see `load_dataset`, `check_classes`, `read_split` and `make_judge`.
+        DatasetError: see `load_dataset`, `check_classes`, `read_split` and `make_evaluator`.
     """
     with progress.step(f"open {data}"):
         dataset = load_dataset(data)  # draws the embedded data set on first use
@@ -179,7 +181,7 @@ def open_judge(
     split = read_told(dataset, settings.split, progress)
     for sentence in (*told, *split.choice):
         progress.warn(sentence)
-    return make_judge(replace(split, skipped=(*told, *split.skipped)), settings, device)
+    return make_evaluator(replace(split, skipped=(*told, *split.skipped)), settings, device)
 
 
 def read_told(dataset: Dataset, split: str, progress: Progress) -> Split:
@@ -240,15 +242,15 @@ def check_budget(job: Job, *, judged: bool) -> Budget | None:
     return None
 
 
-def _load_judge(job: Job, device: torch.device, progress: Progress) -> Judge:
+def _load_evaluator(job: Job, device: torch.device, progress: Progress) -> Evaluator:
     """The recipe's data set, read and checked against the model.
 
     Raises:
         RecipeError: R112 the recipe names no data.
-        DatasetError: see `open_judge`.
+        DatasetError: see `open_evaluator`.
     """
     recipe = job.recipe
     if recipe.data is None:
         help_text = "name it with --data or `data:` in the recipe, or compress without judging: --no-evaluate"
         raise RecipeError(job.recipe_file.place().diagnostic("R112", "no data set is named", help_text))
-    return open_judge(recipe.data, recipe.evaluation, job.model.names, device, progress)
+    return open_evaluator(recipe.data, recipe.evaluation, job.model.names, device, progress)

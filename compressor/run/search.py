@@ -11,7 +11,7 @@ import torch
 
 from compressor.artifact.save import Form
 from compressor.errors import InputError
-from compressor.evaluation.evaluate import Judge
+from compressor.evaluation.evaluate import Evaluator
 from compressor.plan.layers import convolutions
 from compressor.progress import Progress
 from compressor.recipe.modifiers import Budget, Prune
@@ -100,11 +100,11 @@ class Seeker:
         sparsity = lowest_step(fits, most) / SIZE_STEPS
         return self._settled(f"a file of at most {limit:,} bytes", None, sparsity)
 
-    def by_ap(self, judge: Judge, baseline: float | None) -> tuple[Job, Search]:
+    def by_ap(self, evaluator: Evaluator, baseline: float | None) -> tuple[Job, Search]:
         """The job of the highest sparsity that loses little enough AP: searched on a part, confirmed on all images.
 
         Args:
-            judge: of the whole split.
+            evaluator: of the whole split.
             baseline: AP of the model before the modifiers on the whole split, None where it was not judged.
 
         Raises:
@@ -112,16 +112,16 @@ class Seeker:
         """
         _, budget = self.asked
         assert budget.ap_drop is not None and budget.images is not None
-        part = judge.part(budget.images)
-        dense = self._ap(judge, None) if baseline is None else baseline
+        part = evaluator.part(budget.images)
+        dense = self._ap(evaluator, None) if baseline is None else baseline
         if dense <= 0:
             message = "AP of the model before is 0: it finds nothing on these images, so nothing can be lost"
             raise self._refused(message, "name the data that the model was trained on")
-        within = self._within(part, budget.ap_drop, dense if part is judge else self._ap(part, None))
+        within = self._within(part, budget.ap_drop, dense if part is evaluator else self._ap(part, None))
         steps = range(1, int(MOST * AP_STEPS) + 1)
         best = bisect_left(steps, True, key=lambda step: not within(step / AP_STEPS))  # so many steps are within
-        if part is not judge:
-            confirmed = self._within(judge, budget.ap_drop, dense)
+        if part is not evaluator:
+            confirmed = self._within(evaluator, budget.ap_drop, dense)
             above, stride = best + 1, 1
             while best > 0 and not confirmed(best / AP_STEPS):  # mostly near, so the strides begin small
                 above, best, stride = best, max(0, best - stride), 2 * stride
@@ -131,15 +131,15 @@ class Seeker:
             raise self._refused(message, "allow more, or add a repair to the recipe")
         return self._settled(f"at most {budget.ap_drop:g} AP lost", dense, best / AP_STEPS)
 
-    def _within(self, judge: Judge, drop: float, dense: float) -> Callable[[float], bool]:
+    def _within(self, evaluator: Evaluator, drop: float, dense: float) -> Callable[[float], bool]:
         def within(sparsity: float) -> bool:
-            return dense - self._ap(judge, sparsity) <= drop
+            return dense - self._ap(evaluator, sparsity) <= drop
 
         return within
 
-    def _ap(self, judge: Judge, sparsity: float | None) -> float:
+    def _ap(self, evaluator: Evaluator, sparsity: float | None) -> float:
         """AP of the model as it would be saved at a sparsity; None judges it before the modifiers."""
-        count = len(judge.split.samples)
+        count = len(evaluator.split.samples)
         earlier = next((t for t in self.tries if (t.sparsity, t.images) == (sparsity, count)), None)
         if earlier is not None and earlier.AP is not None:
             return earlier.AP
@@ -153,7 +153,7 @@ class Seeker:
             storage(tried, modify(tried, self.images, self.device, self.progress))
             model = tried.model
         title = "evaluate dense" if sparsity is None else f"evaluate {100 * sparsity:g} %"
-        evaluation, _ = judge.evaluate(model, self.progress, f"{title} on {count} images")
+        evaluation, _ = evaluator.evaluate(model, self.progress, f"{title} on {count} images")
         found = evaluation.metrics.coco.AP
         if found is None:
             raise self._refused("AP is undefined on these images: they hold no objects", "name labelled images")

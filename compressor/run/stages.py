@@ -15,7 +15,7 @@ from compressor.artifact.load import LoadedModel, load_model
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.errors import ArtifactError, Diagnostic
 from compressor.evaluation.coco import Predictions
-from compressor.evaluation.evaluate import Judge
+from compressor.evaluation.evaluate import Evaluator
 from compressor.evaluation.network import Network
 from compressor.files.store import Steps
 from compressor.models.detector import Detector
@@ -39,7 +39,7 @@ SHARED = "the model before was evaluated in an earlier run of the sweep; its tim
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Evaluated:
     """A model ready to run, what was found of it, and what to warn of."""
 
     network: Network
@@ -48,45 +48,49 @@ class Judged:
     warnings: tuple[str, ...] = ()
 
 
-def judge_before(judge: Judge, model: Detector, shared: Path | None, steps: Steps, progress: Progress) -> Judged:
+def evaluate_before(
+    evaluator: Evaluator, model: Detector, shared: Path | None, steps: Steps, progress: Progress
+) -> Evaluated:
     """The judgement of the model before the modifiers, or the one that was kept of just this model.
 
     Args:
-        judge: of the split.
+        evaluator: of the split.
         model: before the modifiers.
         shared: folder of judgements that several runs share; None where this run stands alone.
         steps: of this run.
         progress: told of the evaluation.
     """
-    network, judgement = judge.network(model), baseline_key(model, judge)
-    key = evaluation_key(steps, model, judge)
-    own = unpacked(steps.find(BEFORE, key), judge)
+    network, judgement = evaluator.network(model), baseline_key(model, evaluator)
+    key = evaluation_key(steps, model, evaluator)
+    own = unpacked(steps.find(BEFORE, key), evaluator)
     if own is None and shared is not None:
-        found = Baselines(shared).find(judgement, judge)
+        found = Baselines(shared).find(judgement, evaluator)
         if found is not None:
-            return Judged(network, *found, (SHARED,))
+            return Evaluated(network, *found, (SHARED,))
     if own is None:
-        own = judge.evaluate(network, progress, BEFORE, resampled=True)
+        own = evaluator.evaluate(network, progress, BEFORE, resampled=True)
         steps.keep(BEFORE, key, packed(*own))
     if shared is not None:
         Baselines(shared).keep(judgement, *own)
-    return Judged(network, *own)
+    return Evaluated(network, *own)
 
 
-def judge_after(judge: Judge, network: Network, model: Detector, steps: Steps, progress: Progress) -> Judged:
+def evaluate_after(
+    evaluator: Evaluator, network: Network, model: Detector, steps: Steps, progress: Progress
+) -> Evaluated:
     """The judgement of the saved model, or the one that was kept of just this model."""
-    key = evaluation_key(steps, model, judge)
-    found = unpacked(steps.find(AFTER, key), judge)
+    key = evaluation_key(steps, model, evaluator)
+    found = unpacked(steps.find(AFTER, key), evaluator)
     if found is None:
-        found = judge.evaluate(network, progress, AFTER, resampled=True)
+        found = evaluator.evaluate(network, progress, AFTER, resampled=True)
         steps.keep(AFTER, key, packed(*found))
-    return Judged(network, *found)
+    return Evaluated(network, *found)
 
 
 def settle(
     job: Job,
     budget: Budget,
-    judge: Judge | None,
+    evaluator: Evaluator | None,
     baseline: Evaluation | None,
     images: CalibrationImages,
     device: torch.device,
@@ -97,7 +101,7 @@ def settle(
     if steps is None:
         seeker = Seeker(job, images, device, progress)
     else:
-        key = search_key(steps, job, images, judge)
+        key = search_key(steps, job, images, evaluator)
         found = steps.find(SEARCH, key)
         known = _TRIES.validate_json(found["tries.json"]) if found else ()
 
@@ -107,8 +111,8 @@ def settle(
         seeker = Seeker(job, images, device, progress, known=known, keep=keep)
     if budget.size is not None:
         return seeker.by_size()
-    assert judge is not None  # a budget of AP is refused where nothing is judged
-    return seeker.by_ap(judge, baseline.metrics.coco.AP if baseline else None)
+    assert evaluator is not None  # a budget of AP is refused where nothing is judged
+    return seeker.by_ap(evaluator, baseline.metrics.coco.AP if baseline else None)
 
 
 def compress(
@@ -149,14 +153,14 @@ def _check_same(back: Detector, model: Detector) -> None:
             raise ArtifactError(Diagnostic("A502", f"{name} came back different from the file", help=help_text))
 
 
-def evaluation_key(steps: Steps, model: Detector, judge: Judge) -> str:
+def evaluation_key(steps: Steps, model: Detector, evaluator: Evaluator) -> str:
     """All that an evaluation depends on."""
-    return steps.key(judgement=baseline_key(model, judge))
+    return steps.key(judgement=baseline_key(model, evaluator))
 
 
-def search_key(steps: Steps, job: Job, images: CalibrationImages, judge: Judge | None) -> str:
+def search_key(steps: Steps, job: Job, images: CalibrationImages, evaluator: Evaluator | None) -> str:
     """All that the tries of a search depend on; the whole recipe, since it travels in the files that are weighed."""
-    judged = judge.facts if judge else None
+    judged = evaluator.facts if evaluator else None
     return steps.key(recipe=job.recipe.model_dump(mode="json"), judged=judged, **_given(job, images))
 
 

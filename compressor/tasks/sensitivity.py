@@ -18,7 +18,7 @@ from compressor.data.calibration import draw, find_calibration_images, load_imag
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import Diagnostic, InputError, PlanError
 from compressor.evaluation.class_names import check_classes
-from compressor.evaluation.evaluate import Judge, make_judge
+from compressor.evaluation.evaluate import Evaluator, make_evaluator
 from compressor.evaluation.output_change import OutputChange
 from compressor.evaluation.predict import select_device
 from compressor.models.detector import Detector
@@ -236,7 +236,7 @@ def _meter(subject: Subject, progress: Progress) -> tuple[Meter, Alone | None]:
                 meter = OutputChange(model, images, subject.device)
                 return meter, Alone(model, images.to(subject.device)) if question.repaired else None
         case "ap":
-            return _ApLost(model, _judge(question, model, subject.device, progress), progress), None
+            return _ApLost(model, _evaluator(question, model, subject.device, progress), progress), None
         case _:
             assert_never(question.by)
 
@@ -246,14 +246,14 @@ class _ApLost:
 
     Raises:
         InputError: U911 AP is undefined on these images, or 0.
-        RunError: see `Judge.evaluate`.
+        RunError: see `Evaluator.evaluate`.
     """
 
-    def __init__(self, model: Detector, judge: Judge, progress: Progress) -> None:
+    def __init__(self, model: Detector, evaluator: Evaluator, progress: Progress) -> None:
         self.model = model
-        self.judge = judge
-        self.images = len(judge.split.samples)
-        self.digest = hashlib.sha256(canonical_json(judge.facts).encode()).hexdigest()
+        self.evaluator = evaluator
+        self.images = len(evaluator.split.samples)
+        self.digest = hashlib.sha256(canonical_json(evaluator.facts).encode()).hexdigest()
         self.dense = self._ap(progress)
         if self.dense <= 0:
             message = "AP of the dense network is 0: it finds nothing on these images, so no layer can lose any"
@@ -264,7 +264,7 @@ class _ApLost:
         return self.dense - self._ap(Silent())
 
     def _ap(self, progress: Progress) -> float:
-        evaluation, _ = self.judge.evaluate(self.model, progress, "evaluate dense")
+        evaluation, _ = self.evaluator.evaluate(self.model, progress, "evaluate dense")
         found = evaluation.metrics.coco.AP
         if found is None:
             message = "AP is undefined on these images: they hold no objects"
@@ -272,7 +272,7 @@ class _ApLost:
         return found
 
 
-def _judge(question: Question, model: Detector, device: torch.device, progress: Progress) -> Judge:
+def _evaluator(question: Question, model: Detector, device: torch.device, progress: Progress) -> Evaluator:
     """A judge of the first images of the split."""
     with progress.step(f"open {question.data}"):
         dataset = load_dataset(question.data)
@@ -281,9 +281,9 @@ def _judge(question: Question, model: Detector, device: torch.device, progress: 
         split = read_split(dataset, question.split, update)
     for sentence in (*told, *split.choice):
         progress.warn(sentence)
-    judge = make_judge(split, Evaluation(split=question.split, image_size=question.image_size), device)
-    warn_of(progress, judge.warnings, "`compressor evaluate` tells them all")
-    return judge.part(question.images)
+    evaluator = make_evaluator(split, Evaluation(split=question.split, image_size=question.image_size), device)
+    warn_of(progress, evaluator.warnings, "`compressor evaluate` tells them all")
+    return evaluator.part(question.images)
 
 
 def _key(subject: Subject, meter: Meter) -> dict[str, Any]:

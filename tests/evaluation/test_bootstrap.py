@@ -7,7 +7,7 @@ import pytest
 
 from compressor.evaluation.bootstrap import average_precisions, resampled_weights
 from compressor.evaluation.coco import GroundTruth, Predictions, Record, as_objects
-from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.coco_engine import evaluate_coco
 from compressor.evaluation.coco_figures import coco_metrics
 
 CLASSES = 3
@@ -40,9 +40,9 @@ def scene(seed: int) -> tuple[GroundTruth, Predictions]:
 @pytest.mark.parametrize("seed", range(5))
 def test_every_image_once_is_what_pycocotools_says(seed: int) -> None:
     truth, predictions = scene(seed)
-    (found,) = average_precisions(judge_coco(truth, predictions).matches, np.ones((1, IMAGES)))
-    assert found[0] == pytest.approx(coco_metrics(judge_coco(truth, predictions, "pycocotools")).AP50, abs=1e-12)
-    assert found.mean() == pytest.approx(coco_metrics(judge_coco(truth, predictions, "pycocotools")).AP, abs=1e-12)
+    (found,) = average_precisions(evaluate_coco(truth, predictions).matches, np.ones((1, IMAGES)))
+    assert found[0] == pytest.approx(coco_metrics(evaluate_coco(truth, predictions, "pycocotools")).AP50, abs=1e-12)
+    assert found.mean() == pytest.approx(coco_metrics(evaluate_coco(truth, predictions, "pycocotools")).AP, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -50,23 +50,23 @@ def test_leaving_images_out_is_what_pycocotools_says_of_the_rest(seed: int) -> N
     truth, predictions = scene(seed)
     kept = np.random.RandomState(seed).rand(IMAGES) < 0.6
     weights = kept[None].astype(np.float64)
-    (found,) = average_precisions(judge_coco(truth, predictions).matches, weights)
+    (found,) = average_precisions(evaluate_coco(truth, predictions).matches, weights)
     ids = tuple(i for i in range(IMAGES) if kept[i])
     objects = as_objects([each for each in truth.annotations if each["image_id"] in ids], ids)
     part = GroundTruth(truth.images, objects, truth.categories, truth.category_ids, ids, official=False)
     mine = np.isin(predictions.image_index, ids)
     new_index = np.searchsorted(ids, predictions.image_index[mine]).astype(np.int32)
     rest = Predictions(ids, new_index, predictions.boxes[mine], predictions.scores[mine], predictions.classes[mine])
-    assert found[0] == pytest.approx(coco_metrics(judge_coco(part, rest, "pycocotools")).AP50, abs=1e-12)
-    assert found.mean() == pytest.approx(coco_metrics(judge_coco(part, rest, "pycocotools")).AP, abs=1e-12)
+    assert found[0] == pytest.approx(coco_metrics(evaluate_coco(part, rest, "pycocotools")).AP50, abs=1e-12)
+    assert found.mean() == pytest.approx(coco_metrics(evaluate_coco(part, rest, "pycocotools")).AP, abs=1e-12)
 
 
 def test_an_interval_holds_the_figure_and_depends_on_the_seed_alone() -> None:
     truth, predictions = scene(0)
-    found = judge_coco(truth, predictions).matches
+    found = evaluate_coco(truth, predictions).matches
     weights = resampled_weights(IMAGES, 100, seed=1)
     assert (weights.sum(axis=1) == IMAGES).all()
     assert np.array_equal(weights, resampled_weights(IMAGES, 100, seed=1))
     assert not np.array_equal(weights, resampled_weights(IMAGES, 100, seed=2))
     low, high = np.quantile(average_precisions(found, weights).mean(axis=1), (0.025, 0.975))
-    assert low < (coco_metrics(judge_coco(truth, predictions)).AP or 0) < high
+    assert low < (coco_metrics(evaluate_coco(truth, predictions)).AP or 0) < high

@@ -29,7 +29,7 @@ from compressor.evaluation.coco import (
     to_predictions,
     write_predictions,
 )
-from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.coco_engine import evaluate_coco
 from compressor.evaluation.coco_figures import coco_metrics
 from compressor.evaluation.coco_file import ImageId
 
@@ -56,7 +56,7 @@ def perfect_predictions(samples: list[Sample], truth: GroundTruth) -> Prediction
 def ap_of(truth: GroundTruth, *detections: list[list[float]]) -> float | None:
     """AP of rows x1, y1, x2, y2, score, class per image; pycocotools' own stops an eps short of 1."""
     images = [torch.tensor(rows).reshape(-1, 6) for rows in detections]
-    figure = coco_metrics(judge_coco(truth, to_predictions(images, truth.image_ids))).AP
+    figure = coco_metrics(evaluate_coco(truth, to_predictions(images, truth.image_ids))).AP
     return figure if figure is None else round(figure, 12)
 
 
@@ -132,13 +132,13 @@ def test_upstreams_predictions_get_upstreams_figures(shared: Path, name: str) ->
     method, amount, order = REFERENCE[name]
     runs = json.loads((shared / "data/reference_metrics.json").read_text())[dataset]
     (run,) = [r for r in runs if r["method"].startswith(method) and r["amount"] == amount and r["order"] == order]
-    assert list(astuple(coco_metrics(judge_coco(truth, predictions)))) == list(run["pycocotools"].values())
+    assert list(astuple(coco_metrics(evaluate_coco(truth, predictions)))) == list(run["pycocotools"].values())
 
 
 def test_two_perfect_boxes_have_ap_1() -> None:
     samples = [sample("1.jpg", (0, 0.5, 0.5, 0.25, 0.5)), sample("2.jpg", (1, 0.25, 0.5, 0.25, 0.5))]
     truth = ground_truth_from_labels(samples, NAMES)
-    metrics = coco_metrics(judge_coco(truth, perfect_predictions(samples, truth)))
+    metrics = coco_metrics(evaluate_coco(truth, perfect_predictions(samples, truth)))
     figures = [metrics.AP, metrics.AP50, metrics.AP75, metrics.APm, metrics.AR1, metrics.AR100]
     assert figures == pytest.approx([1] * 6)
     assert (metrics.APs, metrics.APl) == (None, None)  # both boxes are 50 x 50 px
@@ -170,7 +170,7 @@ def test_image_ids_are_stems_or_else_paths(paths: tuple[str, ...], ids: tuple[An
     samples = [sample(path, (0, 0.5, 0.5, 0.25, 0.5)) for path in paths]
     truth = ground_truth_from_labels(samples, NAMES)
     assert truth.image_ids == ids
-    assert astuple(coco_metrics(judge_coco(truth, perfect_predictions(samples, truth))))[0] == pytest.approx(1)
+    assert astuple(coco_metrics(evaluate_coco(truth, perfect_predictions(samples, truth))))[0] == pytest.approx(1)
 
 
 def test_an_image_listed_twice_is_refused() -> None:
@@ -186,7 +186,7 @@ def test_many_objects_in_one_image_are_matched_as_by_pycocotools() -> None:
     corners[:, 2:] += corners[:, :2]
     rows = np.concatenate((corners, rs.uniform(0.1, 0.9, (50, 1)), np.zeros((50, 1))), axis=1)
     predictions = to_predictions([torch.from_numpy(rows.astype(np.float32))], truth.image_ids)
-    ours, theirs = judge_coco(truth, predictions), judge_coco(truth, predictions, "pycocotools")
+    ours, theirs = evaluate_coco(truth, predictions), evaluate_coco(truth, predictions, "pycocotools")
     assert astuple(coco_metrics(ours)) == astuple(coco_metrics(theirs))
     assert 0 < (coco_metrics(ours).AR100 or 0) <= 50 / 1000
 
@@ -224,7 +224,7 @@ def test_figures_are_those_of_pycocotools_used_plainly(seed: int, as_text: bool)
         rows = np.concatenate((corners, scores, rs.randint(0, 2, (len(boxes), 1))), axis=1)
         detections.append(torch.from_numpy(rows.astype(np.float32)))
     predictions = to_predictions(detections, truth.image_ids)
-    ours = [-1 if figure is None else figure for figure in astuple(coco_metrics(judge_coco(truth, predictions)))]
+    ours = [-1 if figure is None else figure for figure in astuple(coco_metrics(evaluate_coco(truth, predictions)))]
     assert ours == plain_pycocotools(plain_dataset(truth), plain_entries(predictions))
 
 
@@ -278,7 +278,7 @@ def crowded_scene(seed: int) -> tuple[GroundTruth, Predictions]:
 def test_matches_and_figures_of_a_crowded_scene_are_those_of_pycocotools(seed: int) -> None:
     """At most 100 detections, sizes at their bounds, crowds, and the last among equal overlaps."""
     truth, predictions = crowded_scene(seed)
-    ours, theirs = judge_coco(truth, predictions), judge_coco(truth, predictions, "pycocotools")
+    ours, theirs = evaluate_coco(truth, predictions), evaluate_coco(truth, predictions, "pycocotools")
     assert astuple(coco_metrics(ours)) == astuple(coco_metrics(theirs))
     for name in ("precision", "recall", "recall_of_few"):
         assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name

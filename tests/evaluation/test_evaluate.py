@@ -8,7 +8,7 @@ import torch
 from compressor.data.batches import load_batches, plan_batches
 from compressor.data.dataset import load_dataset, read_split
 from compressor.evaluation.boxes import xywh_to_xyxy
-from compressor.evaluation.evaluate import labels_in_network_pixels, make_judge
+from compressor.evaluation.evaluate import labels_in_network_pixels, make_evaluator
 from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.predict import ImageDetections
 from compressor.progress import Silent
@@ -43,8 +43,8 @@ def test_an_evaluation_says_by_which_protocol_it_was_made(tmp_path: Path) -> Non
     network = inference_network(tiny_model(), CPU)
 
     def evaluated(network: Network, **settings: Any) -> EvaluationSettings:
-        judge = make_judge(split, Evaluation(image_size=60, **settings), CPU)
-        return judge.evaluate(network, Silent(), "")[0].settings
+        evaluator = make_evaluator(split, Evaluation(image_size=60, **settings), CPU)
+        return evaluator.evaluate(network, Silent(), "")[0].settings
 
     ours, square = evaluated(network, batch_size=4), replace(network, image_size=64)
     squares, others = evaluated(square, batch_size=4), evaluated(square, batch_size=2)

@@ -19,7 +19,7 @@ from compressor.data.dataset import load_dataset, read_split
 from compressor.data.shapes import NAMES, draw_scene, label_text
 from compressor.errors import DatasetError
 from compressor.evaluation.coco import ground_truth_from_labels
-from compressor.evaluation.evaluate import Judge, make_judge
+from compressor.evaluation.evaluate import Evaluator, make_evaluator
 from compressor.evaluation.network import Network, inference_network
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation as Settings
@@ -42,13 +42,13 @@ class Place:
     folder: Path
     document: Document
 
-    def judge(self, encoding: str = "utf-8") -> Judge:
+    def evaluator(self, encoding: str = "utf-8") -> Evaluator:
         (self.folder / "ann.json").write_bytes(json.dumps(self.document).encode(encoding))
         split = read_split(load_dataset(str(self.folder / "data.yaml")), "val")
-        return make_judge(split, Settings(image_size=192, batch_size=1), CPU)
+        return make_evaluator(split, Settings(image_size=192, batch_size=1), CPU)
 
     def evaluation(self, encoding: str = "utf-8") -> Evaluation:
-        return self.judge(encoding).evaluate(network(), Silent(), "")[0]
+        return self.evaluator(encoding).evaluate(network(), Silent(), "")[0]
 
     def labels(self) -> list[Path]:
         return sorted((self.folder / "labels").iterdir())
@@ -129,7 +129,7 @@ def test_records_of_other_files_are_refused(place: Place) -> None:
     for each, number in zip(place.document["images"], (2, 3, 1), strict=True):
         each.update(id=number, file_name=f"frame_{each['file_name']}")
     with pytest.raises(DatasetError, match=r"D406 3 of 3 images have no record of their own here: 1\.png"):
-        place.judge()
+        place.evaluator()
 
 
 def test_without_label_files_yolov5s_metric_goes_by_the_annotations(place: Place, plain: Evaluation) -> None:
@@ -164,7 +164,7 @@ def test_annotations_of_which_none_remains_are_refused(place: Place, change: Doc
     for each in place.document["annotations"]:
         each.update(change)
     with pytest.raises(DatasetError) as error:
-        place.judge()
+        place.evaluator()
     (fault,) = error.value.diagnostics
     assert fault.code == "D420"
     objects = len(place.document["annotations"])
@@ -177,7 +177,7 @@ def test_labels_of_which_none_remains_are_refused(place: Place) -> None:
     for file in place.labels()[1:]:
         file.write_text("")
     with pytest.raises(DatasetError, match="D420 none of the objects can be evaluated: 1 object not evaluated"):
-        place.judge()
+        place.evaluator()
 
 
 def test_images_without_objects_have_no_figures(place: Place) -> None:
@@ -192,7 +192,7 @@ def test_images_without_objects_have_no_figures(place: Place) -> None:
 
 
 def test_a_part_of_the_images_has_their_objects_alone(place: Place) -> None:
-    whole = place.judge()
+    whole = place.evaluator()
     part = whole.part(1)
     assert len(part.split.samples) == len(part.ground_truth.images) == len(part.ground_truth.image_ids) == 1
     assert part.ground_truth.annotations == tuple(
@@ -201,5 +201,5 @@ def test_a_part_of_the_images_has_their_objects_alone(place: Place) -> None:
     assert whole.part(3) is whole
     fewer = replace(whole.split, samples=whole.split.samples[:1])
     assert part.evaluate(network(), Silent(), "")[0].metrics == (
-        make_judge(fewer, whole.settings, CPU).evaluate(network(), Silent(), "")[0].metrics
+        make_evaluator(fewer, whole.settings, CPU).evaluate(network(), Silent(), "")[0].metrics
     )

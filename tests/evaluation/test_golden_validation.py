@@ -22,7 +22,7 @@ from compressor.evaluation.coco import (
     to_predictions,
     write_predictions,
 )
-from compressor.evaluation.coco_engine import judge_coco
+from compressor.evaluation.coco_engine import evaluate_coco
 from compressor.evaluation.coco_figures import coco_metrics
 from compressor.evaluation.detection_metrics import per_class, summarise
 from compressor.evaluation.matching import match
@@ -89,7 +89,7 @@ def test_a_whole_validation_is_upstreams(golden: Path, validation: Any, tmp_path
     predictions = to_predictions(detections, truth.image_ids)
     write_predictions(predictions, truth.category_ids, tmp_path / "predictions.json")
     assert json.loads((tmp_path / "predictions.json").read_text()) == expected["coco_json"]
-    assert astuple(coco_metrics(judge_coco(truth, predictions))) == pytest.approx(
+    assert astuple(coco_metrics(evaluate_coco(truth, predictions))) == pytest.approx(
         [figure if figure >= 0 else None for figure in expected["coco_stats"]], rel=0, abs=1e-9
     )
 

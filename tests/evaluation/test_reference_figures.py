@@ -9,7 +9,7 @@ import torch
 from compressor.artifact.load import load_model
 from compressor.data.dataset import Split, load_dataset, read_split
 from compressor.evaluation.coco import COCO_NAMES
-from compressor.evaluation.evaluate import make_judge
+from compressor.evaluation.evaluate import make_evaluator
 from compressor.models.detector import Detector
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
@@ -38,8 +38,8 @@ def differences(ours: CocoMetrics, theirs: dict[str, float]) -> dict[str, float]
 
 
 def evaluate(model: Detector, split: Split, batch_size: int) -> Metrics:
-    judge = make_judge(split, Evaluation(batch_size=batch_size), torch.device("cpu"))
-    return judge.evaluate(model, Silent(), "evaluate")[0].metrics
+    evaluator = make_evaluator(split, Evaluation(batch_size=batch_size), torch.device("cpu"))
+    return evaluator.evaluate(model, Silent(), "evaluate")[0].metrics
 
 
 def test_dense_model_equals_upstream_at_batch_1(shared: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import ArtifactError, CheckpointError, InputError, RunError
-from compressor.evaluation.evaluate import make_judge
+from compressor.evaluation.evaluate import make_evaluator
 from compressor.evaluation.network import Network, Suppression, inference_network
 from compressor.evaluation.nms import non_max_suppression
 from compressor.export.check import compare
@@ -89,19 +89,21 @@ def test_absurd_strides_and_sizes_are_refused(strides: tuple[int, ...], size: in
 
 
 def test_a_graph_of_any_size_is_judged_as_the_model_is(free: Path, model: Detector, tmp_path: Path) -> None:
-    judge = make_judge(
+    evaluator = make_evaluator(
         read_split(load_dataset(str(tiny_data(tmp_path))), "val"), Evaluation(image_size=96, batch_size=2), CPU
     )
-    ours, _ = judge.evaluate(model, Silent(), "")
-    theirs, _ = judge.evaluate(open_onnx(free), Silent(), "")
+    ours, _ = evaluator.evaluate(model, Silent(), "")
+    theirs, _ = evaluator.evaluate(open_onnx(free), Silent(), "")
     assert theirs.settings.runs_on.startswith("onnxruntime")
     assert pytest.approx(ours.metrics.coco.AP, abs=5e-4) == theirs.metrics.coco.AP
 
 
 def test_a_graph_of_one_size_refuses_others(fixed: Path, tmp_path: Path) -> None:
-    judge = make_judge(read_split(load_dataset(str(tiny_data(tmp_path))), "val"), Evaluation(image_size=96), CPU)
+    evaluator = make_evaluator(
+        read_split(load_dataset(str(tiny_data(tmp_path))), "val"), Evaluation(image_size=96), CPU
+    )
     with pytest.raises(InputError, match=r"U909 .*64 px only, not of 96"):
-        judge.evaluate(open_onnx(fixed), Silent(), "")
+        evaluator.evaluate(open_onnx(fixed), Silent(), "")
 
 
 def test_suppression_in_the_graph_finds_what_an_evaluation_finds(model: Detector, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import CheckpointError, InputError, RunError
-from compressor.evaluation.evaluate import make_judge
+from compressor.evaluation.evaluate import make_evaluator
 from compressor.evaluation.network import Network, inference_network
 from compressor.export.extras import needed
 from compressor.export.graph import Graph, Signature
@@ -103,8 +103,8 @@ def static_graphs(folder: Path, model: Detector) -> dict[str, Network]:
 
 def evaluated(network: Detector | Network, data: Path, batch_size: int) -> Evaluated:
     split = read_split(load_dataset(str(data)), "val")
-    judge = make_judge(split, Evaluation(image_size=SIZE, batch_size=batch_size), CPU)
-    return judge.evaluate(network, Silent(), "")[0]
+    evaluator = make_evaluator(split, Evaluation(image_size=SIZE, batch_size=batch_size), CPU)
+    return evaluator.evaluate(network, Silent(), "")[0]
 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino", "torchscript"])

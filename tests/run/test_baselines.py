@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from compressor.data.dataset import load_dataset, read_split
-from compressor.evaluation.evaluate import Judge, make_judge
+from compressor.evaluation.evaluate import Evaluator, make_evaluator
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
 from compressor.run.baselines import Baselines, baseline_key
@@ -16,17 +16,17 @@ from tests.tiny import tiny_data, tiny_model
 
 
 @pytest.fixture
-def judge(tmp_path: Path) -> Judge:
+def evaluator(tmp_path: Path) -> Evaluator:
     split = read_split(load_dataset(str(tiny_data(tmp_path))), "val")
-    return make_judge(split, Evaluation(image_size=64), torch.device("cpu"))
+    return make_evaluator(split, Evaluation(image_size=64), torch.device("cpu"))
 
 
-def test_what_is_kept_comes_back_whole_and_damage_is_nothing(judge: Judge, tmp_path: Path) -> None:
-    baselines, key = Baselines(tmp_path / "kept"), baseline_key(tiny_model(), judge)
-    assert baselines.find(key, judge) is None
-    evaluation, predictions = judge.evaluate(tiny_model(), Silent(), "", resampled=True)
+def test_what_is_kept_comes_back_whole_and_damage_is_nothing(evaluator: Evaluator, tmp_path: Path) -> None:
+    baselines, key = Baselines(tmp_path / "kept"), baseline_key(tiny_model(), evaluator)
+    assert baselines.find(key, evaluator) is None
+    evaluation, predictions = evaluator.evaluate(tiny_model(), Silent(), "", resampled=True)
     baselines.keep(key, evaluation, predictions)
-    found = baselines.find(key, judge)
+    found = baselines.find(key, evaluator)
     assert found is not None
     assert found[0] == evaluation
     assert found[1].image_ids == predictions.image_ids
@@ -36,18 +36,18 @@ def test_what_is_kept_comes_back_whole_and_damage_is_nothing(judge: Judge, tmp_p
         whole = file.read_bytes()
         for content in (b"", whole[: len(whole) // 2], whole[:-100], b"PK\x03\x04" + whole[4:100], b"{}"):
             file.write_bytes(content)
-            assert baselines.find(key, judge) is None
+            assert baselines.find(key, evaluator) is None
         file.write_bytes(whole)
-    assert baselines.find(key, judge) is not None
+    assert baselines.find(key, evaluator) is not None
 
 
-def test_another_model_other_data_or_other_settings_have_another_key(judge: Judge, tmp_path: Path) -> None:
-    key = baseline_key(tiny_model(), judge)
-    assert key == baseline_key(tiny_model(), judge)
+def test_another_model_other_data_or_other_settings_have_another_key(evaluator: Evaluator, tmp_path: Path) -> None:
+    key = baseline_key(tiny_model(), evaluator)
+    assert key == baseline_key(tiny_model(), evaluator)
     others = {
-        baseline_key(tiny_model(seed=1), judge),
-        baseline_key(tiny_model(), replace(judge, settings=Evaluation(image_size=96))),
-        baseline_key(tiny_model(), replace(judge, split=replace(judge.split, sha256="0" * 64))),
+        baseline_key(tiny_model(seed=1), evaluator),
+        baseline_key(tiny_model(), replace(evaluator, settings=Evaluation(image_size=96))),
+        baseline_key(tiny_model(), replace(evaluator, split=replace(evaluator.split, sha256="0" * 64))),
     }
     assert len(others | {key}) == 4
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compressor.artifact.save import Form, Provenance, encode_model, round_to_dtype
-from compressor.evaluation import evaluate as judge
+from compressor.evaluation import evaluate
 from compressor.models.yolov5 import describe
 from compressor.progress import Silent
 from compressor.recipe.load import RecipeFile, load_recipe
@@ -41,7 +41,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes longest and decides neither sizes nor zeros nor the names of steps."""
     monkeypatch.setattr(forecast, "inference_seconds", lambda *_: 0.01)
     monkeypatch.setattr(describe, "count_gflops", lambda _: 0.0)
-    monkeypatch.setattr(judge, "resample", lambda _: None)
+    monkeypatch.setattr(evaluate, "resample", lambda _: None)
     monkeypatch.setattr(pipeline, "time_in_turns", lambda *_: Timing(64, (1.0,), (1.0,)))
     monkeypatch.setattr(budget, "SIZE_STEPS", 20)
     monkeypatch.setattr(run_report, "pictures", lambda _: ())

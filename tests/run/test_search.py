@@ -12,7 +12,7 @@ import yaml
 
 from compressor.data.dataset import load_dataset, read_split
 from compressor.errors import InputError, RecipeError
-from compressor.evaluation.evaluate import Judge, make_judge
+from compressor.evaluation.evaluate import Evaluator, make_evaluator
 from compressor.evaluation.network import Network
 from compressor.models.detector import Detector
 from compressor.models.yolov5 import describe
@@ -97,7 +97,7 @@ def test_a_budget_of_ap_needs_judging(tmp_path: Path, evaluate: bool | None) -> 
 
 
 @dataclass(frozen=True)
-class KnownJudge(Judge):
+class KnownEvaluator(Evaluator):
     """Says of a model what a function of its sparsity says, and keeps count."""
 
     verdict: Callable[[float, int], float | None] = lambda _sparsity, _images: None
@@ -113,31 +113,31 @@ class KnownJudge(Judge):
         return SimpleNamespace(metrics=SimpleNamespace(coco=coco)), None
 
 
-def seek(recipe_file: RecipeFile, verdict: Callable[[float, int], float | None]) -> tuple[Seeker, KnownJudge]:
+def seek(recipe_file: RecipeFile, verdict: Callable[[float, int], float | None]) -> tuple[Seeker, KnownEvaluator]:
     job = open_job(recipe_file, Silent())
     split = read_split(load_dataset(str(recipe_file.recipe.data)), "val")
-    real = make_judge(split, Evaluation(image_size=64), CPU)
-    judge = KnownJudge(real.split, real.ground_truth, real.settings, real.device, verdict)
-    return Seeker(job, CalibrationImages(recipe_file, [], 32, Silent()), CPU, Silent()), judge
+    real = make_evaluator(split, Evaluation(image_size=64), CPU)
+    evaluator = KnownEvaluator(real.split, real.ground_truth, real.settings, real.device, verdict)
+    return Seeker(job, CalibrationImages(recipe_file, [], 32, Silent()), CPU, Silent()), evaluator
 
 
 def test_the_highest_sparsity_within_the_budget_is_found(tmp_path: Path) -> None:
     def verdict(zeros: float, _images: int) -> float:
         return 0.5 - max(0.0, zeros - 0.3)  # a drop of 0.1 at 40 %
 
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.105, "images": 6}), verdict)
-    job, search = seeker.by_ap(judge, None)
+    seeker, evaluator = seek(asking(tmp_path, {"ap_drop": 0.105, "images": 6}), verdict)
+    job, search = seeker.by_ap(evaluator, None)
     assert search.sparsity == 0.4
     first = job.recipe.modifiers[0]
     assert isinstance(first, Prune) and first.sparsity == 0.4
-    assert len(judge.asked) == len(set(judge.asked)) <= 9  # nothing is judged twice
+    assert len(evaluator.asked) == len(set(evaluator.asked)) <= 9  # nothing is judged twice
     assert search.baseline_AP == 0.5
 
 
 def test_the_dense_model_is_not_judged_again(tmp_path: Path) -> None:
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.1, "images": 6}), lambda zeros, _: 0.5 - zeros)
-    assert seeker.by_ap(judge, 0.5)[1].sparsity == 0.1
-    assert (0.0, 6) not in judge.asked
+    seeker, evaluator = seek(asking(tmp_path, {"ap_drop": 0.1, "images": 6}), lambda zeros, _: 0.5 - zeros)
+    assert seeker.by_ap(evaluator, 0.5)[1].sparsity == 0.1
+    assert (0.0, 6) not in evaluator.asked
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_what_the_part_allows_is_confirmed_on_all_images(
     def verdict(zeros: float, images: int) -> float:
         return 0.5 - max(0.0, zeros - (0.4 if images == 2 else on_all_images))
 
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.005, "images": 2}), verdict)
-    _, search = seeker.by_ap(judge, 0.5)
+    seeker, evaluator = seek(asking(tmp_path, {"ap_drop": 0.005, "images": 2}), verdict)
+    _, search = seeker.by_ap(evaluator, 0.5)
     assert search.sparsity == on_all_images
     on_all = [each.sparsity for each in search.tries if each.images == 6]
     assert on_all[: len(asked)] == asked
@@ -162,22 +162,22 @@ def test_nothing_within_the_budget(tmp_path: Path) -> None:
     def verdict(zeros: float, _images: int) -> float:
         return 0.5 if zeros < 0.005 else 0.1
 
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.01, "images": 6}), verdict)
+    seeker, evaluator = seek(asking(tmp_path, {"ap_drop": 0.01, "images": 6}), verdict)
     with pytest.raises(InputError, match=r"U910 even 0\.01 of sparsity loses more than 0\.01 AP"):
-        seeker.by_ap(judge, None)
+        seeker.by_ap(evaluator, None)
 
 
 def test_images_without_objects(tmp_path: Path) -> None:
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.01}), lambda _zeros, _images: None)
+    seeker, evaluator = seek(asking(tmp_path, {"ap_drop": 0.01}), lambda _zeros, _images: None)
     with pytest.raises(InputError, match="U910 AP is undefined"):
-        seeker.by_ap(judge, None)
+        seeker.by_ap(evaluator, None)
 
 
 def test_a_model_that_finds_nothing_settles_no_budget(tmp_path: Path) -> None:
-    seeker, judge = seek(asking(tmp_path, {"ap_drop": 0.01}), lambda _zeros, _images: 0.0)
+    seeker, evaluator = seek(asking(tmp_path, {"ap_drop": 0.01}), lambda _zeros, _images: 0.0)
     for baseline in (None, 0.0):  # else 99 % of sparsity would lose little enough
         with pytest.raises(InputError, match="U910 AP of the model before is 0: it finds nothing"):
-            seeker.by_ap(judge, baseline)
+            seeker.by_ap(evaluator, baseline)
 
 
 def test_a_whole_run_with_a_budget_of_ap(tmp_path: Path) -> None:

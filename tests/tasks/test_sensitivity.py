@@ -18,7 +18,7 @@ from compressor.artifact.load import load_model
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.data.calibration import draw, find_calibration_images, load_images
 from compressor.errors import DatasetError, InputError, PlanError, RecipeError
-from compressor.evaluation.evaluate import Judge
+from compressor.evaluation.evaluate import Evaluator
 from compressor.models.detector import Detector
 from compressor.models.yolov5.difference import head_loss
 from compressor.models.yolov5.fuse import fuse
@@ -193,12 +193,12 @@ def test_by_ap_the_loss_is_the_difference(question: Question, tmp_path: Path, mo
     weights = sum(c.weight.numel() for c in convolutions(tiny_model()))
     seen: set[tuple[str, ...]] = set()
 
-    def evaluate(judge: Judge, model: Detector, _progress: Progress, _title: str) -> Any:
-        seen.add(tuple(sample.image.name for sample in judge.split.samples))
+    def evaluate(evaluator: Evaluator, model: Detector, _progress: Progress, _title: str) -> Any:
+        seen.add(tuple(sample.image.name for sample in evaluator.split.samples))
         found = sum(int((layer.weight != 0).sum()) for layer in convolutions(model)) / weights
         return SimpleNamespace(metrics=SimpleNamespace(coco=SimpleNamespace(AP=found))), None
 
-    monkeypatch.setattr(Judge, "evaluate", evaluate)
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
     table = measured(replace(question, by="ap", images=4, split="val"), tmp_path / "notes")
     assert (table.by, table.images) == ("ap", 4)
     assert seen == {("000.png", "001.png", "002.png", "003.png")}
@@ -207,7 +207,7 @@ def test_by_ap_the_loss_is_the_difference(question: Question, tmp_path: Path, mo
             assert loss == pytest.approx(round(sparsity * layer.weights) / weights)
 
 
-def test_by_ap_with_the_real_judge(question: Question, tmp_path: Path) -> None:
+def test_by_ap_with_the_real_evaluator(question: Question, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         measured(replace(question, by="ap", split="val"), tmp_path / "notes", Interrupted(after=1))
     _, line = (tmp_path / "notes").read_text().splitlines()
@@ -218,7 +218,7 @@ def test_by_ap_a_network_that_finds_nothing_is_refused(
     question: Question, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = SimpleNamespace(metrics=SimpleNamespace(coco=SimpleNamespace(AP=0.0))), None
-    monkeypatch.setattr(Judge, "evaluate", lambda *_: nothing)
+    monkeypatch.setattr(Evaluator, "evaluate", lambda *_: nothing)
     with pytest.raises(InputError, match="U911 AP of the dense network is 0: it finds nothing"):
         measured(replace(question, by="ap", split="val"), tmp_path / "notes")
 

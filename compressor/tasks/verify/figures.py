@@ -14,7 +14,7 @@ from compressor.errors import CompressorError, DatasetError
 from compressor.evaluation.bootstrap import resample
 from compressor.evaluation.coco import Predictions, read_predictions
 from compressor.evaluation.coco_figures import precision_by_recall
-from compressor.evaluation.evaluate import Judge
+from compressor.evaluation.evaluate import Evaluator
 from compressor.evaluation.examples import examples_png
 from compressor.models.strides import image_step
 from compressor.progress import Progress
@@ -25,7 +25,7 @@ from compressor.results.evaluation import METHOD, DataSummary, Evaluation, Metri
 from compressor.results.run import RunRecord
 from compressor.run.folder import PREDICTIONS_AFTER, PREDICTIONS_BEFORE
 from compressor.run.pipeline import evaluate
-from compressor.run.readiness import open_judge
+from compressor.run.readiness import open_evaluator
 from compressor.tasks.verify.claims import Check, Trusted
 from compressor.tasks.verify.facts import Facts
 from compressor.tasks.verify.own_metric import Bounds, as_found, bounds, wrong_own_metric
@@ -54,12 +54,12 @@ class Data:
     """The data that a run was judged on.
 
     Attributes:
-        judge: of them.
+        evaluator: of them.
         names: class names of the model.
         stride: of the network, in pixels.
     """
 
-    judge: Judge
+    evaluator: Evaluator
     names: tuple[str, ...]
     stride: int
 
@@ -75,12 +75,12 @@ def data_at_hand(evaluation: Evaluation, data: str | None, facts: Facts, progres
     """
     source = data or evaluation.data.source
     try:
-        judge = open_judge(source, _settings(evaluation), facts.names, torch.device("cpu"), progress)
+        evaluator = open_evaluator(source, _settings(evaluation), facts.names, torch.device("cpu"), progress)
     except CompressorError as fault:
         return f"{source} cannot be read here ({fault.diagnostics[0].code})"
-    if judge.split.sha256 != evaluation.data.sha256:
+    if evaluator.split.sha256 != evaluation.data.sha256:
         return f"{source} holds other images or labels here than the run's"
-    return Data(judge, facts.names, image_step(facts.model.strides))
+    return Data(evaluator, facts.names, image_step(facts.model.strides))
 
 
 def _settings(evaluation: Evaluation) -> Settings:
@@ -119,11 +119,11 @@ def figures_of(file: Path, data: Data) -> Figures:
     Raises:
         OSError, ValueError: it cannot be read, or is of other images.
     """
-    predictions = read_predictions(file, data.judge.ground_truth)
-    found = as_found(data.judge, predictions, data.stride)
-    metrics, judged = data.judge.metrics(found, predictions, data.names)
+    predictions = read_predictions(file, data.evaluator.ground_truth)
+    found = as_found(data.evaluator, predictions, data.stride)
+    metrics, judged = data.evaluator.metrics(found, predictions, data.names)
     curve, draws = precision_by_recall(judged), resample(judged)
-    return Figures(data.judge.summary(), metrics, bounds(found), curve, draws, predictions)
+    return Figures(data.evaluator.summary(), metrics, bounds(found), curve, draws, predictions)
 
 
 def from_predictions(folder: Path, record: RunRecord, data: Data) -> Iterator[Check | Trusted]:
@@ -166,7 +166,7 @@ def _wrong_examples(
     folder: Path, record: RunRecord, data: Data, before: Predictions, after: Predictions
 ) -> Iterator[str]:
     count = record.recipe.get("report", {}).get("examples", 0)
-    samples, image_ids = data.judge.split.samples, data.judge.ground_truth.image_ids
+    samples, image_ids = data.evaluator.split.samples, data.evaluator.ground_truth.image_ids
     page = examples_png(samples, image_ids, before, after, count, data.names) if count else None
     place = folder / EXAMPLES
     if (page or b"") != (place.read_bytes() if place.is_file() else b""):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from compressor.data.batches import fit_image_size, geometry, plan_batches
 from compressor.evaluation.coco import Predictions
 from compressor.evaluation.detection_metrics import per_class
-from compressor.evaluation.evaluate import Judge, OwnMatches, own_matches
+from compressor.evaluation.evaluate import Evaluator, OwnMatches, own_matches
 from compressor.evaluation.predict import ImageDetections
 from compressor.results.evaluation import Metrics
 
@@ -33,15 +33,15 @@ class Bounds:
     high: NDArray[np.float64]
 
 
-def as_found(judge: Judge, predictions: Predictions, stride: int) -> list[ImageDetections]:
+def as_found(evaluator: Evaluator, predictions: Predictions, stride: int) -> list[ImageDetections]:
     """The detections as the network gave them, which saw every image in its place in a batch, but for the rounding.
 
     Args:
-        judge: of the data, with the settings of the run.
+        evaluator: of the data, with the settings of the run.
         predictions: as they were written.
         stride: of the network, in pixels.
     """
-    settings, samples = judge.settings, judge.split.samples
+    settings, samples = evaluator.settings, evaluator.split.samples
     size = fit_image_size(settings.image_size, stride)
     plans = plan_batches(samples, size, settings.batch_size, stride)
     shapes = {sample.image: plan.shape for plan in plans for sample in plan.samples}
