@@ -1,4 +1,4 @@
-"""Ground truth from COCO annotations: every object is evaluated, or counted by the reason why it is not."""
+"""Ground truth from COCO annotations: every object is evaluated, or counted under the reason why it is not."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from compressor.results.class_name import one_form, plain
 from compressor.results.evaluation import MOST_CATEGORIES, NotEvaluated, ObjectCount, Reason
 
 _PLACES = 6
-_FOLDERS_UP = 4  # from which a record's file_name may count
-_FEW_PIXELS = 4  # of a side, below which a box could lie within 0 and 1
-_ROUNDING = 1e-3  # by which fractions of an image may lie outside of it
-_ABSENT, _LEFT_OUT = -1, -2  # in the place of an image's position in the split
+_FOLDERS_UP = 4  # parent folders of an image to which a record's file_name may be relative
+_FEW_PIXELS = 4  # an image with a shorter side than this may have boxes in pixels that lie within 0 and 1
+_ROUNDING = 1e-3  # boxes in fractions may exceed their image by this much
+_ABSENT, _LEFT_OUT = -1, -2  # stand for the position of an image that the split does not hold
 
 
 def ground_truth_from_annotations(
@@ -40,20 +40,20 @@ def ground_truth_from_annotations(
 ) -> GroundTruth:
     """Ground truth from a COCO instances file: crowds, areas and ids are the file's.
 
-    An image's record is the one whose `file_name` ends in the image's name, in whatever Unicode form. Else it is the
-    one whose id is the number that the image's name is, where its `file_name` is that number too, or is missing. A
-    class's category is the one of its name; case and blanks do not matter. COCO's own categories are also taken by
-    their place where the class names are other words for them.
+    An image's record is the one whose `file_name` ends in the image's name, in any Unicode form. If there is none and
+    the image's name is a number, it is the record with that id, provided that its `file_name` is the same number or is
+    missing. A class's category is the one with the same name; case and blanks do not matter. COCO's own categories are
+    also matched by position where the class names are other words for them.
 
     Args:
         file: COCO instances JSON; it may hold more images than the samples.
         samples: the images to evaluate.
         names: class names by index.
-        left_out: other images of the split, which cannot be evaluated.
+        left_out: the images of the split that cannot be evaluated.
 
     Raises:
         DatasetError: D406 an image without a record of its own; D407 a class without a category of its own; D408 the
-            file cannot be read, or its boxes are no pixels.
+            file cannot be read, or its boxes are not in pixels.
     """
     instances = read_instances(file)
     index = _Records(instances.images, file)
@@ -87,7 +87,7 @@ def ground_truth_from_annotations(
 def _reasons(
     instances: Instances, at: NDArray[np.int64], category_ids: Sequence[int]
 ) -> Iterator[tuple[Reason, NDArray[np.bool_]]]:
-    """Which annotations are not evaluated, each for the first reason that it has."""
+    """Masks of the annotations that are not evaluated, one per reason; each annotation has its first reason only."""
     place = at[instances.image_of]
     known = [category.id for category in instances.categories]
     checks: tuple[tuple[Reason, NDArray[np.bool_]], ...] = (
@@ -98,10 +98,10 @@ def _reasons(
         ("category not a class", ~np.isin(instances.category_ids, category_ids)),
         ("no box", np.isnan(instances.boxes[:, 0])),
     )
-    told = np.zeros(len(place), np.bool_)
+    counted = np.zeros(len(place), np.bool_)
     for reason, applies in checks:
-        yield reason, applies & ~told
-        told |= applies
+        yield reason, applies & ~counted
+        counted |= applies
 
 
 def _counted(reason: Reason, chosen: NDArray[np.bool_], instances: Instances) -> NotEvaluated:
@@ -121,7 +121,7 @@ def _counted(reason: Reason, chosen: NDArray[np.bool_], instances: Instances) ->
 
 
 def _check_pixels(instances: Instances, samples: Sequence[Sample], file: Path) -> None:
-    """Refuse boxes that are fractions of the image's size: as pixels they would all lie in one corner.
+    """Refuse boxes that are fractions of the image's size: read as pixels they would all lie in one corner.
 
     Raises:
         DatasetError: D408.
@@ -140,7 +140,7 @@ def _check_pixels(instances: Instances, samples: Sequence[Sample], file: Path) -
 
 
 def _notes_of_classes(names: Sequence[str], category_ids: Sequence[int], instances: Instances) -> Iterator[str]:
-    """A sentence where classes have categories of other names, as COCO's own have by their place."""
+    """A warning where classes were matched to COCO's categories by position, under other names."""
     named: dict[int, list[str]] = defaultdict(list)
     for category in instances.categories:
         named[category.id].append(category.name)
@@ -151,16 +151,16 @@ def _notes_of_classes(names: Sequence[str], category_ids: Sequence[int], instanc
     ]
     if others:
         yield (
-            f"{len(others)} of the {len(names)} class names are not those of the annotations: they are taken to be "
-            f"COCO's classes by their place, {some(others)}"
+            f"{len(others)} of the {len(names)} class names differ from those of the annotations: they are matched to "
+            f"COCO's classes by position, {some(others)}"
         )
 
 
 def _notes_of_objects(objects: Objects, samples: Sequence[Sample], instances: Instances) -> Iterator[str]:
-    """A sentence for what was worked out, and for boxes that nothing can match."""
+    """Warnings about areas that were missing and computed, and about boxes that no detection can match."""
     if instances.areas_missing:
-        told = f"{instances.areas_missing:,} annotations tell no area"
-        yield f"{told}: width x height of the box counts, by which an object is small, medium or large"
+        missing = f"{instances.areas_missing:,} annotations have no area"
+        yield f"{missing}: width x height of the box decides whether an object is small, medium or large"
     flat = ~(objects.boxes[:, 2:] > 0).all(axis=1)
     sizes = np.array([(sample.width, sample.height) for sample in samples], dtype=np.float64).reshape(-1, 2)
     low, high = objects.boxes[:, :2], objects.boxes[:, :2] + objects.boxes[:, 2:]
@@ -168,11 +168,11 @@ def _notes_of_objects(objects: Objects, samples: Sequence[Sample], instances: In
     for chosen, what in ((flat, "have no width or no height"), (outside, "lie outside of their images")):
         if chosen.any():
             names = [samples[image].image.name for image in dict.fromkeys(objects.images[chosen].tolist())]
-            yield f"{int(chosen.sum()):,} boxes {what} ({some(names)}): nothing can match them, so they count as missed"
+            yield f"{int(chosen.sum()):,} boxes {what} ({some(names)}): no detection can match them, so they are missed"
 
 
 class _Records:
-    """Finds the record of an image in a file of annotations."""
+    """The image records of an annotation file, found by image."""
 
     def __init__(self, records: Sequence[ImageRecord], file: Path) -> None:
         self.records = records
@@ -187,10 +187,10 @@ class _Records:
             self.by_name[one_form(_last(record.file_name))].append(place)
 
     def places(self, paths: Sequence[Path]) -> tuple[int, ...]:
-        """The place in the list of every image's record.
+        """Position in the list of each image's record.
 
         Raises:
-            DatasetError: D406 an image has none, or none of its own.
+            DatasetError: D406 an image has no record, or shares one.
         """
         found = [self.find(path) for path in paths]
         missing = [path for path, place in zip(paths, found, strict=True) if place is None]
@@ -208,13 +208,13 @@ class _Records:
         for place in places:
             same = self.by_id[as_number(self.records[place].id)]
             if len(same) > 1:
-                told = some([self.records[other].file_name for other in same])
-                message = f"the id {self.records[place].id} is that of several images: {told}"
+                sharing = some([self.records[other].file_name for other in same])
+                message = f"several images have the id {self.records[place].id}: {sharing}"
                 raise self._refused(message, "give every image an id of its own")
         return places
 
     def find(self, path: Path) -> int | None:
-        """The place of an image's record; None where there is none, or which one cannot be told."""
+        """Position of an image's record; None if there is none, or if several fit."""
         namesakes = self._namesakes(path)
         if len(namesakes) == 1:
             return None if _names_another(self.records[namesakes[0]].file_name, path) else namesakes[0]
@@ -224,7 +224,7 @@ class _Records:
         return numbered[0] if len(numbered) == 1 else None
 
     def _namesakes(self, path: Path) -> list[int]:
-        """The records of an image's name; where there are several, those of its folder too."""
+        """The records with an image's file name; where several have it, those that also name its folder."""
         namesakes = self.by_name.get(one_form(path.name), [])
         if len(namesakes) < 2:
             return namesakes
@@ -232,33 +232,33 @@ class _Records:
         return [each for each in namesakes if here.endswith(f"/{one_form(self.records[each].file_name)}")]
 
     def _several(self, missing: Sequence[Path]) -> str:
-        """The first image that several records name, as a clause; empty where there is none."""
+        """A clause that names the first image with several records; empty if there is none."""
         for path in missing:
             ids = [str(self.records[each].id) for each in self._namesakes(path)]
             if len(ids) > 1:
-                return f"; {len(ids)} records name {path.name}, those of the ids {some(ids)}"
+                return f"; {len(ids)} records name {path.name}, with the ids {some(ids)}"
         return ""
 
     def _may_be(self, place: int, number: int) -> bool:
-        """Whether a record found by its id names no file, or one of that number."""
+        """Whether a record found by its id names no file, or a file named by that number."""
         stem = PurePosixPath(self.records[place].file_name).stem
         return not stem or (is_number(stem) and int(stem) == number)
 
     def _misleading(self, missing: Sequence[Path]) -> str:
-        """What looks like the record of the first such image, and is none."""
+        """A clause that names a record which looks like that of the first such image, but is not."""
         path = missing[0]
         ids = self.by_id.get(int(path.stem), []) if is_number(path.stem) else []
         folded = path.name.casefold()
         near = next((each.file_name for each in self.records if _last(each.file_name).casefold() == folded), None)
         if near is not None:
-            return f"; the record that comes nearest to {path.name} names {near}"
-        return f"; the record of the id {int(path.stem)} names {self.records[ids[0]].file_name}" if ids else ""
+            return f"; the closest record to {path.name} names {near}"
+        return f"; the record with the id {int(path.stem)} names {self.records[ids[0]].file_name}" if ids else ""
 
     def _refused(self, message: str, help_text: str) -> DatasetError:
         return DatasetError(Diagnostic("D406", message, str(self.file), help=help_text))
 
     def notes(self, samples: Sequence[Sample], places: Sequence[int]) -> Iterator[str]:
-        """A sentence where records tell other sizes than the images have."""
+        """A warning where the records give other sizes than the images have."""
         other = []
         for sample, place in zip(samples, places, strict=True):
             size = self.records[place].size
@@ -267,12 +267,12 @@ class _Records:
         if other:
             sample, (width, height) = other[0]
             first = f"{sample.image.name} is {sample.width} x {sample.height} px, its record says {width} x {height}"
-            told = f"{len(other):,} images have another size than in the annotations, first {first}"
-            yield f"{told}: boxes are taken as pixels of the image, and are wrong where they are of another size"
+            differ = f"{len(other):,} images have another size than in the annotations, first {first}"
+            yield f"{differ}: boxes are read as pixels of the image, and are wrong if they belong to the other size"
 
 
 def _names_another(file_name: str, path: Path) -> bool:
-    """Whether a record with a folder, found by the name alone, is that of another file that is there."""
+    """Whether a record with a folder, found by its file name alone, names another file that exists."""
     folders = len(PurePosixPath(file_name).parts) - 1
     if not folders or PurePosixPath(file_name).is_absolute() or PureWindowsPath(file_name).drive:
         return False
@@ -287,7 +287,7 @@ def _last(file_name: str) -> str:
 
 def _ids_from_categories(names: Sequence[str], instances: Instances, file: Path) -> tuple[int, ...]:
     used = set(np.unique(instances.category_ids).tolist())
-    # Exports of some labelling tools repeat a name for an empty parent category: the used one comes last and wins.
+    # Exports of some labelling tools repeat a name for an empty parent category: the one in use comes last and wins.
     categories = sorted(instances.categories, key=lambda category: category.id in used)
     exact = {category.name: category.id for category in categories}
     folded = {plain(category.name): category.id for category in categories}
@@ -327,7 +327,7 @@ def _check_apart(names: Sequence[str], ids: Sequence[int], instances: Instances,
 
 
 def _are_coco_in_other_words(names: Sequence[str], found: Sequence[int | None], known_ids: set[int]) -> bool:
-    """80 classes, COCO's own ids (all, or some under COCO's own names), and no name that says otherwise."""
+    """Whether there are 80 classes, COCO's own ids (all, or some under COCO's names), and no name that contradicts."""
     if len(names) != len(COCO_NAMES):
         return False
     same_ids = known_ids == set(COCO_CATEGORY_IDS)
@@ -343,9 +343,9 @@ def _no_category(name: str, known: list[str], file: Path) -> Diagnostic:
 
 
 def boxes_as_labels(ground_truth: GroundTruth, samples: Sequence[Sample]) -> list[Sample]:
-    """The samples, those without a label file with the boxes of their annotations in its place.
+    """The samples; those without a label file receive the boxes of their annotations as labels.
 
-    Crowd regions are no objects to YOLOv5's metric, and what of a box lies outside of its image is cut off.
+    Crowd regions are left out, since YOLOv5's metric does not know them, and boxes are clipped to their image.
     """
     class_of = {number: index for index, number in enumerate(ground_truth.category_ids)}
     objects = ground_truth.objects.where(~ground_truth.objects.crowds)

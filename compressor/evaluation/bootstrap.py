@@ -14,10 +14,10 @@ from compressor.results.evaluation import Resampled
 RESAMPLES, SEED = 1000, 0
 
 
-def resample(judged: CocoFigures) -> Resampled:
-    """AP and AP50 on many draws of the images."""
-    figures = average_precisions(judged.matches, resampled_weights(judged.images, RESAMPLES, SEED))
-    return Resampled(judged.images, SEED, _rounded(figures.mean(axis=1)), _rounded(figures[:, 0]))
+def resample(evaluated: CocoFigures) -> Resampled:
+    """AP and AP50 on many random draws of the images."""
+    figures = average_precisions(evaluated.matches, resampled_weights(evaluated.images, RESAMPLES, SEED))
+    return Resampled(evaluated.images, SEED, _rounded(figures.mean(axis=1)), _rounded(figures[:, 0]))
 
 
 def _rounded(figures: Float64) -> tuple[float | None, ...]:
@@ -25,7 +25,7 @@ def _rounded(figures: Float64) -> tuple[float | None, ...]:
 
 
 def resampled_weights(images: int, resamples: int, seed: int) -> Float64:
-    """How often each image is drawn, (resamples, images); as many are drawn, with replacement, as there are."""
+    """How often each image is drawn, (resamples, images): every row draws `images` of them with replacement."""
     random = np.random.RandomState(seed)
     drawn = [np.bincount(random.randint(0, images, images), minlength=images) for _ in range(resamples)]
     return np.stack(drawn).astype(np.float64)
@@ -34,12 +34,12 @@ def resampled_weights(images: int, resamples: int, seed: int) -> Float64:
 def average_precisions(found: tuple[ClassMatches, ...], weights: Float64) -> Float64:
     """AP at each IoU threshold, as pycocotools defines it, for each weighting of the images, (resamples, T).
 
-    Precision is greatest where an object is found, so only these places are summed up.
+    Precision is greatest where an object is found, so it is summed up there only.
 
     Args:
-        found: by class.
-        weights: (resamples, images), whole numbers: how often each image counts. A class without objects in it does
-            not; where that is all of them the figure is NaN.
+        found: the matched detections of each class.
+        weights: (resamples, images), whole numbers: how often each image counts. A class without objects in a draw is
+            left out of its mean; a draw in which no class has objects gives NaN.
     """
     total = np.zeros((len(weights), len(IOU_THRESHOLDS)))
     classes = np.zeros((len(weights), 1))
@@ -63,7 +63,7 @@ def _add_class(
 ) -> None:
     """Add the AP of one class to `total` (resamples, T), where it has objects; `true` and `false` are (n, T)."""
     misses, hits = np.empty(true.shape[1], np.int64), np.empty(true.shape[1], np.int64)
-    always_false = np.array([row.all() for row in false])  # as most are
+    always_false = np.array([row.all() for row in false])  # true of most detections
     found, precision = np.empty(true.shape, np.int64), np.empty(true.shape)
     for draw in range(len(drawn)):
         if objects[draw] == 0:
@@ -93,7 +93,7 @@ def _add_class(
 
 @compiled
 def _area(found: NDArray[np.int64], precision: Float64, objects: int) -> float:
-    """Mean over the recalls of the best precision that is reached there or later."""
+    """Mean over the recalls of the best precision at that recall or a higher one."""
     area = 0.0
     best = 0.0
     recall = len(RECALLS) - 1

@@ -1,4 +1,4 @@
-"""Arithmetic on boxes, all in float32: the figures of an evaluation depend on the last bit of it.
+"""Arithmetic on boxes, all in float32: the figures of an evaluation depend on its last bit.
 
 `xyxy` is left, top, right, bottom; `xywh` is centre x, centre y, width, height; pixels unless said otherwise.
 """

@@ -1,4 +1,4 @@
-"""Whether model and data mean the same classes; figures compare class 0 with class 0, whatever the two are called."""
+"""Whether model and data have the same classes: figures compare class 0 with class 0, regardless of their names."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ def check_classes(names: Sequence[str], dataset: Dataset, *, other_names: bool =
     """Refuse data whose classes are not the model's.
 
     Names may differ in upper and lower case, in blanks and in the Unicode form of accents. Names that only number the
-    classes, as a file without names gets them (`0`, `1`; `class0`, `class1`), say nothing and fit whatever is numbered
-    alike.
+    classes, which a file without names receives (`0`, `1`; `class0`, `class1`), match any name at the same number.
 
     Args:
         names: of the model's classes.
         dataset: the data.
-        other_names: accept names that differ otherwise. A class that the other one has under another number is never
-            accepted: that is another order.
+        other_names: accept names that differ otherwise. Another order (the same class under another number) is never
+            accepted.
 
     Returns:
-        A sentence on what differs and is accepted.
+        Warnings about differences that are accepted.
 
     Raises:
         DatasetError: D409 the number of classes differs, or their order, or their names.
@@ -45,7 +44,9 @@ def check_classes(names: Sequence[str], dataset: Dataset, *, other_names: bool =
     moved = _moved(names, theirs, differing)
     if moved:
         message = f"the classes are in another order: {_both(names, theirs, moved)}"
-        help_text = "name the data the model was trained on; or where only the YAML is wrong, write names: in its order"
+        help_text = (
+            "name the data the model was trained on; if only the YAML is wrong, write names: in the model's order"
+        )
         raise _refused(message, dataset, help_text)
     for named, whose in ((names, "model"), (theirs, "data set")):
         if _only_numbers(named):
@@ -65,7 +66,7 @@ def _refused(message: str, dataset: Dataset, help_text: str) -> DatasetError:
 
 
 def _moved(names: Sequence[str], theirs: Sequence[str], differing: Sequence[int]) -> list[int]:
-    """The numbers at which one side has a class that the other has under another number."""
+    """The numbers of classes that the other side has under another number."""
     ours, others = set(map(plain, names)), set(map(plain, theirs))
     return [index for index in differing if plain(theirs[index]) in ours or plain(names[index]) in others]
 
@@ -80,7 +81,7 @@ def _both(names: Sequence[str], theirs: Sequence[str], differing: Sequence[int])
 
 
 def _listed(names: Sequence[str], differing: Sequence[int]) -> str:
-    """All names where they are few, else those that differ, with their numbers."""
+    """All names if they are few, else those that differ, with their numbers."""
     if len(names) <= _MOST_SHOWN:
         return ", ".join(map(_short, names))
     shown = ", ".join(f"{index} {_short(names[index])}" for index in differing[:_MOST_SHOWN])

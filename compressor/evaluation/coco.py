@@ -69,7 +69,7 @@ class Objects:
         images: (n,) position of the image in `GroundTruth.image_ids`.
         category_ids: (n,).
         boxes: (n, 4) left, top, width, height in pixels of the image.
-        areas: (n,) in square pixels; of a mask where the annotations tell it, else of the box.
+        areas: (n,) in square pixels; of the mask if the annotations give it, else of the box.
         crowds: (n,) regions that hold many objects in one: they need not be found.
     """
 
@@ -83,7 +83,7 @@ class Objects:
         return len(self.images)
 
     def where(self, chosen: NDArray[np.bool_]) -> Objects:
-        """Those that are chosen, (n,)."""
+        """The chosen objects; `chosen` is (n,) bool."""
         return Objects(*(getattr(self, each.name)[chosen] for each in fields(self)))
 
 
@@ -98,8 +98,8 @@ class GroundTruth:
         category_ids: class index to category id.
         image_ids: id of each sample.
         official: the classes are COCO's own 80, under its own category ids.
-        not_evaluated: every other object that is known of, by reason.
-        notes: a sentence for whatever was amended, or looks wrong.
+        not_evaluated: all other objects of the annotations or labels, by reason.
+        notes: a sentence for everything that was corrected, or looks wrong.
     """
 
     images: tuple[Record, ...]
@@ -113,7 +113,7 @@ class GroundTruth:
 
     @property
     def annotations(self) -> tuple[Record, ...]:
-        """The objects as COCO records them; ids count from 1, for pycocotools takes id 0 for unmatched."""
+        """The objects as COCO annotations; ids count from 1, because pycocotools reads id 0 as unmatched."""
         objects = self.objects
         columns = (objects.images, objects.category_ids, objects.boxes, objects.areas, objects.crowds)
         return tuple(
@@ -131,17 +131,17 @@ class GroundTruth:
         )
 
     def first(self, images: int) -> GroundTruth:
-        """That of the first images alone."""
+        """The ground truth of the first images only."""
         chosen = self.objects.where(self.objects.images < images)
         return replace(self, images=self.images[:images], objects=chosen, image_ids=self.image_ids[:images])
 
 
 def as_objects(records: Sequence[Record], image_ids: Sequence[ImageId]) -> Objects:
-    """Records of COCO annotations, all of known images, as columns.
+    """COCO annotations as columns.
 
     Args:
-        records: with image_id, category_id, bbox, area and iscrowd.
-        image_ids: every image.
+        records: annotations with image_id, category_id, bbox, area and iscrowd.
+        image_ids: of all images; each annotation's image must be among them.
     """
     place = {image_id: number for number, image_id in enumerate(image_ids)}
     return Objects(
@@ -154,10 +154,10 @@ def as_objects(records: Sequence[Record], image_ids: Sequence[ImageId]) -> Objec
 
 
 def to_predictions(detections: Sequence[Tensor], image_ids: Sequence[ImageId]) -> Predictions:
-    """Detections as COCO records them.
+    """Detections in COCO's results format.
 
-    Left and top go through the float32 centre, as upstream's do. A float32 times a power of ten is exact in doubles
-    for as many decimals as are kept, so numpy rounds here exactly as Python's `round` does.
+    Left and top are computed from the float32 centre, as upstream does. A float32 times a power of ten is exact in
+    doubles for the decimals that are written, so numpy rounds here exactly as Python's `round` does.
 
     Args:
         detections: per image, (n, 6) float32 x1, y1, x2, y2 in original pixels, score, class.
@@ -211,11 +211,11 @@ _DETECTIONS = TypeAdapter(list[_Detection])
 
 
 def read_predictions(path: Path, ground_truth: GroundTruth) -> Predictions:
-    """What `write_predictions` wrote, on the images of a ground truth.
+    """Read the file that `write_predictions` wrote.
 
     Raises:
-        ValueError: it is something else, or of other images or categories.
-        OSError: it cannot be read.
+        ValueError: the file has another format, or names images or categories that the ground truth does not have.
+        OSError: the file cannot be read.
     """
     found = _DETECTIONS.validate_json(file_bytes(path, LARGEST_FILE))
     images = {image_id: place for place, image_id in enumerate(ground_truth.image_ids)}
@@ -234,10 +234,10 @@ def read_predictions(path: Path, ground_truth: GroundTruth) -> Predictions:
 
 
 def ground_truth_from_labels(samples: Sequence[Sample], names: Sequence[str]) -> GroundTruth:
-    """Ground truth from YOLO labels: no crowds, and an object is as large as its box.
+    """Ground truth from YOLO labels: there are no crowds, and an object's area is that of its box.
 
-    An image's id is its stem, a number where it consists of digits. Where stems repeat it is the path below the
-    folder all images share. A category's id is the class index, for COCO's own classes its own id.
+    An image's id is its stem, as a number if it consists of digits. If stems repeat it is the path below the folder
+    that all images share. A category's id is the class index; COCO's own classes have COCO's ids.
 
     Args:
         samples: images with their normalised labels.
@@ -260,7 +260,7 @@ def ground_truth_from_labels(samples: Sequence[Sample], names: Sequence[str]) ->
 
 
 def image_records(image_ids: Sequence[ImageId], samples: Sequence[Sample]) -> tuple[Record, ...]:
-    """The samples as COCO records images."""
+    """COCO's `images` records of the samples."""
     return tuple(
         {"id": image_id, "file_name": sample.image.name, "width": sample.width, "height": sample.height}
         for image_id, sample in zip(image_ids, samples, strict=True)
@@ -289,7 +289,7 @@ def objects_of_labels(samples: Sequence[Sample], category_ids: Sequence[int]) ->
 
 
 def _ids_from_paths(paths: Sequence[Path]) -> tuple[ImageId, ...]:
-    """Stems, or where they repeat paths below the common folder, without the suffix if that suffices."""
+    """Image ids: stems, or if they repeat paths below the common folder, without the suffix if they differ without."""
     stems = tuple(int(path.stem) if is_number(path.stem) else as_text(path.stem) for path in paths)
     if all_differ(stems):
         return stems
@@ -315,7 +315,7 @@ def listed_twice(paths: Sequence[Path], keys: Sequence[object], file: Path | Non
 
 
 def some(words: Sequence[str]) -> str:
-    """The first few words of a list."""
+    """The first three of a list and how many more there are, as text."""
     return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
 
 
@@ -325,5 +325,5 @@ def is_number(stem: str) -> bool:
 
 
 def all_differ(ids: Sequence[object]) -> bool:
-    """Whether no id comes twice."""
+    """Whether no id occurs twice."""
     return len(set(ids)) == len(ids)

@@ -1,9 +1,9 @@
 """COCO's figures: detections matched to objects and summed up as pycocotools does, to the last bit, in one pass.
 
-pycocotools matches image by image and sorts afterwards. Here the detections of a class are taken best score first over
-all images, with one state of matched objects: within an image that is the same order, and what is to be summed up is
-met in the order in which it is summed. Its rules (Lin et al. 2014, arXiv:1405.0312, and its code) are told below where
-they stand.
+pycocotools matches image by image and sorts afterwards. Here the detections of a class are matched best score first
+over all images, with one record of the objects already matched: within an image that is the same order, and figures
+are summed up in the order in which detections are matched. Its rules (Lin et al. 2014, arXiv:1405.0312, and its code)
+are described below where they are applied.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ def figures(ground_truth: GroundTruth, predictions: Predictions, rank: dict[Imag
     """Match detections and objects in one compiled pass.
 
     Args:
-        ground_truth: the objects; only categories that are a class are taken.
+        ground_truth: the objects; only categories that are a class are evaluated.
         predictions: the detections.
-        rank: of every image, in the order in which equal scores are taken.
+        rank: of every image; among equal scores the lower rank comes first.
     """
     categories = {number: k for k, number in enumerate(sorted(set(ground_truth.category_ids)))}
-    return _judged(_objects(ground_truth, rank, categories), _detections(ground_truth, predictions, rank, categories))
+    return _figures(_objects(ground_truth, rank, categories), _detections(ground_truth, predictions, rank, categories))
 
 
 @dataclass(frozen=True, eq=False)
 class _Boxes:
-    """Boxes with what they are of, ordered by category.
+    """Boxes of objects or detections, ordered by category.
 
     Attributes:
         xywh: (n, 4) left, top, width, height.
         images: (n,) rank of the image.
-        ends: (K + 1,) where each category begins, and the last one ends.
-        areas: (n,) of objects, as the annotation tells it.
-        crowds: (n,) of objects.
-        image_count: all images.
+        ends: (K + 1,) index at which each category begins, then the end of the last.
+        areas: (n,) of objects as annotated, of detections width x height.
+        crowds: (n,) of objects; empty for detections.
+        image_count: number of all images.
     """
 
     xywh: Float64
@@ -88,7 +88,7 @@ def _objects(ground_truth: GroundTruth, rank: dict[ImageId, int], categories: di
 def _detections(
     ground_truth: GroundTruth, predictions: Predictions, rank: dict[ImageId, int], categories: dict[int, int]
 ) -> _Boxes:
-    """Detections by category, then best score first; equal ones by image, then as they came."""
+    """Detections by category, then best score first; equal scores by image, then in their given order."""
     rank_of = np.array([rank[image_id] for image_id in predictions.image_ids], dtype=np.int64)
     category_of = np.array([categories[number] for number in ground_truth.category_ids], dtype=np.uint16)
     order = np.argsort(rank_of[predictions.image_index], kind="stable")
@@ -106,7 +106,7 @@ def _detections(
     )
 
 
-def _judged(objects: _Boxes, detections: _Boxes) -> CocoFigures:
+def _figures(objects: _Boxes, detections: _Boxes) -> CocoFigures:
     categories = len(objects.ends) - 1
     precision = np.full((len(IOU_THRESHOLDS), len(RECALLS), categories, len(AREAS)), -1.0)
     recall = np.full((len(IOU_THRESHOLDS), categories, len(AREAS)), -1.0)
@@ -129,13 +129,13 @@ def _judged(objects: _Boxes, detections: _Boxes) -> CocoFigures:
         if wanted.size:
             for i, most in enumerate(MOST_DETECTIONS[:2]):
                 recall_of_few[:, k, i] = (outcome[place < most] == TRUE).sum(axis=0) / wanted.size
-            judged = place < MOST_DETECTIONS[2]
-            found.append(_matches(images[judged], outcome[judged], wanted, objects.image_count))
+            counted = place < MOST_DETECTIONS[2]
+            found.append(_matches(images[counted], outcome[counted], wanted, objects.image_count))
     return CocoFigures(precision, recall, recall_of_few, objects.image_count, tuple(found))
 
 
 def _is_ignored(areas: Float64, crowds: NDArray[np.bool_], limits: Float64) -> NDArray[np.bool_]:
-    """Objects that need not be found: crowds, and those of another size."""
+    """Which objects need not be found: crowds, and those outside the area range."""
     ignored: NDArray[np.bool_] = crowds | (areas < limits[0]) | (areas > limits[1])
     return ignored
 
@@ -168,7 +168,7 @@ class _Wanted(NamedTuple):
         boxes: (g, 4) left, top, width, height.
         ignored: (A, g) objects that need not be found.
         crowds: (g,) regions that any number of detections may match.
-        ends: (images + 1,) where the objects of each image begin, and the last ones end.
+        ends: (images + 1,) index at which the objects of each image begin, then the end of the last.
     """
 
     boxes: Float64
@@ -178,13 +178,13 @@ class _Wanted(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """What is filled in for one category.
+    """Arrays that the compiled loop fills for one category.
 
     Attributes:
-        place: (n,) how many detections of the image came before.
-        outcome: (n, T) what each detection is, over all areas.
+        place: (n,) number of better detections in the same image.
+        outcome: (n, T) IGNORED, TRUE or FALSE of each detection, for all areas.
         precision: (T, R, A), filled where there are objects to find.
-        recall: (T, A), likewise.
+        recall: (T, A), filled where there are objects to find.
     """
 
     place: NDArray[np.int64]
@@ -194,17 +194,17 @@ class _Outcome(NamedTuple):
 
 
 class _Working(NamedTuple):
-    """Memory of one category's pass, made by NumPy: what makes an array takes longer to compile than the loops.
+    """Working memory for one category, made by NumPy: code that makes arrays takes longer to compile than the loops.
 
     Attributes:
-        matched: (A, T, g) objects that are taken.
+        matched: (A, T, g) objects that are matched already.
         hits: (A, T) objects found so far.
-        misses: (A, T) detections of nothing so far.
+        misses: (A, T) false detections so far.
         at_hit: (A, T, at most g) precision when each object is found.
-        to_find: (A,) objects that are not ignored.
-        seen: (images,) detections met so far.
-        overlaps: (most objects of an image,).
-        near: likewise, which objects these are with.
+        to_find: (A,) number of objects that are not ignored.
+        seen: (images,) detections seen so far.
+        overlaps: (most objects of an image,) of the current detection with the objects in `near`.
+        near: (most objects of an image,) indices of these objects.
     """
 
     matched: NDArray[np.bool_]
@@ -273,11 +273,11 @@ def _match_category(found: _Found, wanted: _Wanted, filled: _Outcome, working: _
 
 @compiled
 def _near(found: _Found, i: int, wanted: _Wanted, overlaps: Float64, near: NDArray[np.int64]) -> int:
-    """Fill in the objects that detection i may be matched with, and how far they overlap; how many there are."""
+    """Fill `near` with the objects that detection i may match and `overlaps` with their IoU; returns their number."""
     count, image = 0, found.images[i]
     for g in range(wanted.ends[image], wanted.ends[image + 1]):
         overlap = _overlap(found.boxes[i], found.areas[i], wanted.boxes[g], wanted.crowds[g])
-        if overlap >= IOU_THRESHOLDS[0]:  # no other can be matched
+        if overlap >= IOU_THRESHOLDS[0]:  # below the lowest threshold nothing matches
             overlaps[count], near[count] = overlap, g
             count += 1
     return count
@@ -285,7 +285,7 @@ def _near(found: _Found, i: int, wanted: _Wanted, overlaps: Float64, near: NDArr
 
 @compiled
 def _overlap(detection: Float64, detection_area: float, object_: Float64, crowd: bool) -> float:
-    """Intersection over union; over the detection alone where the object is a crowd."""
+    """Intersection over union; for a crowd, intersection over the detection's area."""
     width = min(detection[0] + detection[2], object_[0] + object_[2]) - max(detection[0], object_[0])
     height = min(detection[1] + detection[3], object_[1] + object_[3]) - max(detection[1], object_[1])
     if width <= 0 or height <= 0:
@@ -304,7 +304,7 @@ def _match(
     crowds: NDArray[np.bool_],
     matched: NDArray[np.bool_],
 ) -> int:
-    """The free object near by that overlaps most, the last among equals; ignored ones only where no other does."""
+    """Index of the free object that overlaps most, the last among equals; an ignored one only if no other matches."""
     for passed_over in (False, True):
         found, most = -1, threshold
         for i in range(len(near)):
@@ -329,7 +329,7 @@ def _sum_up(
 
 @compiled
 def _sample(at_hit: Float64, to_find: int, precision: Float64) -> None:
-    """Precision at the recalls: the best of what is reached there or later. It only falls between two hits."""
+    """Precision at each recall: the best at that recall or a higher one. It only falls between two hits."""
     for i in range(len(at_hit) - 1, 0, -1):
         at_hit[i - 1] = max(at_hit[i - 1], at_hit[i])
     place = 0

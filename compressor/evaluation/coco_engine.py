@@ -1,4 +1,4 @@
-"""Which engine works out COCO's figures: the compiled pass, or pycocotools itself."""
+"""COCO's figures by the engine that was asked for: the compiled pass, or pycocotools itself."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from compressor.recipe.schema import CocoEngine
 def evaluate_coco(ground_truth: GroundTruth, predictions: Predictions, engine: CocoEngine = "compiled") -> CocoFigures:
     """Match the detections in all images of the ground truth to its objects.
 
-    Images are taken by their rank, so that ids may be text and equal scores are still taken in the order of the ids.
-    Only categories that are a class are judged.
+    Images are ordered by their ids, numbers first, so that ids may be text and equal scores keep the order of the ids.
+    Only categories that are a class are evaluated.
     """
     rank = {image_id: number for number, image_id in enumerate(sorted(ground_truth.image_ids, key=_numbers_first))}
     if engine == "pycocotools":
-        from compressor.evaluation import coco_pycocotools  # noqa: PLC0415  # pulls in what the other does without
+        from compressor.evaluation import coco_pycocotools  # noqa: PLC0415  # imports what the other does not need
 
         return coco_pycocotools.figures(ground_truth, predictions, rank)
     return coco_compiled.figures(ground_truth, predictions, rank)

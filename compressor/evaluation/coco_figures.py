@@ -1,4 +1,4 @@
-"""COCO's figures as data, by whichever engine they were worked out, and the numbers that sum them up."""
+"""COCO's figures as data, the same from either engine, and the 12 numbers that summarise them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ EPS = float(np.spacing(1))
 
 @dataclass(frozen=True, eq=False)
 class ClassMatches:
-    """The detections of one class over all images, best score first, as they were matched (area: all).
+    """The matched detections of one class over all images, best score first (area: all).
 
     Attributes:
         images: (n,) index of the image of each detection.
         true: (T, n) whether it found an object, at each IoU threshold.
-        false: (T, n) whether it found none; neither where it is ignored.
+        false: (T, n) whether it found none. An ignored detection is neither true nor false.
         objects: (images,) objects to find in each image.
     """
 
@@ -40,14 +40,14 @@ class ClassMatches:
 
 @dataclass(frozen=True, eq=False)
 class CocoFigures:
-    """What the 12 figures are means of; -1 where a class has no object to find.
+    """The values whose means are the 12 figures; -1 where a class has no object to find.
 
     Attributes:
         precision: (T, R, K, A) at each IoU threshold, recall, category and area, with at most 100 detections.
         recall: (T, K, A) with at most 100 detections.
         recall_of_few: (T, K, 2) over all areas, with at most 1 and at most 10 detections.
-        images: how many were judged.
-        matches: by category, for every category that has objects.
+        images: number of images evaluated.
+        matches: one for every category that has objects.
     """
 
     precision: Float64
@@ -58,7 +58,7 @@ class CocoFigures:
 
 
 def coco_metrics(figures: CocoFigures) -> CocoMetrics:
-    """The 12 figures in the order of pycocotools; None where there is nothing to find."""
+    """The 12 figures in the order of pycocotools; None where there are no objects to find."""
     precisions = [figures.precision[..., 0], figures.precision[0, ..., 0], figures.precision[_AP75, ..., 0]]
     precisions += [figures.precision[..., area] for area in (1, 2, 3)]
     recalls = [figures.recall_of_few[..., 0], figures.recall_of_few[..., 1]]

@@ -1,4 +1,4 @@
-"""A file of COCO annotations as columns: read value by value, so that it takes little more memory than its text."""
+"""A COCO annotation file as columns, parsed value by value so that it takes little more memory than its text."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from compressor.files.reading import MEGABYTE, file_bytes
 
 ImageId = int | str
 
-LARGEST_FILE = 4_000 * MEGABYTE  # instances_train2017.json has 470
+LARGEST_FILE = 4_000 * MEGABYTE  # instances_train2017.json has 470 MB
 _LISTS = ("images", "annotations", "categories")
 _BLANK = re.compile(r"[ \t\r\n]*")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _HELP = "the file must be COCO instances JSON with images, annotations and categories"
-_LARGEST_NUMBER = 1e30  # products of two stay far from what is infinite
+_LARGEST_NUMBER = 1e30  # the product of two such numbers is still finite
 _SHOWN = 40  # characters of a value in a message
 
 
@@ -34,9 +34,9 @@ class ImageRecord:
     """One entry of `images`.
 
     Attributes:
-        id: as it is written.
-        file_name: with `/` between folders; empty where there is none.
-        size: width and height in pixels; None where they are not told.
+        id: as written in the file.
+        file_name: with `/` between folders; empty if there is none.
+        size: width and height in pixels; None if they are not given.
     """
 
     id: ImageId
@@ -54,18 +54,18 @@ class Category:
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """What a file of COCO annotations says of boxes.
+    """The images, categories and boxes of a COCO annotation file.
 
     Attributes:
-        images: as they are listed.
-        categories: likewise.
-        image_of: (n,) index in `images` of each annotation, -1 where `image_id` is that of none.
+        images: in the file's order.
+        categories: in the file's order.
+        image_of: (n,) index in `images` of each annotation, -1 if no image has its `image_id`.
         category_ids: (n,).
-        boxes: (n, 4) left, top, width, height in pixels; NaN where there is no box.
-        areas: (n,) in square pixels; width x height of the box where none is told.
+        boxes: (n, 4) left, top, width, height in pixels; NaN if there is no box.
+        areas: (n,) in square pixels; width x height of the box if the annotation gives none.
         crowds: (n,) regions that hold many objects in one.
-        areas_missing: how many annotations tell no area, though they have a box.
-        unknown_ids: the first few `image_id` that are of no image.
+        areas_missing: number of annotations with a box and no area.
+        unknown_ids: the first few `image_id` that no image has.
     """
 
     images: tuple[ImageRecord, ...]
@@ -80,45 +80,45 @@ class Instances:
 
 
 def as_number(image_id: ImageId) -> ImageId:
-    """An id by which `1` and `"1"` are one; `"01"` stays text."""
+    """An id as a number if it is written as one, so that `1` and `"1"` are equal; `"01"` stays text."""
     return int(image_id) if isinstance(image_id, str) and _DECIMAL.fullmatch(image_id) else image_id
 
 
 def read_instances(file: Path) -> Instances:
-    """Read a file of COCO annotations.
+    """Read a COCO annotation file.
 
-    A byte order mark is passed over. An `area` and an `iscrowd` that are missing or null are worked out, and taken for
-    0; an annotation whose `bbox` is missing, null or empty has no box.
+    A byte order mark is skipped. An `area` that is missing or null is computed from the box, such an `iscrowd` is read
+    as 0; an annotation whose `bbox` is missing, null or empty has no box.
 
     Raises:
-        DatasetError: D408 it cannot be read, or is something else.
+        DatasetError: D408 the file cannot be read, or is not in this format.
     """
     try:
         content = file_bytes(file, LARGEST_FILE)
-    except OSError as fault:
-        message = f"the annotations cannot be read: {fault.strerror or fault}"
-        raise DatasetError(Diagnostic("D408", message, str(file), help=_HELP)) from fault
+    except OSError as error:
+        message = f"the annotations cannot be read: {error.strerror or error}"
+        raise DatasetError(Diagnostic("D408", message, str(file), help=_HELP)) from error
     try:
         text = content.decode(json.detect_encoding(content))
         del content
         page = _Page()
         page.read(_Text(text))
         return page.instances()
-    except json.JSONDecodeError as fault:
-        message = f"not valid JSON: {fault.msg}"
-        raise DatasetError(Diagnostic("D408", message, str(file), fault.lineno, fault.colno, _HELP)) from fault
-    except UnicodeDecodeError as fault:
+    except json.JSONDecodeError as error:
+        message = f"not valid JSON: {error.msg}"
+        raise DatasetError(Diagnostic("D408", message, str(file), error.lineno, error.colno, _HELP)) from error
+    except UnicodeDecodeError as error:
         help_text = "save it as UTF-8"
-        raise DatasetError(Diagnostic("D408", "the file is not text", str(file), help=help_text)) from fault
-    except RecursionError as fault:
+        raise DatasetError(Diagnostic("D408", "the file is not text", str(file), help=help_text)) from error
+    except RecursionError as error:
         message = "not valid JSON: brackets nested too deep"
-        raise DatasetError(Diagnostic("D408", message, str(file), help=_HELP)) from fault
-    except ValueError as fault:
-        raise DatasetError(Diagnostic("D408", str(fault), str(file), help=_HELP)) from fault
+        raise DatasetError(Diagnostic("D408", message, str(file), help=_HELP)) from error
+    except ValueError as error:
+        raise DatasetError(Diagnostic("D408", str(error), str(file), help=_HELP)) from error
 
 
 class _Text:
-    """Reads JSON from front to back."""
+    """Reads a JSON text from front to back."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -126,26 +126,26 @@ class _Text:
         self.decode: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().raw_decode
 
     def next(self) -> str:
-        """The next letter that is no blank; empty at the end."""
+        """The next character that is not blank; empty at the end."""
         found = _BLANK.match(self.text, self.at)
-        assert found is not None  # it matches nothing, too
+        assert found is not None  # the pattern also matches the empty text
         self.at = found.end()
         return self.text[self.at : self.at + 1]
 
     def take(self, letter: str) -> None:
-        """Pass over a letter that must come next."""
+        """Skip a character that must come next."""
         if self.next() != letter:
             raise json.JSONDecodeError(f"expected {letter!r}", self.text, self.at)
         self.at += 1
 
     def value(self) -> Any:
-        """The next value, whole."""
+        """The next value, parsed as a whole."""
         self.next()
         value, self.at = self.decode(self.text, self.at)
         return value
 
     def members(self) -> Iterator[str]:
-        """The keys of a mapping; each value is to be read before the next."""
+        """The keys of a mapping; the caller reads each key's value before it asks for the next key."""
         for _ in self._parts("{", "}"):
             key = self.value()
             if not isinstance(key, str):
@@ -173,7 +173,7 @@ class _Text:
 
 @dataclass
 class _Page:
-    """Gathers columns."""
+    """Collects the columns while the file is read."""
 
     images: list[ImageRecord] = field(default_factory=list)
     categories: list[Category] = field(default_factory=list)
@@ -185,9 +185,13 @@ class _Page:
     crowds: bytearray = field(default_factory=bytearray)
 
     def read(self, text: _Text) -> None:
-        """Raises ValueError, saying where and what is wrong."""
+        """Read the whole document.
+
+        Raises:
+            ValueError: says where and what is wrong.
+        """
         if text.next() != "{":
-            raise ValueError("the document is no mapping; a bare list is the format of predictions")
+            raise ValueError("the document is not a mapping; a bare list is the format of predictions")
         seen: Counter[str] = Counter()
         for key in text.members():
             seen[key] += 1
@@ -257,7 +261,7 @@ class _Page:
         self.areas.append(area)
 
     def instances(self) -> Instances:
-        """The columns, with every annotation's image found."""
+        """The columns, with the index of every annotation's image."""
         records = {as_number(record.id): place for place, record in reversed(list(enumerate(self.images)))}
         found = np.array([records.get(as_number(each), -1) for each in self.ids], dtype=np.int64)
         boxes = np.array(self.boxes, dtype=np.float64).reshape(-1, 4)
@@ -291,7 +295,7 @@ def _image_id(item: dict[str, Any], key: str, place: str) -> ImageId:
 
 
 def _whole(value: Any, place: str) -> int:
-    """A whole number; `"4"`, `4.0` and true are taken as well."""
+    """A whole number; `"4"`, `4.0` and true are accepted as well."""
     if isinstance(value, int):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -302,7 +306,7 @@ def _whole(value: Any, place: str) -> int:
 
 
 def _finite(value: Any, place: str) -> float:
-    """A finite number; `"1.5"` is taken as well."""
+    """A finite number; `"1.5"` is accepted as well."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -324,7 +328,7 @@ def _refused(place: str, wanted: str, value: Any) -> ValueError:
 
 
 def _shown(value: Any) -> str:
-    """A value as a message names it."""
+    """A value as error messages show it."""
     if value is None:
         return "nothing"
     if isinstance(value, str):

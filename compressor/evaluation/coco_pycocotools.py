@@ -1,4 +1,4 @@
-"""COCO's figures by pycocotools itself: slow, and the judge of what `coco_figures` says."""
+"""COCO's figures by pycocotools itself: slow, and the reference for the compiled engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compressor.evaluation.coco_file import ImageId
 
 
 def figures(ground_truth: GroundTruth, predictions: Predictions, rank: dict[ImageId, int]) -> CocoFigures:
-    """What pycocotools makes of the detections; `rank` is the number it is given for each image."""
+    """COCO's figures as pycocotools computes them; `rank` holds the number that it receives for each image."""
     evaluation = evaluated(ground_truth, predictions, rank)
     recall = evaluation.eval["recall"]
     return CocoFigures(
@@ -30,7 +30,7 @@ def figures(ground_truth: GroundTruth, predictions: Predictions, rank: dict[Imag
 
 
 def evaluated(ground_truth: GroundTruth, predictions: Predictions, rank: dict[ImageId, int]) -> COCOeval:
-    """Pycocotools' own result."""
+    """The evaluation as pycocotools' own object."""
     objects = [{**annotation, "image_id": rank[annotation["image_id"]]} for annotation in ground_truth.annotations]
     detections = _detection_records(predictions, rank, ground_truth.category_ids)
     with redirect_stdout(io.StringIO()):
@@ -44,7 +44,7 @@ def evaluated(ground_truth: GroundTruth, predictions: Predictions, rank: dict[Im
 
 
 def _detection_records(predictions: Predictions, rank: dict[ImageId, int], category_ids: Sequence[int]) -> list[Record]:
-    """What pycocotools makes of a results file, without the outlines it adds."""
+    """The records that pycocotools makes of a results file, without the outlines that it adds."""
     images = np.array([rank[image_id] for image_id in predictions.image_ids], dtype=np.int64)
     columns = (
         images[predictions.image_index],

@@ -1,6 +1,6 @@
 """YOLOv5's own precision, recall and AP, by the protocol of the releases v6.2 and v7.0.
 
-They differ from pycocotools' figures by design: a perfect class has AP 0.995, and crowds are not ignored.
+They differ from pycocotools' figures by design: a perfect class has AP 0.995, and crowds are not left out.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class PerClass:
 def per_class(tp: NDArray[np.bool_], conf: NDArray[Any], pred_cls: NDArray[Any], target_cls: NDArray[Any]) -> PerClass:
     """Precision, recall, F1 and AP per class from all detections and labels of a data set.
 
-    A class with labels and without detections has zeros; detections of a class without labels do not count. When
-    nothing at all is detected rightly, all figures are 0.
+    A class with labels and without detections has zeros; detections of a class without labels do not count. If no
+    detection at all is correct, all figures are 0.
 
     Args:
         tp: (n, t) true positives at each IoU threshold.
-        conf: (n,) scores; equal scores stay in order.
+        conf: (n,) scores; equal scores keep their order.
         pred_cls: (n,) classes of the detections.
         target_cls: (m,) classes of the labels.
     """
@@ -93,7 +93,7 @@ def average_precision(precision: Float64, recall: Float64) -> float:
 
 
 def _smooth(curve: Float64) -> Float64:
-    """Moving average over `_SMOOTHING` of the curve, its ends held."""
+    """Moving average over the fraction `_SMOOTHING` of the curve, padded with its end values."""
     width = round(len(curve) * _SMOOTHING * 2) // 2 + 1
     padded = np.pad(curve, width // 2, mode="edge")
     return np.convolve(padded, np.full(width, 1 / width), mode="valid")
@@ -102,10 +102,10 @@ def _smooth(curve: Float64) -> Float64:
 def summarise(
     figures: PerClass, names: Sequence[str], images: Mapping[int, int]
 ) -> tuple[DetectionMetrics, tuple[ClassMetrics, ...]]:
-    """Class means, and one record per class that has labels; where no class has, there are no means.
+    """Means over the classes, and one record per class that has labels; without such a class the means are None.
 
     Args:
-        figures: what `per_class` returned.
+        figures: the result of `per_class`.
         names: class names by index.
         images: per class index, the images holding at least one object of the class.
     """

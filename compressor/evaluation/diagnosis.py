@@ -1,4 +1,4 @@
-"""Outputs that are not finite: on which image, and from which layer on."""
+"""Outputs that are not finite: the first such image and layer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from compressor.models.finite import are_finite
 
 
 def check_finite(network: Network, images: Tensor, predictions: Tensor, samples: Sequence[Sample]) -> None:
-    """Refuse predictions of a batch that are not finite: a score that is no number would pass for no detection.
+    """Refuse predictions of a batch that are not finite: a score of NaN would count as no detection.
 
     Args:
-        network: what made them; where torch runs it, the layer is found by a second pass over the first such image.
-        images: (B, 3, H, W), as `network.predict` took them.
-        predictions: what it gave.
+        network: that made them; if torch runs it, the layer is found by a second pass over the first such image.
+        images: (B, 3, H, W), the input of `network.predict`.
+        predictions: its output.
         samples: the B images.
 
     Raises:
@@ -33,29 +33,31 @@ def check_finite(network: Network, images: Tensor, predictions: Tensor, samples:
     finite = torch.isfinite(predictions)
     if network.suppression is None:
         bad = (~finite).flatten(1).sum(dim=1)
-    else:  # rows that begin with the image
+    else:  # rows begin with the number of their image
         rows = predictions[~finite.all(dim=1), 0].nan_to_num(0.0).long().clamp(0, len(samples) - 1)
         bad = torch.bincount(rows, minlength=len(samples))
-    at_fault = [index for index, count in enumerate(bad.tolist()) if count]
-    first = at_fault[0]
-    more = f", and on {len(at_fault) - 1} more of {len(samples)} images" if len(at_fault) > 1 else ""
+    affected = [index for index, count in enumerate(bad.tolist()) if count]
+    first = affected[0]
+    more = f", and on {len(affected) - 1} more of {len(samples)} images" if len(affected) > 1 else ""
     message = f"the model's outputs are not finite numbers on {shown(samples[first].image)}{more}"
     layer = first_not_finite(network.model, images[first : first + 1]) if network.model else None
     raise RunError(Diagnostic("E811", f"{message}{f'; {layer}' if layer else ''}", help=_HELP))
 
 
-_HELP = "take another checkpoint, or prune less; on a GPU, where the network runs in float16, judge with --device cpu"
+_HELP = (
+    "take another checkpoint, or prune less; on a GPU, where the network runs in float16, evaluate with --device cpu"
+)
 
 
 def first_not_finite(model: Detector, image: Tensor) -> str | None:
-    """Which layer is the first, in the order in which they run, to make finite numbers into others; in words.
+    """A sentence that names the first layer, in the order of execution, whose output is not finite.
 
     Args:
-        model: as it ran.
-        image: (1, 3, H, W), of the model's device and number type.
+        model: the model as it ran.
+        image: (1, 3, H, W), on the model's device and of its number type.
 
     Returns:
-        None where every layer's output is finite.
+        None if every layer's output is finite.
     """
     if not bool(torch.isfinite(image).all()):
         return "the image itself is not finite"
@@ -64,7 +66,7 @@ def first_not_finite(model: Detector, image: Tensor) -> str | None:
     def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
         def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if not found and isinstance(output, Tensor) and not bool(torch.isfinite(output).all()):
-                found.append(_told(name, module, inputs[0], output))
+                found.append(_described(name, module, inputs[0], output))
 
         return note
 
@@ -79,10 +81,11 @@ def first_not_finite(model: Detector, image: Tensor) -> str | None:
     return found[0] if found else None
 
 
-def _told(name: str, module: nn.Module, given: Tensor, output: Tensor) -> str:
+def _described(name: str, module: nn.Module, given: Tensor, output: Tensor) -> str:
     count = int(output.numel() - torch.isfinite(output).sum())
-    text = f"the first layer to give others is {name} ({type(module).__name__}), {count:,} of {output.numel():,} values"
+    values = f"{count:,} of {output.numel():,} values"
+    text = f"the first layer whose output is not finite is {name} ({type(module).__name__}), {values}"
     weights = [key for key, value in module.state_dict().items() if not bool(torch.isfinite(value).all())]
     if weights:
-        return f"{text}, for its {' and '.join(weights)} is not finite once BatchNorm is folded into it"
-    return f"{text}, given values up to {float(given.abs().max()):.3g}"
+        return f"{text}, because its {' and '.join(weights)} is not finite once BatchNorm is folded into it"
+    return f"{text}; its input has values up to {float(given.abs().max()):.3g}"

@@ -1,4 +1,4 @@
-"""About how long an evaluation will take, told from a few short passes of the network."""
+"""Estimated time of an evaluation, from a few short passes of the network."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from compressor.models.detector import Detector
 from compressor.models.strides import image_step
 from compressor.recipe.schema import Evaluation as Settings
 
-# What is not done meanwhile: waiting for images, NMS and the figures. 3 ms per image with YOLOv5n on 250 images of COCO
-# at 320 px, 8 ms at 640 px, on a machine with two cores.
+# Time beyond inference: waiting for images, NMS and the figures. 3 ms per image with YOLOv5n on 250 images of COCO at
+# 320 px, 8 ms at 640 px, on a machine with two cores.
 SECONDS_BESIDE_INFERENCE = 0.008
 
 _CPU_IMAGE_SIZE = 320
@@ -22,16 +22,16 @@ _MEASUREMENT_S = 0.5
 
 
 def inference_seconds(model: Detector, settings: Settings, device: torch.device) -> float:
-    """About how long inference takes per image, measured on random images; reading, NMS and metrics are left out.
+    """Estimated seconds of inference per image, measured on random images, without reading, NMS and metrics.
 
-    A CPU is given images of at most 320 px, as many at once as a CPU takes about a second for, and the time is scaled
-    by the number of pixels. One image of a small network would not do: where the machine is busy, its threads then wait
-    for each other longer than they work. A GPU is given up to eight images of full size, since what it takes for small
-    ones is mostly the time to start the kernels.
+    A CPU receives images of at most 320 px, as many as it processes in about a second, and the time is scaled by the
+    number of pixels. One image of a small network would be too little: on a busy machine its threads wait for each
+    other longer than they work. A GPU receives up to eight images of full size, since small ones take mostly the time
+    to start the kernels.
 
     Args:
-        model: stays as it is; a copy is made ready as for a real evaluation.
-        settings: with image and batch size, and the number type; images are taken as square.
+        model: is not changed; a copy is prepared as for a real evaluation.
+        settings: image and batch size, and the number type; images are taken as square.
         device: where the model will run.
     """
     ready = inference_network(model, device, settings.precision)
@@ -48,7 +48,7 @@ def inference_seconds(model: Detector, settings: Settings, device: torch.device)
 
 
 def _fastest_pass(network: Network, images: torch.Tensor) -> float:
-    """Seconds of the fastest of the passes that fit into half a second; of the only one, where it takes longer."""
+    """Seconds of the fastest pass of those that fit into half a second; of the first if it takes longer."""
     watch = Stopwatch(images.device)
     times: list[float] = []
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""A model and a data set become an `Evaluation`: the protocol from detections to figures."""
+"""Evaluates a model on a data set: the protocol from detections to the figures of an `Evaluation`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Evaluator:
     def evaluate(
         self, model: Detector | Network, progress: Progress, title: str, *, resampled: bool = False
     ) -> tuple[Evaluation, Predictions]:
-        """Evaluate a model, or whatever else detects; `resampled` also on many draws of the images.
+        """Evaluate a model or another detector; with `resampled` also on many random draws of the images.
 
         Raises:
             RunError: E811 the model's outputs are not finite.
@@ -77,36 +77,36 @@ class Evaluator:
         with progress.step(METRICS_STEP):
             ids = dict(zip((sample.image for sample in self.split.samples), self.ground_truth.image_ids, strict=True))
             predictions = to_predictions([image.detections for image in found], [ids[i.sample.image] for i in found])
-            metrics, judged = self.metrics(found, predictions, network.names)
-            draws = resample(judged) if resampled else None
-        curve = precision_by_recall(judged)
+            metrics, figures = self.metrics(found, predictions, network.names)
+            draws = resample(figures) if resampled else None
+        curve = precision_by_recall(figures)
         return Evaluation(metrics, speed, *self.way(network), draws, curve), predictions
 
     def way(self, network: Network) -> tuple[DataSummary, EvaluationSettings]:
-        """On what and how a network is judged."""
+        """The data and the settings that a network is evaluated with."""
         return self.summary(), self._settings(network)
 
     def metrics(
         self, found: list[ImageDetections], predictions: Predictions, names: tuple[str, ...]
     ) -> tuple[Metrics, CocoFigures]:
-        """All figures of what was found, and the matches that COCO's come of.
+        """All figures of the detections, and COCO's figures with the matches behind them.
 
         Args:
             found: the detections, for YOLOv5's own metric.
-            predictions: the same as COCO records them.
+            predictions: the same detections in COCO's format.
             names: class names of the model.
         """
         detection, classes = own_metrics(found, names)
-        judged = evaluate_coco(self.ground_truth, predictions, self.settings.coco_engine)
-        return Metrics(coco_metrics(judged), detection, classes), judged
+        figures = evaluate_coco(self.ground_truth, predictions, self.settings.coco_engine)
+        return Metrics(coco_metrics(figures), detection, classes), figures
 
     @property
     def facts(self) -> dict[str, Any]:
-        """See `facts_of`; and the sentences that a result tells of the data."""
+        """See `facts_of`; and the warnings that a result holds about the data."""
         return {**facts_of(self.split, self.settings), "notes": ascii(self.warnings)}
 
     def network(self, model: Detector) -> Network:
-        """A copy of the model, ready to be judged."""
+        """A copy of the model, prepared for evaluation."""
         return inference_network(model, self.device, self.settings.precision)
 
     def _settings(self, network: Network) -> EvaluationSettings:
@@ -129,7 +129,7 @@ class Evaluator:
         )
 
     def summary(self) -> DataSummary:
-        """What is judged on."""
+        """The data that models are evaluated on."""
         counts = [len(sample.labels) for sample in self.split.samples]
         annotations = self.split.dataset.annotations
         objects = self.ground_truth.objects
@@ -152,12 +152,12 @@ class Evaluator:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence for whatever was left out or amended, or looks wrong."""
+        """A sentence for everything that was left out or corrected, or looks wrong."""
         return (*self.ground_truth.notes, *self.split.skipped)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """All that a reader of the figures should know of the data: what is in no figure first."""
+        """All that a reader of the figures should know about the data, objects that are in no figure first."""
         return (*map(str, self.ground_truth.not_evaluated), *self.notes)
 
     def part(self, images: int) -> Evaluator:
@@ -169,10 +169,10 @@ class Evaluator:
 
 
 def make_evaluator(split: Split, settings: Settings, device: torch.device) -> Evaluator:
-    """Ground truth from the data set's COCO annotations where it names them, else from its labels.
+    """An evaluator with ground truth from the data set's COCO annotations if it names them, else from its labels.
 
     Raises:
-        DatasetError: D406, D407, D408 of annotations; D420 there are objects, and none of them can be evaluated.
+        DatasetError: D406, D407, D408 the annotations are wrong; D420 none of the objects can be evaluated.
     """
     annotations, names = split.dataset.annotations, split.dataset.names
     if annotations is None:
@@ -189,19 +189,19 @@ def make_evaluator(split: Split, settings: Settings, device: torch.device) -> Ev
 
 
 def _notes_of_labels(samples: Sequence[Sample], truth: GroundTruth) -> Iterator[str]:
-    """A sentence on what YOLOv5's own metric goes by where the COCO figures go by annotations."""
+    """Warnings where YOLOv5's own metric uses other objects than the COCO figures, which use the annotations."""
     unlabelled = sum(not sample.labelled for sample in samples)
     taken = sum(len(sample.labels) for sample in samples if not sample.labelled)
     if taken:
         yield (
-            f"{unlabelled:,} images have no label file: for YOLOv5's own metric their {taken:,} objects are those of "
-            "the annotations"
+            f"{unlabelled:,} images have no label file: YOLOv5's own metric uses their {taken:,} objects in the "
+            "annotations"
         )
     objects, labels = len(truth.objects) - int(truth.objects.crowds.sum()), sum(len(each.labels) for each in samples)
     if objects != labels:
         yield (
-            f"the COCO figures go by {objects:,} objects of the annotations, YOLOv5's own metric by {labels:,} of the "
-            "label files"
+            f"the COCO figures use the {objects:,} objects of the annotations, YOLOv5's own metric uses {labels:,} of "
+            "the label files"
         )
 
 
@@ -211,14 +211,14 @@ def _check_some_remain(truth: GroundTruth, split: Split) -> None:
         return
     place = split.dataset.annotations or split.dataset.source
     message = f"none of the objects can be evaluated: {'; '.join(map(str, left))}"
-    help_text = "correct what they name, so that each has an image of the split and a class of the data set"
+    help_text = "correct them, so that each object has an image of the split and a class of the data set"
     raise DatasetError(Diagnostic("D420", message, str(place), help=help_text))
 
 
 def facts_of(split: Split, settings: Settings) -> dict[str, Any]:
-    """What an evaluation depends on beside the network and its surroundings, as JSON can hold it.
+    """Everything that an evaluation depends on except the network and its environment, as data for JSON.
 
-    The class names of the data decide which objects count, and what the data are called is told in the result.
+    The class names decide which objects count, and the result holds the name of the data.
     """
     return {
         "data": split.identity,
@@ -249,7 +249,7 @@ class OwnMatches:
 
 
 def own_matches(found: list[ImageDetections]) -> OwnMatches:
-    """The detections of all images with the labels that they find."""
+    """The detections of all images, matched to the labels."""
     true_positives = [torch.zeros(0, len(IOU_THRESHOLDS), dtype=torch.bool)]
     target_classes = [np.zeros(0, np.float32)]
     images_with: Counter[int] = Counter()
@@ -277,10 +277,10 @@ def own_metrics(
 
 
 def labels_in_original_pixels(image: ImageDetections) -> Tensor:
-    """Labels as (m, 5) class and xyxy in original pixels, by the way into the network's input and back.
+    """Labels as (m, 5) class and xyxy in original pixels, converted to the network's input and back.
 
-    Upstream clips the boxes to the letterboxed input and shifts them by the unrounded padding; going that way instead
-    of scaling the labels directly gives its figures.
+    Upstream clips the boxes to the letterboxed input and shifts them by the unrounded padding; the same conversion,
+    instead of scaling the labels directly, gives its figures.
     """
     labels = labels_in_network_pixels(image)
     size = image.sample.height, image.sample.width

@@ -1,4 +1,4 @@
-"""A page of images with boxes before and after: those in which the two models differ most."""
+"""A picture of the images in which two models differ most, with the boxes of both."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Picture = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What one model finds in one image.
+    """The detections of one model in one image.
 
     Attributes:
         boxes: (n, 4) left, top, width, height in pixels of the image.
         scores: (n,).
         classes: (n,).
-        shared: (n,) whether the other model gives the same box and class.
+        shared: (n,) whether the other model finds the same box and class.
     """
 
     boxes: NDArray[np.float64]
@@ -45,7 +45,7 @@ def examples_png(
     samples: Sequence[Sample], image_ids: Sequence[int | str], before: Predictions, after: Predictions, count: int,
     names: Sequence[str],
 ) -> bytes | None:  # fmt: skip
-    """The images in which most is found by one model alone, each twice, as one PNG file; None where there is none.
+    """The images with the most detections of one model alone, before and after, as one PNG file; None without any.
 
     Args:
         samples: images.
@@ -81,7 +81,7 @@ def _by_image(predictions: Predictions) -> dict[int | str, Found]:
 
 
 def _told_apart(a: Found, b: Found) -> tuple[Found, Found]:
-    """Both with what they share: each box of one has at most one of the other, the best overlap first."""
+    """Both with `shared` filled: each box of one matches at most one of the other, the best overlap first."""
     overlap = _iou(a.boxes, b.boxes) * (a.classes[:, None] == b.classes[None, :])
     in_a, in_b = a.shared.copy(), b.shared.copy()
     for _ in range(min(overlap.shape)):
@@ -94,7 +94,7 @@ def _told_apart(a: Found, b: Found) -> tuple[Found, Found]:
 
 
 def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, m) overlaps of boxes given as left, top, width, height."""
+    """(n, m) IoU of boxes given as left, top, width, height."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
     inside = (high - low).clip(min=0).prod(axis=2)
@@ -115,7 +115,7 @@ def _row(sample: Sample, pair: tuple[Found, Found], names: Sequence[str]) -> Pic
 
 
 def _drawn(image: Picture, found: Found, scale: float, names: Sequence[str]) -> Picture:
-    """The image with its boxes, the best on top; those that the other model gives too are thin and bear no text."""
+    """The image with its boxes, the best on top; boxes that the other model finds too are thin and have no text."""
     for i in np.lexsort((found.scores, ~found.shared)):
         left, top, width, height = (found.boxes[i] * scale).round().astype(int).tolist()
         corners = (left, top), (left + width, top + height)
@@ -130,7 +130,7 @@ def _drawn(image: Picture, found: Found, scale: float, names: Sequence[str]) -> 
 
 
 def _label(image: Picture, text: str, left: int, top: int) -> None:
-    """Text on a filled bar above a box, or within the image where there is no room."""
+    """Text on a filled bar above a box, moved into the image if it would lie outside."""
     (width, height), below = cv2.getTextSize(text, _FONT, _TEXT, 1)
     x = max(0, min(left, image.shape[1] - width - 4))
     y = max(top, height + below + 2)

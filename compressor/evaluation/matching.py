@@ -16,8 +16,8 @@ _EPS = 1e-7
 def match(detections: Tensor, labels: Tensor, thresholds: Tensor = IOU_THRESHOLDS) -> Tensor:
     """True positives at each IoU threshold, by the protocol of the releases v6.2 and v7.0.
 
-    A detection claims the label of its class it overlaps best. Of the detections that claim a label with at least the
-    threshold's IoU the first is a true positive: the highest score wins, not the best overlap.
+    A detection claims the label of its class that it overlaps most. Of the detections that claim a label with at least
+    the threshold's IoU the first is a true positive: the highest score wins, not the best overlap.
 
     Args:
         detections: (n, 6) x1, y1, x2, y2, score, class, by descending score.
@@ -41,7 +41,7 @@ def _match(
     found: NDArray[np.bool_],
     claimed: NDArray[np.bool_],
 ) -> None:
-    """Fill in what is found; `claimed` (m, t) is memory of its own, all False."""
+    """Fill in `found` (n, t); `claimed` (m, t) is working memory, all False."""
     nothing = np.float32(0)
     for i in range(detections.shape[0]):
         x1, y1, x2, y2 = detections[i, 0], detections[i, 1], detections[i, 2], detections[i, 3]

@@ -1,4 +1,4 @@
-"""Too little memory: a batch is computed in parts, each half as large as what did not fit, or the run ends in E812."""
+"""Too little memory: a batch that does not fit is computed in halves, or the run ends with E812."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ def enough_memory(message: str, help_text: str, place: str = "") -> Iterator[Non
 class Halving:
     """Calls a detector on as many images at once as fit, and remembers how many that were.
 
-    The images keep the shape of their batch, so every one is seen as it would be in the whole batch. Libraries choose
-    their kernels by the size of a batch all the same, so the last bits of what a network gives can differ.
+    The images keep the padded shape of their batch, so the network sees each one as in the whole batch. Libraries still
+    choose their kernels by the size of a batch, so the last bits of a network's output can differ.
 
     Args:
         numbered: whether rows begin with the number of their image within the batch, as those of a graph with
             non-maximum suppression do; else outputs have one row per image.
-        tell: called with a sentence whenever the number is halved.
+        notify: called with a sentence whenever the number is halved.
 
     Attributes:
         most: images at once; None until a batch did not fit.
     """
 
-    def __init__(self, tell: Callable[[str], None], *, numbered: bool = False) -> None:
-        self.tell = tell
+    def __init__(self, notify: Callable[[str], None], *, numbered: bool = False) -> None:
+        self.notify = notify
         self.numbered = numbered
         self.most: int | None = None
 
     def __call__(self, predict: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        """What `predict` makes of a batch.
+        """The predictions for a batch.
 
         Args:
             predict: (B, 3, H, W) to (B, ...), or with `numbered` to (n, 7).
@@ -63,17 +63,17 @@ class Halving:
         """
         while True:
             size = min(self.most or len(images), len(images))
-            fault = None
+            problem = None
             try:
                 return self._in_parts(predict, images, size)
             except (MemoryError, RuntimeError) as error:
                 if size <= 1 or not ran_out_of_memory(error):
                     raise
-                fault = f"{images.device} has too little memory for {size} images"
-            self.most = (size + 1) // 2  # out of the handler, whose traceback keeps what did fit
+                problem = f"{images.device} has too little memory for {size} images"
+            self.most = (size + 1) // 2  # after the handler, whose traceback holds the memory that did fit
             if images.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self.tell(f"{fault} of {images.shape[3]} x {images.shape[2]} px at once: going on with {self.most}")
+            self.notify(f"{problem} of {images.shape[3]} x {images.shape[2]} px at once: going on with {self.most}")
 
     def _in_parts(self, predict: Callable[[Tensor], Tensor], images: Tensor, size: int) -> Tensor:
         if size == len(images):

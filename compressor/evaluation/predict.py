@@ -1,4 +1,4 @@
-"""The loop over batches: images to detections, with each step's time."""
+"""The loop over batches: from images to detections, with the time of each step."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class ImageDetections:
-    """What was found in one image.
+    """The detections in one image.
 
     Attributes:
         sample: the image and its labels.
@@ -76,10 +76,10 @@ class ImageDetections:
 
 
 def select_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device where there is one, else the CPU.
+    """The torch device of a name; `auto` is the first CUDA device if there is one, else the CPU.
 
     Raises:
-        InputError: U903 there is no such device here, or it is of another kind than CPU and CUDA.
+        InputError: U903 this machine has no such device, or it is neither a CPU nor a CUDA device.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -98,22 +98,22 @@ def select_device(name: str) -> torch.device:
 def detect(
     network: Network, samples: tuple[Sample, ...], settings: Settings, progress: Progress, title: str
 ) -> tuple[list[ImageDetections], Speed]:
-    """Run a detector over images, in rectangular batches where it takes them.
+    """Run a detector over images, in rectangular batches if it accepts them.
 
     Args:
         network: the detector.
         samples: the images.
         settings: thresholds, image and batch size.
-        progress: told of every batch.
-        title: what the progress bar is called.
+        progress: receives every batch.
+        title: of the progress bar.
 
     Returns:
         Detections per image in the order of the batches, and the time each step took.
 
     Raises:
         InputError: U909 the network takes only images of another size, or suppresses at other thresholds.
-        RunError: E811 outputs are not finite; E812 the device has too little memory for a single image: a batch is
-            halved as often as needed.
+        RunError: E811 outputs are not finite; E812 the device has too little memory for a single image (a batch is
+            halved as often as needed before).
         DatasetError: D405 an image cannot be decoded.
     """
     device = network.device
@@ -122,7 +122,7 @@ def detect(
     predict = partial(Halving(progress.warn, numbered=network.suppression is not None), network.predict)
     found: list[ImageDetections] = []
     message = f"{device} has too little memory for one image of {image_size} px"
-    help_text = "judge on smaller images: --set evaluation.image_size=320, or evaluate --image-size 320"
+    help_text = "evaluate on smaller images: --set evaluation.image_size=320, or evaluate --image-size 320"
     with torch.inference_mode(), progress.bar(title, "images") as update:
         if device.type == "cuda":
             network.predict(torch.zeros(1, 3, image_size, image_size, device=device, dtype=network.dtype))
@@ -158,11 +158,12 @@ def _detect_batch(
 
 
 def _planned(network: Network, samples: tuple[Sample, ...], settings: Settings) -> tuple[int, tuple[BatchPlan, ...]]:
-    """The image size and the batches that a network takes."""
+    """The image size and the batches for a network."""
     own = network.suppression
     if own is not None and (own.conf_thres, own.iou_thres) != (settings.conf_thres, settings.iou_thres):
-        message = "non-maximum suppression is part of the file, at other thresholds"
-        help_text = f"judge it with --conf-thres {own.conf_thres} --iou-thres {own.iou_thres}, or export without --nms"
+        message = "non-maximum suppression is part of the file, with other thresholds"
+        thresholds = f"--conf-thres {own.conf_thres} --iou-thres {own.iou_thres}"
+        help_text = f"evaluate it with {thresholds}, or export without --nms"
         raise InputError(Diagnostic("U909", message, "--conf-thres", help=help_text))
     stride = image_step(network.strides)
     image_size = fit_image_size(settings.image_size, stride)
@@ -171,13 +172,13 @@ def _planned(network: Network, samples: tuple[Sample, ...], settings: Settings) 
         return image_size, plan_batches(samples, image_size, batch_size, stride)
     if network.image_size != image_size:
         message = f"the file takes images of {network.image_size} px only, not of {image_size}"
-        help_text = f"judge it with --image-size {network.image_size}, or export it again with --dynamic-size"
+        help_text = f"evaluate it with --image-size {network.image_size}, or export it again with --dynamic-size"
         raise InputError(Diagnostic("U909", message, "--image-size", help=help_text))
     return image_size, plan_squares(samples, image_size, batch_size)
 
 
 def _by_image(rows: Tensor, images: int, max_det: int) -> list[Tensor]:
-    """(n, 7) rows that begin with the image, to (m, 6) per image, best first."""
+    """Split (n, 7) rows that begin with the number of their image into (m, 6) per image, best first."""
     found = [rows[rows[:, 0] == image, 1:] for image in range(images)]
     return [each[each[:, 4].argsort(descending=True, stable=True)[:max_det]] for each in found]
 

@@ -1,4 +1,4 @@
-"""Any number of networks timed in turns, so that what the machine does meanwhile meets all alike."""
+"""Any number of networks timed in turns, so that other load on the machine slows all of them equally."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Pass = Callable[[], object]
 
 @dataclass(frozen=True)
 class Laps:
-    """What the passes of one network took.
+    """The times of the passes of one network.
 
     Attributes:
-        wall_ms: of every turn, the time that passed.
-        cpu_ms: likewise, the time that processors worked, all threads together.
+        wall_ms: elapsed time of every turn.
+        cpu_ms: CPU time of every turn, summed over all threads.
     """
 
     wall_ms: tuple[float, ...]
@@ -32,9 +32,10 @@ class Laps:
 
 
 def rest() -> None:
-    """Wait until the threads of the last pass are idle: those of most runtimes spin on for some milliseconds, in which
-    they would take a processor from whoever comes next.
-    """  # noqa: D205
+    """Wait until the threads of the last pass are idle.
+
+    Most runtimes keep their threads spinning for some milliseconds, which would take a processor from the next pass.
+    """
     for _ in range(round(_LONGEST_REST_S / _STEP_S)):
         before = time.process_time()
         time.sleep(_STEP_S)
@@ -44,11 +45,11 @@ def rest() -> None:
 
 @dataclass(frozen=True)
 class Clocks:
-    """What time is taken by.
+    """The clocks that passes are timed with.
 
     Attributes:
-        wall: seconds that passed.
-        cpu: seconds that processors worked.
+        wall: elapsed seconds.
+        cpu: seconds of CPU time.
         rest: called before every pass.
     """
 
@@ -67,17 +68,17 @@ def take_turns(
     update: Callable[[int, int], None] = lambda _done, _total: None,
     clocks: Clocks = _REAL,
 ) -> tuple[Laps, ...]:
-    """Time passes in turns: in every turn each comes once, and where in it changes from turn to turn.
+    """Time passes in turns: every turn runs each of them once, in an order that changes from turn to turn.
 
     Args:
-        passes: what to time; each returns when its work is done.
-        turns: how often, timed.
-        warm_up: how often before that.
-        update: told how many passes are done, of how many.
-        clocks: what time is taken by.
+        passes: functions to time; each returns when its work is done.
+        turns: number of timed turns.
+        warm_up: number of turns before them that are not timed.
+        update: receives the number of passes done and of all passes.
+        clocks: the clocks to use.
 
     Returns:
-        For each of `passes` its laps, one per turn in their order.
+        The times of each of `passes`, one per turn in the order of the turns.
     """
     taken: list[list[tuple[float, float]]] = [[] for _ in passes]
     for turn in range(warm_up + turns):
@@ -93,10 +94,10 @@ def take_turns(
 
 
 def order(count: int, turn: int) -> list[int]:
-    """Who comes when: every other turn is reversed, and every second one begins with the next.
+    """The order of passes in a turn: every other turn is reversed, and every two turns begin with the next pass.
 
-    Over 2 * count turns each comes as often in every place, as often before as after every other, and as often twice on
-    end.
+    Over 2 * count turns each pass stands equally often in every position, equally often before and after every other
+    pass, and equally often twice in a row.
     """
     first = turn // 2 % count
     forwards = [*range(first, count), *range(first)]
@@ -104,11 +105,11 @@ def order(count: int, turn: int) -> list[int]:
 
 
 def one_pass(network: Network, images: Tensor) -> Pass:
-    """Inference with decoding, to its end.
+    """A function that runs inference with decoding and waits for its end.
 
     Args:
         network: on any device.
-        images: (B, 3, S, S) in [0, 1]; taken to the network's device and number type before anything is timed.
+        images: (B, 3, S, S) in [0, 1]; moved to the network's device and number type before anything is timed.
     """
     given = images.to(network.device, network.dtype)
 
@@ -122,7 +123,7 @@ def one_pass(network: Network, images: Tensor) -> Pass:
 
 
 def time_in_turns(before: Network, after: Network, image: Tensor) -> Timing:
-    """Inference with decoding of one image, again and again by both in turns.
+    """Times of inference with decoding of one image, by both models in turns.
 
     Args:
         before: the model before the modifiers.

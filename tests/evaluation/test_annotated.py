@@ -43,7 +43,7 @@ def test_ground_truth_from_annotations(tmp_path: Path) -> None:
     assert ap_of(truth, [[20, 10, 70, 50, 0.5, 0]], [[10, 10, 60, 50, 0.5, 1]]) == 1  # category id 0 counts
 
 
-def test_only_the_samples_are_judged(tmp_path: Path) -> None:
+def test_only_the_samples_are_evaluated(tmp_path: Path) -> None:
     truth = ground_truth_from_annotations(annotations_file(tmp_path), [sample("b.jpg")], NAMES)
     assert [image["id"] for image in truth.images] == [9]
     assert ap_of(truth, [[20, 10, 70, 50, 0.5, 1]]) == 1
@@ -86,7 +86,7 @@ def test_images_that_share_a_record_are_refused(tmp_path: Path) -> None:
 def test_a_class_without_a_category_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as error:
         ground_truth_from_annotations(annotations_file(tmp_path), [sample("a.jpg")], ("cat", "dogs", "zebra"))
-    codes = [(fault.code, fault.message, fault.help) for fault in error.value.diagnostics]
+    codes = [(diagnostic.code, diagnostic.message, diagnostic.help) for diagnostic in error.value.diagnostics]
     assert codes == [
         ("D407", "the class 'dogs' has no category in this file", "did you mean 'dog'?"),
         ("D407", "the class 'zebra' has no category in this file", "the file's categories are Cat, dog"),
@@ -102,19 +102,19 @@ def test_an_empty_category_of_the_same_name_is_passed_over(tmp_path: Path) -> No
         ground_truth_from_annotations(file, [sample("a.jpg")], ("dog",))
 
 
-def test_cocos_categories_are_known_by_place_under_other_names(tmp_path: Path) -> None:
+def test_cocos_categories_are_matched_by_position_under_other_names(tmp_path: Path) -> None:
     categories = [{"id": number, "name": name} for number, name in zip(COCO_CATEGORY_IDS, COCO_NAMES, strict=True)]
     file = annotations_file(tmp_path, categories=categories, annotations=[])
     other = tuple("motorbike" if name == "motorcycle" else name for name in COCO_NAMES)
-    told = (
-        "1 of the 80 class names are not those of the annotations: they are taken to be COCO's classes by their place, "
+    note = (
+        "1 of the 80 class names differ from those of the annotations: they are matched to COCO's classes by position, "
         "'motorbike' as 'motorcycle'"
     )
     for names in (COCO_NAMES, other):
         truth = ground_truth_from_annotations(file, [sample("a.jpg")], names)
         assert truth.category_ids == COCO_CATEGORY_IDS
         assert truth.official
-        assert truth.notes == (() if names == COCO_NAMES else (told,))
+        assert truth.notes == (() if names == COCO_NAMES else (note,))
     with pytest.raises(DatasetError, match="the class 'motorbike' has no category"):  # place and name disagree
         ground_truth_from_annotations(file, [sample("a.jpg")], tuple(sorted(other)))
     by_name = ground_truth_from_annotations(file, [sample("a.jpg")], tuple(sorted(COCO_NAMES)))
@@ -136,10 +136,10 @@ def test_an_image_named_by_a_number_does_not_take_the_record_of_another_file(tmp
     file = annotations_file(tmp_path, images=images, annotations=[])
     with pytest.raises(DatasetError) as error:
         ground_truth_from_annotations(file, [sample("1.png")], NAMES)
-    (fault,) = error.value.diagnostics
-    assert (fault.code, fault.message) == (
+    (diagnostic,) = error.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == (
         "D406",
-        "1 of 1 images have no record of their own here: 1.png; the record of the id 1 names frame_3.PNG",
+        "1 of 1 images have no record of their own here: 1.png; the record with the id 1 names frame_3.PNG",
     )
 
 
@@ -162,7 +162,7 @@ def test_the_record_of_another_file_that_is_there_is_not_taken(tmp_path: Path) -
         (tmp_path / folder / "a.jpg").touch()
     file = annotations_file(tmp_path, images=[{"id": 7, "file_name": "train/a.jpg"}], annotations=[CAT])
     with pytest.raises(
-        DatasetError, match=r"D406 1 of 1 images .* here: a\.jpg; .* nearest to a\.jpg names train/a\.jpg"
+        DatasetError, match=r"D406 1 of 1 images .* here: a\.jpg; .* closest record to a\.jpg names train/a\.jpg"
     ):
         ground_truth_from_annotations(file, [sample(str(tmp_path / "val/a.jpg"))], NAMES)
     assert len(ground_truth_from_annotations(file, [sample(str(tmp_path / "train/a.jpg"))], NAMES).objects) == 1
@@ -233,7 +233,7 @@ def test_missing_areas_are_those_of_the_boxes_and_said(tmp_path: Path) -> None:
     truth = truth_of(tmp_path, [{**CAT, "area": 1}, untold, {**untold, "area": None, "iscrowd": None}])
     assert truth.objects.areas.tolist() == [1, 2000, 2000]
     assert truth.objects.crowds.tolist() == [False] * 3
-    assert [note[:30] for note in truth.notes] == ["2 annotations tell no area: wi"]
+    assert [note[:30] for note in truth.notes] == ["2 annotations have no area: wi"]
 
 
 def test_boxes_that_nothing_can_match_count_as_missed_and_are_said(tmp_path: Path) -> None:
@@ -242,8 +242,8 @@ def test_boxes_that_nothing_can_match_count_as_missed_and_are_said(tmp_path: Pat
     truth = truth_of(tmp_path, [CAT, flat, outside])
     assert ap_of(truth, [FOUND]) == pytest.approx(34 / 101)  # one of three: recall 0 to 0.33
     assert truth.notes == (
-        "1 boxes have no width or no height (a.jpg): nothing can match them, so they count as missed",
-        "1 boxes lie outside of their images (a.jpg): nothing can match them, so they count as missed",
+        "1 boxes have no width or no height (a.jpg): no detection can match them, so they are missed",
+        "1 boxes lie outside of their images (a.jpg): no detection can match them, so they are missed",
     )
 
 
@@ -257,7 +257,11 @@ def test_a_record_of_another_size_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "names", "message"),
     [
-        ({"images": [{"id": 7, "file_name": "a.jpg"}, {"id": "7", "file_name": "b.jpg"}]}, NAMES, "D406 the id 7 is"),
+        (
+            {"images": [{"id": 7, "file_name": "a.jpg"}, {"id": "7", "file_name": "b.jpg"}]},
+            NAMES,
+            "D406 several images have",
+        ),
         ({"images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "a.jpg"}]}, NAMES, "D406 1 of 1 images"),
         ({"categories": [{"id": 0, "name": "cat"}, {"id": 0, "name": "dog"}]}, NAMES, "D407 the classes cat, dog have"),
         (
@@ -276,28 +280,28 @@ def test_what_could_be_either_of_two_is_refused(
         ground_truth_from_annotations(file, [sample("a.jpg")], names)
 
 
-def test_two_records_that_name_one_image_are_told_as_that(tmp_path: Path) -> None:
+def test_two_records_that_name_one_image_are_both_named(tmp_path: Path) -> None:
     images = [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "a.jpg"}, {"id": 9, "file_name": "B.jpg"}]
     file = annotations_file(tmp_path, images=images, annotations=[CAT])
     with pytest.raises(DatasetError) as error:
         ground_truth_from_annotations(file, [sample("in/b.jpg"), sample("in/a.jpg")], NAMES)
-    (fault,) = error.value.diagnostics
-    told = "2 of 2 images have no record of their own here: b.jpg, a.jpg; 2 records name a.jpg, those of the ids 7, 8"
-    assert (fault.code, fault.message) == ("D406", told)
-    assert fault.help == "list every image once: take the other records out, or correct their file_name"
+    (diagnostic,) = error.value.diagnostics
+    message = "2 of 2 images have no record of their own here: b.jpg, a.jpg; 2 records name a.jpg, with the ids 7, 8"
+    assert (diagnostic.code, diagnostic.message) == ("D406", message)
+    assert diagnostic.help == "list every image once: take the other records out, or correct their file_name"
 
 
 def test_boxes_that_are_fractions_of_the_image_are_refused(tmp_path: Path) -> None:
     fractions = [{**CAT, "bbox": [0.5, 0.25, 0.5, 0.75]}, {**CAT, "bbox": [0, 0, 1, 1.0001]}, {**CAT, "bbox": []}]
     with pytest.raises(DatasetError) as error:
         truth_of(tmp_path, fractions)
-    (fault,) = error.value.diagnostics
-    assert (fault.code, fault.message) == (
+    (diagnostic,) = error.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == (
         "D408",
         "the boxes look like fractions of the image's size: all 2 lie within 0 and 1, first [0.5, 0.25, 0.5, 0.75], "
         "and COCO's boxes are in pixels",
     )
-    assert "multiply left and width of every bbox by the image's width" in str(fault.help)
+    assert "multiply left and width of every bbox by the image's width" in str(diagnostic.help)
     assert len(truth_of(tmp_path, [*fractions, CAT]).objects) == 3  # one box of pixels is enough
     assert len(truth_of(tmp_path, [{**CAT, "bbox": [0, 0, 0, 0]}]).objects) == 1  # it has no size at all
     file = annotations_file(tmp_path, annotations=fractions)

@@ -15,9 +15,9 @@ def data(*names: str) -> Dataset:
 def refused(names: tuple[str, ...], dataset: Dataset, *, other_names: bool = False) -> Diagnostic:
     with pytest.raises(DatasetError) as caught:
         check_classes(names, dataset, other_names=other_names)
-    (fault,) = caught.value.diagnostics
-    assert (fault.code, fault.path) == ("D409", "shapes.yaml")
-    return fault
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.path) == ("D409", "shapes.yaml")
+    return diagnostic
 
 
 @pytest.mark.parametrize(("names", "theirs"), [(("caf\u00e9",), ("Cafe\u0301",)), (("J\u030c",), ("\u01f0",))])
@@ -32,14 +32,14 @@ def test_case_and_blanks_make_no_difference(names: tuple[str, ...]) -> None:
 
 
 def test_another_number_of_classes_is_refused_with_both_lists() -> None:
-    fault = refused(("a", "b", "c"), data("apple", "pear"), other_names=True)
-    assert fault.message == "the model has 3 classes (a, b, c), the data set 2 (apple, pear)"
+    diagnostic = refused(("a", "b", "c"), data("apple", "pear"), other_names=True)
+    assert diagnostic.message == "the model has 3 classes (a, b, c), the data set 2 (apple, pear)"
 
 
 @pytest.mark.parametrize("other_names", [False, True])
 def test_the_same_names_in_another_order_are_never_accepted(other_names: bool) -> None:
-    fault = refused(SHAPES, data("square", "Circle", "triangle", "star"), other_names=other_names)
-    assert fault.message == (
+    diagnostic = refused(SHAPES, data("square", "Circle", "triangle", "star"), other_names=other_names)
+    assert diagnostic.message == (
         "the classes are in another order: the model has circle, square, triangle, star; "
         "the data set has square, Circle, triangle, star"
     )
@@ -62,13 +62,15 @@ def test_of_many_classes_those_that_differ_are_shown_with_their_numbers() -> Non
 
 def test_other_names_are_shown_and_have_to_be_accepted() -> None:
     theirs = data("disc", "box", "triangle", "star")
-    told = (
+    expected = (
         "2 of 4 classes have other names{}: the model has circle, square, triangle, star; "
         "the data set has disc, box, triangle, star"
     )
-    fault = refused(SHAPES, theirs)
-    assert fault.message == told.format("") and "--other-names, evaluation.other_names: true" in str(fault.help)
-    assert check_classes(SHAPES, theirs, other_names=True) == (told.format(", which was accepted"),)
+    diagnostic = refused(SHAPES, theirs)
+    assert diagnostic.message == expected.format("") and "--other-names, evaluation.other_names: true" in str(
+        diagnostic.help
+    )
+    assert check_classes(SHAPES, theirs, other_names=True) == (expected.format(", which was accepted"),)
 
 
 @pytest.mark.parametrize(

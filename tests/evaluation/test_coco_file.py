@@ -42,8 +42,8 @@ def annotation(text: str) -> str:
     ("text", "message"),
     [
         ("{", ":1:2: D408 not valid JSON: "),
-        ("", ": D408 the document is no mapping"),
-        ('[{"image_id": 1}]', ": D408 the document is no mapping; a bare list is the format of predictions"),
+        ("", ": D408 the document is not a mapping"),
+        ('[{"image_id": 1}]', ": D408 the document is not a mapping; a bare list is the format of predictions"),
         ('{"images": [],\n "annotations": [}', ":2:18: D408 not valid JSON: Expecting value"),
         ('{"images": [], "annotations": []} x', ":1:35: D408 not valid JSON: something follows the document"),
         ('{"images": [], "images": []}', ": D408 the key 'images' is given twice"),

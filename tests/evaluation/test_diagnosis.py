@@ -36,7 +36,7 @@ def images() -> torch.Tensor:
     return torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-def fault(network: Network, predictions: torch.Tensor, batch: torch.Tensor) -> str:
+def error_of(network: Network, predictions: torch.Tensor, batch: torch.Tensor) -> str:
     with pytest.raises(RunError) as caught:
         check_finite(network, batch, predictions, SAMPLES)
     (diagnostic,) = caught.value.diagnostics
@@ -47,12 +47,12 @@ def fault(network: Network, predictions: torch.Tensor, batch: torch.Tensor) -> s
 @pytest.mark.parametrize("layer", ["model.0.conv", "model.4.cv2.conv", "model.13.m.0.cv1.conv", "model.24.m.1"])
 def test_the_first_layer_that_overflows_is_named(layer: str) -> None:
     network = inference_network(overflowing(layer), CPU)
-    message = fault(network, network.predict(images()), images())
+    message = error_of(network, network.predict(images()), images())
     assert message.startswith(
         "the model's outputs are not finite numbers on /pictures/0.png, and on 3 more of 4 images"
     )
-    assert f"the first layer to give others is {layer} (" in message
-    assert "given values up to" in message
+    assert f"the first layer whose output is not finite is {layer} (" in message
+    assert "its input has values up to" in message
 
 
 def test_the_image_is_named() -> None:
@@ -62,10 +62,10 @@ def test_the_image_is_named() -> None:
     predictions = network.predict(batch)
     check_finite(network, batch, predictions, SAMPLES)
     predictions[2, 5, 4] = torch.nan  # an objectness that is above no threshold
-    message = fault(network, predictions, batch)
+    message = error_of(network, predictions, batch)
     assert message == "the model's outputs are not finite numbers on /pictures/2.png"
     batch[3, 0, 0, 0] = torch.inf
-    message = fault(network, network.predict(batch), batch)
+    message = error_of(network, network.predict(batch), batch)
     assert message.startswith("the model's outputs are not finite numbers on /pictures/3.png; the image itself")
 
 
@@ -73,10 +73,10 @@ def test_a_network_that_is_no_model_of_torch_names_the_image() -> None:
     network = replace(inference_network(tiny_model(), CPU), model=None)
     predictions = network.predict(images())
     predictions[1] = torch.inf
-    assert fault(network, predictions, images()).endswith("on /pictures/1.png")
+    assert error_of(network, predictions, images()).endswith("on /pictures/1.png")
     rows = torch.tensor([[0, 1, 1, 2, 2, 0.5, 0], [3, 1, 1, torch.inf, 2, 0.5, 0], [3, 1, 1, 2, 2, torch.nan, 0]])
     graph = replace(network, suppression=Suppression(0.25, 0.45, 300))
-    assert fault(graph, rows, images()).endswith("on /pictures/3.png")
+    assert error_of(graph, rows, images()).endswith("on /pictures/3.png")
     check_finite(graph, images(), rows[:1], SAMPLES)
 
 
@@ -93,5 +93,5 @@ def test_a_sound_model_has_no_such_layer() -> None:
 
 
 def test_a_measurement_of_outputs_names_the_layer() -> None:
-    with pytest.raises(RunError, match=r"E811 .* first layer to give others is model\.4\.cv2\.conv"):
+    with pytest.raises(RunError, match=r"E811 .* first layer whose output is not finite is model\.4\.cv2\.conv"):
         OutputChange(overflowing(), images(), CPU)

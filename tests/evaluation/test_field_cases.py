@@ -111,7 +111,7 @@ def test_missing_areas_and_crowds_that_are_null_do_not_matter(place: Place, plai
         each["iscrowd"] = None
     found = place.evaluation()
     assert found.metrics == plain.metrics
-    assert found.data.skipped[0].startswith(f"{plain.data.objects} annotations tell no area")
+    assert found.data.skipped[0].startswith(f"{plain.data.objects} annotations have no area")
 
 
 def test_objects_of_other_categories_are_counted_and_named(place: Place, plain: Evaluation) -> None:
@@ -132,7 +132,7 @@ def test_records_of_other_files_are_refused(place: Place) -> None:
         place.evaluator()
 
 
-def test_without_label_files_yolov5s_metric_goes_by_the_annotations(place: Place, plain: Evaluation) -> None:
+def test_without_label_files_yolov5s_metric_uses_the_annotations(place: Place, plain: Evaluation) -> None:
     for file in place.labels():
         file.unlink()
     found = place.evaluation()
@@ -140,7 +140,7 @@ def test_without_label_files_yolov5s_metric_goes_by_the_annotations(place: Place
     ours, theirs = (vars(each.metrics.detection) for each in (found, plain))
     assert ours == pytest.approx(theirs, abs=1e-6)
     assert (found.data.instances, found.data.backgrounds) == (plain.data.instances, plain.data.backgrounds)
-    assert found.data.skipped[0].startswith("3 images have no label file: for YOLOv5's own metric their ")
+    assert found.data.skipped[0].startswith("3 images have no label file: YOLOv5's own metric uses their ")
 
 
 def test_an_image_left_out_takes_its_annotations_along_and_says_so(place: Place, plain: Evaluation) -> None:
@@ -155,8 +155,10 @@ def test_an_image_left_out_takes_its_annotations_along_and_says_so(place: Place,
 def test_labels_and_annotations_of_unlike_counts_are_said(place: Place, plain: Evaluation) -> None:
     place.document["annotations"].pop()
     objects = plain.data.instances
-    told = f"the COCO figures go by {objects - 1:,} objects of the annotations, YOLOv5's own metric by {objects:,} of"
-    assert place.evaluation().data.skipped[0].startswith(told)
+    expected = (
+        f"the COCO figures use the {objects - 1:,} objects of the annotations, YOLOv5's own metric uses {objects:,}"
+    )
+    assert place.evaluation().data.skipped[0].startswith(f"{expected} of the label files")
 
 
 @pytest.mark.parametrize("change", [{"image_id": 99}, {"category_id": 99}, {"bbox": []}, {"iscrowd": 1, "bbox": None}])
@@ -165,10 +167,10 @@ def test_annotations_of_which_none_remains_are_refused(place: Place, change: Doc
         each.update(change)
     with pytest.raises(DatasetError) as error:
         place.evaluator()
-    (fault,) = error.value.diagnostics
-    assert fault.code == "D420"
+    (diagnostic,) = error.value.diagnostics
+    assert diagnostic.code == "D420"
     objects = len(place.document["annotations"])
-    assert fault.message.startswith(f"none of the objects can be evaluated: {objects} objects not evaluated, for")
+    assert diagnostic.message.startswith(f"none of the objects can be evaluated: {objects} objects not evaluated, for")
 
 
 def test_labels_of_which_none_remains_are_refused(place: Place) -> None:
@@ -181,7 +183,7 @@ def test_labels_of_which_none_remains_are_refused(place: Place) -> None:
 
 
 def test_images_without_objects_have_no_figures(place: Place) -> None:
-    """That is no fault of the data, and nothing was measured."""
+    """That is not an error of the data, and nothing was measured."""
     place.document["annotations"] = []
     for file in place.labels():
         file.unlink()

@@ -45,33 +45,33 @@ def images() -> Tensor:
 @pytest.mark.parametrize("room", [1, 2, 3, 5, 10, 11])
 @pytest.mark.parametrize("numbered", [False, True])
 def test_the_result_is_that_of_the_whole_batch(images: Tensor, room: int, numbered: bool) -> None:
-    whole, small, told = Small(99), Small(room), list[str]()
-    halving = Halving(told.append, numbered=numbered)
+    whole, small, messages = Small(99), Small(room), list[str]()
+    halving = Halving(messages.append, numbered=numbered)
     found = halving(small.numbered if numbered else small, images)
     assert torch.equal(found, (whole.numbered if numbered else whole)(images))
     assert halving.most is None if room == 11 else halving.most is not None and halving.most <= room
-    assert len(told) == sum(size > room for size in small.sizes)
+    assert len(messages) == sum(size > room for size in small.sizes)
 
 
-def test_the_size_that_fitted_is_remembered_and_each_halving_is_told(images: Tensor) -> None:
-    small, told = Small(3), list[str]()
-    halving = Halving(told.append)
+def test_the_size_that_fitted_is_remembered_and_each_halving_is_reported(images: Tensor) -> None:
+    small, messages = Small(3), list[str]()
+    halving = Halving(messages.append)
     halving(small, images)
     assert small.sizes == [11, 6, 3, 3, 3, 2]
-    assert told == [
+    assert messages == [
         "cpu has too little memory for 11 images of 64 x 32 px at once: going on with 6",
         "cpu has too little memory for 6 images of 64 x 32 px at once: going on with 3",
     ]
     small.sizes.clear()
     halving(small, images[:4])
     assert small.sizes == [3, 1]
-    assert len(told) == 2
+    assert len(messages) == 2
 
 
 def test_one_image_that_does_not_fit_is_the_end(images: Tensor) -> None:
-    small, told = Small(0), list[str]()
+    small, messages = Small(0), list[str]()
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        Halving(told.append)(small, images)
+        Halving(messages.append)(small, images)
     assert small.sizes == [11, 6, 3, 2, 1]
 
 

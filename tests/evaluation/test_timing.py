@@ -33,7 +33,7 @@ def test_both_are_timed_as_often_and_a_network_that_does_it_twice_is_slower() ->
 
 
 class Machine:
-    """A machine with a clock of its own, on which work takes as long as it is told, and longer when it is busy."""
+    """A machine with a clock of its own, on which work takes the time it is given, and longer when it is busy."""
 
     def __init__(self, *, busy: Callable[[float], float] = lambda _now: 1.0) -> None:
         self.now, self.worked, self.rests = 0.0, 0.0, 0
@@ -63,16 +63,16 @@ class Machine:
 def test_every_pass_is_timed_but_for_those_that_warm_up_and_the_rests() -> None:
     machine = Machine()
     passes = [machine.work("a", [900.0, 1.0, 2.0, 3.0]), machine.work("b", [900.0, 10.0, 20.0, 30.0])]
-    told: list[tuple[int, int]] = []
-    a, b = take_turns(passes, 3, 1, lambda done, total: told.append((done, total)), machine.clocks())
+    updates: list[tuple[int, int]] = []
+    a, b = take_turns(passes, 3, 1, lambda done, total: updates.append((done, total)), machine.clocks())
     assert a.wall_ms == pytest.approx((1.0, 2.0, 3.0))
     assert b.wall_ms == pytest.approx((10.0, 20.0, 30.0))
     assert b.cpu_ms == pytest.approx((20.0, 40.0, 60.0))
     assert machine.rests == 8
-    assert told == [(done, 8) for done in range(1, 9)]
+    assert updates == [(done, 8) for done in range(1, 9)]
 
 
-def test_what_slows_the_machine_for_a_while_meets_all_alike() -> None:
+def test_other_load_on_the_machine_slows_all_equally() -> None:
     machine = Machine(busy=lambda now: 5.0 if 4.0 < now < 9.0 else 1.0)
     passes = [machine.work("a", [100.0] * 30), machine.work("b", [200.0] * 30)]
     a, b = take_turns(passes, 30, 0, clocks=machine.clocks())

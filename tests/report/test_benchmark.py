@@ -59,7 +59,7 @@ def test_each_is_compared_with_the_first_of_its_batch_size_and_threads() -> None
     assert all(lines[1].compared and lines[1].compared.verdict == "within noise" for _, lines in made)
 
 
-def test_too_few_passes_tell_nothing() -> None:
+def test_too_few_passes_give_no_verdict() -> None:
     few = [replace(each, times_ms=each.times_ms[:5], cpu_ms=each.cpu_ms[:5]) for each in FOUR]
     (_, lines) = groups(made_up(*few))[0]
     assert table(lines).rows[2][-3:] == ("-", "-", TOO_FEW)
@@ -73,7 +73,7 @@ def test_what_differs_in_kind_is_told_in_its_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "threads", "told"),
+    ("before", "after", "threads", "expected"),
     [
         (0.5, 2.4, 2, ""),
         (2.0, 0.1, 1, ""),
@@ -83,10 +83,10 @@ def test_what_differs_in_kind_is_told_in_its_row() -> None:
         (0.5, 4.4, 4, "4 threads on 2 cores"),
     ],
 )
-def test_a_busy_machine_is_warned_of(before: float | None, after: float | None, threads: int, told: str) -> None:
+def test_a_busy_machine_gives_a_warning(before: float | None, after: float | None, threads: int, expected: str) -> None:
     found = list(warnings_of(made_up(replace(FIRST, threads=threads), before=before, after=after)))
-    assert told in found[0] if found else not told, found
-    assert len(found) == bool(told)
+    assert expected in found[0] if found else not expected, found
+    assert len(found) == bool(expected)
 
 
 def test_suppression_in_some_graphs_only_is_warned_of() -> None:

@@ -13,10 +13,10 @@ from tests.report.made_up import evaluation, record
 
 def run(ap: float | None, size: int, sparsity: float, ms: float) -> RunRecord:
     base = record()
-    judged = evaluation(ap)
-    judged = replace(judged, speed=replace(judged.speed, inference_ms=ms))
+    evaluated = evaluation(ap)
+    evaluated = replace(evaluated, speed=replace(evaluated.speed, inference_ms=ms))
     sizes = replace(base.sizes, artifact=FileSize(size, size))
-    return replace(base, compressed=judged, sizes=sizes, sparsity=replace(base.sparsity, conv_weights=sparsity))
+    return replace(base, compressed=evaluated, sizes=sizes, sparsity=replace(base.sparsity, conv_weights=sparsity))
 
 
 RUNS = [
@@ -56,17 +56,17 @@ def test_the_best_stand_first_and_the_undefined_last(sort: str, names: list[str]
     assert [line.name for line in overview(RUNS, sort)] == names
 
 
-def test_what_may_not_be_compared_is_told() -> None:
+def test_runs_that_cannot_be_compared_are_named() -> None:
     assert warnings_of(overview(RUNS)) == []
     other = otherwise(run(0.4, 200, 0.7, 20.0), image_size=1280, conf_thres=0.25)
     fast = replace(other, environment=replace(other.environment, processor="another"))
-    unjudged = replace(record(), compressed=None)
-    assert warnings_of(overview([*RUNS, ("other", fast), ("unjudged", unjudged)])) == [
+    unevaluated = replace(record(), compressed=None)
+    assert warnings_of(overview([*RUNS, ("other", fast), ("unevaluated", unevaluated)])) == [
         "Runs of different letters were not measured alike: do not compare their figures; each has its own stars.",
         "Not the same: image size (A: 640, B: 1280).",
         "Not the same: conf_thres (A: 0.001, B: 0.25).",
         "other: its two models were not measured alike.",
-        "unjudged was not evaluated.",
+        "unevaluated was not evaluated.",
         "The runs were made on different machines, so their times cannot be compared.",
     ]
 
@@ -79,12 +79,12 @@ def otherwise(known: RunRecord, **settings: Any) -> RunRecord:
 
 def test_runs_that_were_not_measured_alike_do_not_beat_each_other() -> None:
     high = otherwise(run(0.9, 50, 0.9, 1.0), image_size=1280)  # beats every other in everything, but for that
-    unjudged = replace(record(), compressed=None)
-    lines = overview([("high", high), *RUNS, ("unjudged", unjudged)])
+    unevaluated = replace(record(), compressed=None)
+    lines = overview([("high", high), *RUNS, ("unevaluated", unevaluated)])
     assert [(line.name, line.group) for line in lines] == [
         *((name, 0) for name in ("good", "equal", "small", "beaten", "undefined")),
         ("high", 1),
-        ("unjudged", None),
+        ("unevaluated", None),
     ]
     alone = {line.name: line.best for line in overview(RUNS)}
     best = {line.name: line.best for line in lines}

@@ -108,10 +108,10 @@ def test_what_was_not_measured_alike_comes_first_and_has_no_interval() -> None:
     assert alike.parts["metrics"][0].intervals != (None,)
     c = replace(otherwise(b, image_size=320, device="cuda:0"), baseline=None)
     three = compare([side(a, "a"), side(b, "b"), side(c, "c")])
-    told = {each.name: each.values for each in three.not_alike}
-    assert told["image size"] == ("640", "640", "320")
-    assert told["device"] == ("cpu", "cpu", "cuda")
-    assert told["before evaluated"] == ("yes", "yes", "no")
+    different = {each.name: each.values for each in three.not_alike}
+    assert different["image size"] == ("640", "640", "320")
+    assert different["device"] == ("cpu", "cpu", "cuda")
+    assert different["before evaluated"] == ("yes", "yes", "no")
     assert three.parts["metrics"][0].intervals[0] is not None
     assert three.parts["metrics"][0].intervals[1] is None
     (title, table), *_ = comparison_tables(three)
@@ -129,16 +129,16 @@ def test_equal_figures_of_what_was_measured_otherwise_are_not_equal() -> None:
     ]
 
 
-@pytest.mark.parametrize(("images", "told"), [(19, "No interval is given: 19 images with objects"), (20, "")])
-def test_a_missing_interval_has_its_reason(images: int, told: str) -> None:
+@pytest.mark.parametrize(("images", "expected"), [(19, "No interval is given: 19 images with objects"), (20, "")])
+def test_a_missing_interval_has_its_reason(images: int, expected: str) -> None:
     run = full_record()
     assert run.compressed is not None
     few = replace(run.compressed, data=replace(run.compressed.data, with_objects=images))
     metrics = replace(few.metrics, coco=replace(few.metrics.coco, AP=0.123))
     a, b = replace(run, compressed=few), replace(run, compressed=replace(few, metrics=metrics))
     comparison = compare([side(a, "a"), side(b, "b")])
-    assert comparison.without_interval.startswith(told)
-    assert bool(comparison.without_interval) == bool(told)
+    assert comparison.without_interval.startswith(expected)
+    assert bool(comparison.without_interval) == bool(expected)
     assert compare([side(a, "a"), side(a, "b")]).without_interval == ""
 
 

@@ -33,13 +33,13 @@ def test_interval_is_that_of_the_paired_differences() -> None:
     assert paired(nothing, b, "AP") is not None
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("expected", [True, False])
 @pytest.mark.parametrize("images", [1, LEAST_IMAGES - 1, LEAST_IMAGES])
-def test_too_few_images_with_objects_have_no_interval_and_it_is_said(images: int, told: bool) -> None:
+def test_too_few_images_with_objects_have_no_interval_and_it_is_said(images: int, expected: bool) -> None:
     """What earlier versions wrote tells the images without objects alone."""
     known = drawn(evaluation(0.4), 0.0)
     data = replace(known.data, images=40, backgrounds=40 - images)
-    if told:
+    if expected:
         data = replace(data, backgrounds=0, with_objects=images)
     a = replace(known, data=data)
     b = replace(drawn(evaluation(0.4), 0.1), data=a.data)

@@ -24,9 +24,9 @@ def test_report_with_everything(update_golden: bool) -> None:
     assert_golden(render_report(full_record()), "report_full.md", update_golden)
 
 
-def test_report_of_a_run_that_was_not_judged(update_golden: bool) -> None:
-    unjudged = replace(record(), baseline=None, compressed=None, warnings=())
-    assert_golden(render_report(unjudged), "report_unjudged.md", update_golden)
+def test_report_of_a_run_that_was_not_evaluated(update_golden: bool) -> None:
+    unevaluated = replace(record(), baseline=None, compressed=None, warnings=())
+    assert_golden(render_report(unevaluated), "report_unevaluated.md", update_golden)
 
 
 def test_page_of_html(update_golden: bool) -> None:

@@ -48,7 +48,7 @@ def test_names_with_odd_letters_are_drawn_as_they_are() -> None:
     assert size_of(dict(pictures(replace(run, compressed=changed)))[CLASSES])
 
 
-def test_a_pareto_plot_of_runs_that_were_not_judged_says_so() -> None:
-    unjudged = overview([("a", replace(record(), baseline=None, compressed=None))])
-    assert size_of(pareto_png(unjudged))
+def test_a_pareto_plot_of_runs_that_were_not_evaluated_says_so() -> None:
+    unevaluated = overview([("a", replace(record(), baseline=None, compressed=None))])
+    assert size_of(pareto_png(unevaluated))
     assert size_of(pareto_png(overview([("a", record()), ("b", full_record())])))

@@ -28,8 +28,8 @@ PLAIN = EvaluationSettings(640, 8, 0.001, 0.65, 300, "ceil", "cpu", "float32", s
 def test_published_figures(name: str, generation: str, smaller: tuple[str, float, float] | None) -> None:
     model = replace(full_record().model, name=name, generation=generation)
     found = published_reference(model, WHOLE, PLAIN)
-    told = (found.name, found.metrics.AP, found.metrics.AP50) if found else None
-    assert told == smaller
+    figures = (found.name, found.metrics.AP, found.metrics.AP50) if found else None
+    assert figures == smaller
     others = ({"images": 250}, {"source": "mine.yaml"}, {"split": "train"}, {"ground_truth": "labels"})
     for other in others:
         assert published_reference(model, replace(WHOLE, **other), PLAIN) is None

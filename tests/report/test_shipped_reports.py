@@ -33,7 +33,7 @@ def test_pictures_are_those_of_the_run_and_are_drawn_again(run: Path) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
-def test_nothing_of_the_machine_it_was_made_on_but_its_processor_is_told(run: Path) -> None:
+def test_the_processor_is_all_that_is_named_of_the_machine_it_was_made_on(run: Path) -> None:
     text = (run / "run.json").read_text(encoding="utf-8")
     assert "/home/" not in text
     assert str(Path.home()) not in text

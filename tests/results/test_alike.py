@@ -56,15 +56,15 @@ NO_DIFFERENCE = {  # fields that move no figure of a network
 }
 
 
-@pytest.mark.parametrize(("part", "key", "value", "told"), OTHERWISE, ids=[key for _, key, _, _ in OTHERWISE])
-def test_what_was_measured_otherwise_is_told_and_passes_no_gate(part: str, key: str, value: Any, told: str) -> None:
+@pytest.mark.parametrize(("part", "key", "value", "expected"), OTHERWISE, ids=[key for _, key, _, _ in OTHERWISE])
+def test_different_settings_are_named_and_pass_no_gate(part: str, key: str, value: Any, expected: str) -> None:
     a, b = evaluation(0.4), changed(evaluation(0.3, -0.1), part, key, value)
-    assert "; ".join(map(str, unlike((a, b)))) == told
+    assert "; ".join(map(str, unlike((a, b)))) == expected
     for one, other in ((a, b), (b, a)):
         for verdict in verdicts(GATES, one, other, None):
             assert (verdict.value, verdict.failed) == (None, True)
             assert verdict.reason.startswith("the two were not measured alike: ")
-    assert told in verdicts(GATES, a, b, None)[0].reason
+    assert expected in verdicts(GATES, a, b, None)[0].reason
     (own,) = verdicts(["after.AP < 20"], a, b, None)  # of one side alone
     assert own.value == pytest.approx(30)
     assert not own.failed
@@ -73,9 +73,9 @@ def test_what_was_measured_otherwise_is_told_and_passes_no_gate(part: str, key: 
 @pytest.mark.parametrize("part", [DataSummary, EvaluationSettings])
 def test_every_field_keeps_apart_or_is_known_to_move_nothing(part: type[DataSummary | EvaluationSettings]) -> None:
     name = "data" if part is DataSummary else "settings"
-    told = {key for where, key, _, _ in OTHERWISE if where == name}
-    assert told | NO_DIFFERENCE[name] == {field.name for field in fields(part)}
-    assert not told & NO_DIFFERENCE[name]
+    named = {key for where, key, _, _ in OTHERWISE if where == name}
+    assert named | NO_DIFFERENCE[name] == {field.name for field in fields(part)}
+    assert not named & NO_DIFFERENCE[name]
 
 
 def test_equal_ways_are_alike_whatever_else_differs() -> None:
@@ -87,16 +87,16 @@ def test_equal_ways_are_alike_whatever_else_differs() -> None:
     assert [verdict.failed for verdict in verdicts(GATES, a, b, None)] == [False] * len(GATES)
 
 
-def test_what_one_does_not_tell_is_unknown_and_not_alike() -> None:
+def test_a_setting_that_one_does_not_record_is_unknown_and_not_alike() -> None:
     a, b = evaluation(0.4), changed(evaluation(0.3), "data", "sha256", "")
-    for one, other, told in ((a, b, "cdcdcdcdcdcd against unknown"), (b, b, "unknown against unknown")):
-        assert [str(each) for each in unlike((one, other))] == [f"images or labels, sha256 {told}"]
+    for one, other, expected in ((a, b, "cdcdcdcdcdcd against unknown"), (b, b, "unknown against unknown")):
+        assert [str(each) for each in unlike((one, other))] == [f"images or labels, sha256 {expected}"]
 
 
 def test_squares_are_alike_at_any_batch_size_and_an_old_graph_is_like_nothing() -> None:
     squares = changed(evaluation(0.4), "settings", "shapes", "squares")
     assert alike(squares, changed(squares, "settings", "batch_size", 1))
-    old = changed(evaluation(0.4), "settings", "runs_on", "onnxruntime 1.20.1")  # which told no shapes
+    old = changed(evaluation(0.4), "settings", "runs_on", "onnxruntime 1.20.1")  # whose records held no shapes
     assert [str(each) for each in unlike((old, old))] == ["shapes unknown against unknown"]
 
 
@@ -108,13 +108,13 @@ def test_class_names_are_those_of_the_data_else_those_that_have_figures() -> Non
     accents = (changed(a, "data", "names", (name,)) for name in ("caf\u00e9", "cafe\u0301"))
     assert alike(*accents)
     turned = changed(a, "data", "names", names[::-1])
-    (told,) = unlike((a, turned))
-    assert str(told) == "class names 3 (a|b) against 3 (no object has it)"
+    (difference,) = unlike((a, turned))
+    assert str(difference) == "class names 3 (a|b) against 3 (no object has it)"
     (fewer,) = unlike((a, changed(a, "data", "names", names[:2])))
     assert str(fewer) == "class names 3 (no object has it) against 2 (none at 2)"
     other = old.metrics.classes[0], replace(old.metrics.classes[1], name="other")
-    (told,) = unlike((a, changed(old, "metrics", "classes", other)))
-    assert str(told) == "class names 2 (1: two\nlines) against 2 (1: other)"
+    (difference,) = unlike((a, changed(old, "metrics", "classes", other)))
+    assert str(difference) == "class names 2 (1: two\nlines) against 2 (1: other)"
     nameless = changed(old, "metrics", "classes", ())
     assert [str(each) for each in unlike((nameless, nameless))] == ["class names unknown against unknown"]
 
@@ -178,12 +178,12 @@ def test_a_share_of_nothing_is_undefined_and_says_so() -> None:
     assert small.reason == "APs is undefined: there are no small objects in the split"
 
 
-@pytest.mark.parametrize(("first", "told"), [(True, "the first"), (False, "the second")])
-def test_a_model_that_was_not_evaluated_passes_no_gate(first: bool, told: str) -> None:
+@pytest.mark.parametrize(("first", "expected"), [(True, "the first"), (False, "the second")])
+def test_a_model_that_was_not_evaluated_passes_no_gate(first: bool, expected: str) -> None:
     known = evaluation(0.4)
     a, b = (None, known) if first else (known, None)
     for verdict in verdicts(GATES, a, b, None):
-        assert (verdict.failed, verdict.reason) == (True, f"{told} of the two was not evaluated")
+        assert (verdict.failed, verdict.reason) == (True, f"{expected} of the two was not evaluated")
     (size,) = verdicts(["size > 60"], a, b, None)
     assert (size.failed, size.reason) == (True, "the size is not known")
 

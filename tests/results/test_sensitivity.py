@@ -58,15 +58,15 @@ def test_a_layer_is_found_by_its_name() -> None:
         TABLE.of("model.1.conv")
 
 
-def test_no_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         load_table(tmp_path / "t.json")
-    (fault,) = error.value.diagnostics
-    assert fault.code == "U907" and "compressor sensitivity" in str(fault.help)
+    (diagnostic,) = error.value.diagnostics
+    assert diagnostic.code == "U907" and "compressor sensitivity" in str(diagnostic.help)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("", "the document"),
         ("[]", "the document"),
@@ -84,11 +84,11 @@ def test_no_file_is_told(tmp_path: Path) -> None:
         (layer(points=[[0.5, 1.0]]).replace("1.0", "NaN"), "layers.0.points.0.1"),
     ],
 )
-def test_what_is_no_table_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_a_file_that_is_not_a_table_is_refused(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(InputError) as error:
         load_table(write(tmp_path, text))
-    (fault,) = error.value.diagnostics
-    assert fault.code == "U908" and told in fault.message
+    (diagnostic,) = error.value.diagnostics
+    assert diagnostic.code == "U908" and expected in diagnostic.message
 
 
 def test_a_loss_that_is_no_number_is_not_written() -> None:
