@@ -27,8 +27,9 @@ from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.modifiers import Prune
 from compressor.recipe.schema import Evaluation
-from compressor.report.tables import Table, fraction
+from compressor.report.tables import Table
 from compressor.results.evaluation import Metrics
+from compressor.results.units import fraction
 
 Allocation = Literal["uniform", "global"]
 Order = Literal["before", "after"]  # pruned before or after BatchNorm is folded

@@ -22,7 +22,8 @@ from compressor.files.store import titles
 from compressor.progress import warn_of
 from compressor.recipe.load import RecipeFile
 from compressor.report.intervals import interval_sentence
-from compressor.report.tables import coco_table, detection_table, exports_table, size_table, sparsity_table, steps_table
+from compressor.report.metric_tables import coco_table, detection_table, exports_table
+from compressor.report.tables import size_table, sparsity_table, steps_table
 from compressor.results.run import RunRecord
 from compressor.run.folder import RECORD, REPORT, steps_folder
 

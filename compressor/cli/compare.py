@@ -55,7 +55,9 @@ def compare(
     if form == "json":
         rows = [
             {
-                **{"name": line.name, **_figures(line.run), "best": dict(zip(COSTS, line.best, strict=True))},
+                "name": line.name,
+                **_figures(line.run),
+                "best": dict(zip(COSTS, line.best, strict=True)),
                 "measured_as": letter(line) if line.run.compressed else None,
             }
             for line in lines

@@ -16,7 +16,7 @@ from compressor.cli.recipe_options import other_names_option
 from compressor.progress import warn_of
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation as Settings
-from compressor.report.tables import evaluation_coco_table, evaluation_detection_table, evaluation_speed_line
+from compressor.report.metric_tables import evaluation_coco_table, evaluation_detection_table, evaluation_speed_line
 from compressor.results.alike import absences
 from compressor.results.document import to_json
 from compressor.results.evaluation import EVALUATION_SCHEMA

@@ -17,7 +17,7 @@ from compressor.files.writing import check_place
 from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat, Nms
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation
-from compressor.report.tables import megabytes
+from compressor.results.units import megabytes
 
 _NMS = Nms()
 _OPENVINO_FILES = ["model.bin", "model.xml", "model.yaml"]

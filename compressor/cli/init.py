@@ -12,7 +12,7 @@ from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.recipe.sizes import parse_size
 from compressor.recipe.write import check_recipe_place, write_recipe
-from compressor.report.tables import megabytes
+from compressor.results.units import megabytes
 
 _NAME = "recipe.yaml"  # what the comments call a recipe that goes to stdout
 

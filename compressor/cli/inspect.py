@@ -12,7 +12,8 @@ from compressor.cli.completion import complete_file
 from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.printable import printable
-from compressor.report.tables import megabytes, percent, stored_layer_table, stored_size_table
+from compressor.report.tables import stored_layer_table, stored_size_table
+from compressor.results.units import megabytes, percent
 
 
 @click.command(short_help="Say what is in a checkpoint or an artifact.")

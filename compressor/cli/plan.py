@@ -12,7 +12,8 @@ from compressor.cli.recipe_options import recipe_options, run_options
 from compressor.errors import InputError
 from compressor.progress import warn_of
 from compressor.recipe.load import RecipeFile
-from compressor.report.tables import macs_table, plan_table, predicted_size_table, sparsity_table, time_table
+from compressor.report.plan_tables import macs_table, plan_table, predicted_size_table, time_table
+from compressor.report.tables import sparsity_table
 from compressor.results.document import to_json
 from compressor.results.plan import PLAN_SCHEMA, Plan
 

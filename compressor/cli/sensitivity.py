@@ -13,8 +13,9 @@ from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import told_as, unwind
 from compressor.cli.recipe_options import other_names_option
 from compressor.report.sensitivity_plot import measured
-from compressor.report.tables import Table, fraction
+from compressor.report.tables import Table
 from compressor.results.sensitivity import SensitivityTable, table_text
+from compressor.results.units import fraction
 from compressor.tasks.sensitivity_files import SensitivityFiles
 
 if TYPE_CHECKING:

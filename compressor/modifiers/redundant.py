@@ -14,8 +14,8 @@ from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import Layer, raw_weights_unknown, zero_fraction
 from compressor.plan.targets import Places, sparsity_groups, targeted
 from compressor.recipe.modifiers import Modifier, Prune, Repair
-from compressor.report.tables import percent
 from compressor.results.sensitivity import SensitivityTable
+from compressor.results.units import percent
 
 Step = tuple[tuple[Layer, ...], Modifier]
 PruneStep = tuple[tuple[Layer, ...], Prune]

@@ -89,21 +89,19 @@ def _line(measured: Measured, first: Measured) -> Line:
 def table(lines: list[Line]) -> Table:
     """Networks that took turns, one a row."""
     alike = len({_kind(line.measured) for line in lines}) == 1  # then the title says it
-    rows = tuple(
-        (
-            *(line.measured.file, _runs_on(line.measured, alike=alike)),
-            *(f"{line.percentiles_ms[name]:.2f}" for name, _ in _PERCENTILES),
-            *(f"{line.images_per_s:.2f}", f"{line.cpu_s_per_image:.4f}", *_comparison(line)),
-        )
-        for line in lines
-    )
+    rows = []
+    for line in lines:
+        percentiles = [f"{line.percentiles_ms[name]:.2f}" for name, _ in _PERCENTILES]
+        per_image = f"{line.images_per_s:.2f}", f"{line.cpu_s_per_image:.4f}"
+        runs_on = _runs_on(line.measured, alike=alike)
+        rows.append((line.measured.file, runs_on, *percentiles, *per_image, *_comparison(line)))
     headers = ("file", "runs on", "median ms", "p90", "p95", "p99", "images/s", "CPU s/image")
-    return Table((*headers, "x first", "95 % interval", "verdict"), rows, text_columns=2)
+    return Table((*headers, "x first", "95 % interval", "verdict"), tuple(rows), text_columns=2)
 
 
 def _runs_on(measured: Measured, *, alike: bool) -> str:
-    parts = (measured.runs_on, *(() if alike else (_kind(measured),)), *(("with NMS",) if measured.suppression else ()))
-    return ", ".join(parts)
+    parts = (measured.runs_on, "" if alike else _kind(measured), "with NMS" if measured.suppression else "")
+    return ", ".join(filter(None, parts))
 
 
 def _comparison(line: Line) -> tuple[str, str, str]:
@@ -145,8 +143,10 @@ def warnings_of(benchmark: Benchmark) -> Iterator[str]:
 def document(benchmark: Benchmark) -> dict[str, Any]:
     """All of it for programs."""
     lines = [line for _, each in groups(benchmark) for line in each]
+    whole = asdict(benchmark)
+    del whole["measured"]
     return {
-        **{key: value for key, value in asdict(benchmark).items() if key != "measured"},
+        **whole,
         "warnings": list(warnings_of(benchmark)),
         "measured": [
             {

@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 from compressor.report.canvas import canvas, is_made_by, png
 from compressor.report.escape import escaped
-from compressor.report.tables import Table, fraction, megabytes, milliseconds, percent
+from compressor.report.tables import Table
 from compressor.results.alike import alike, unlike
 from compressor.results.evaluation import Evaluation
 from compressor.results.gates import metric
 from compressor.results.run import RunRecord
+from compressor.results.units import fraction, megabytes, milliseconds, percent
 
 COSTS = ("size", "sparsity", "latency")
 PLOT = "pareto.png"
@@ -137,10 +138,13 @@ def overview_table(lines: Sequence[Line]) -> Table:
         run, star = line.run, dict(zip(COSTS, line.best, strict=True))
         before, after = metric(run.baseline, "AP"), _ap(run)
         kept = None if before is None or after is None or before <= 0 or _changed_way(run) else after / before
+        names = (line.name, run.model.name, letter(line)) if several else (line.name, run.model.name)
         rows.append(
             (
-                *(line.name, run.model.name, *((letter(line),) if several else ())),
-                *(fraction(before), fraction(after), "-" if kept is None else f"{100 * kept:.1f} %"),
+                *names,
+                fraction(before),
+                fraction(after),
+                "-" if kept is None else f"{100 * kept:.1f} %",
                 fraction(metric(run.compressed, "AP50")),
                 _starred(percent(run.sparsity.conv_weights), star["sparsity"]),
                 _starred(megabytes(run.sizes.artifact.size_bytes), star["size"]),
@@ -148,7 +152,7 @@ def overview_table(lines: Sequence[Line]) -> Table:
             )
         )
     headers = ("AP before", "AP", "kept", "AP50", "sparsity", "MB", "ms inference")
-    words = ("run", "model", *(("measured as",) if several else ()))
+    words = ("run", "model", "measured as") if several else ("run", "model")
     return Table((*words, *headers), tuple(rows), text_columns=len(words))
 
 
@@ -174,12 +178,12 @@ def _starred(text: str, best: bool) -> str:
 
 def warnings_of(lines: Sequence[Line]) -> list[str]:
     """Why figures of these runs may not be compared with one another."""
-    told = _group_warnings(lines) if _several(lines) else []
-    told += [f"{line.name}: its two models were not measured alike." for line in lines if _changed_way(line.run)]
-    told += [f"{line.name} was not evaluated." for line in lines if line.run.compressed is None]
+    found = _group_warnings(lines) if _several(lines) else []
+    found += [f"{line.name}: its two models were not measured alike." for line in lines if _changed_way(line.run)]
+    found += [f"{line.name} was not evaluated." for line in lines if line.run.compressed is None]
     if len({_machine(line.run) for line in lines if line.run.compressed}) > 1:
-        told.append("The runs were made on different machines, so their times cannot be compared.")
-    return told
+        found.append("The runs were made on different machines, so their times cannot be compared.")
+    return found
 
 
 def _group_warnings(lines: Sequence[Line]) -> list[str]:
@@ -187,13 +191,11 @@ def _group_warnings(lines: Sequence[Line]) -> list[str]:
     firsts = {letter(line): line.run.compressed for line in reversed(lines) if line.run.compressed}
     letters = sorted(firsts, key=lambda name: (len(name), name))
     head = "Runs of different letters were not measured alike: do not compare their figures; each has its own stars."
-    return [
-        head,
-        *(
-            f"Not the same: {each.what} ({', '.join(map(': '.join, zip(letters, each.values, strict=True)))})."
-            for each in unlike([firsts[name] for name in letters])
-        ),
-    ]
+    sentences = [head]
+    for each in unlike([firsts[name] for name in letters]):
+        values = ", ".join(f"{name}: {value}" for name, value in zip(letters, each.values, strict=True))
+        sentences.append(f"Not the same: {each.what} ({values}).")
+    return sentences
 
 
 def pareto_png(lines: Sequence[Line]) -> bytes:

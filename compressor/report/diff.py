@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from compressor.recipe.gates import METRICS
 from compressor.report.diff_sides import TENSORS, Side, kept, masks
 from compressor.report.intervals import Interval, paired, too_few_images
-from compressor.report.tables import (
-    Table,
-    fraction,
-    interval_text,
-    megabytes,
-    milliseconds,
-    percent,
-    signed,
-)
+from compressor.report.metric_tables import interval_text
+from compressor.report.tables import Table
 from compressor.results.alike import unlike
 from compressor.results.evaluation import Evaluation
 from compressor.results.gates import class_figures, metric
+from compressor.results.units import fraction, megabytes, milliseconds, percent, signed
 
 if TYPE_CHECKING:
     from compressor.report.diff_sides import Masks
@@ -252,37 +247,53 @@ def comparison_tables(comparison: Comparison) -> list[tuple[str, Table]]:
     return tables
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """Some columns of a table of differences.
+
+    Attributes:
+        headers: one per column.
+        cells: the texts of a difference, one per column.
+    """
+
+    headers: tuple[str, ...]
+    cells: Callable[[Difference], Sequence[str]]
+
+
 def _table(
     part: Part, header: str, shown: Callable[[Any], str], names: tuple[str, ...], differences: tuple[Difference, ...]
 ) -> Table:
-    """The values of all sides, and for figures what changed against the first."""
-    others = range(1, len(names))
-    told = [(names, [tuple(map(shown, each.values)) for each in differences])]
-    several = len(names) > 2  # two sides need no name above a change
-    if part in ("metrics", "classes"):
-        headers = tuple(f"{names[i]}: change" if several else "change" for i in others)
-        told.append(
-            (headers, [tuple(signed(_minus(each.values[i], each.values[0])) for i in others) for each in differences])
-        )
-    if any(interval for each in differences for interval in each.intervals):
-        headers = tuple(f"{names[i]}: 95 %" if several else "95 % interval" for i in others)
-        told.append((headers, [tuple(_interval(each, i - 1) for i in others) for each in differences]))
-    if part == "layers":
-        headers = tuple(f"{names[i]}: masks agree" if several else "masks agree" for i in others)
-        agreeing = [tuple("-" if a is None else percent(a) for a in each.agreement) for each in differences]
-        told.append((headers, agreeing))
-    rows = [
-        (each.name, *(cell for _, columns in told for cell in columns[row])) for row, each in enumerate(differences)
-    ]
+    """The values of all sides, and for figures the change against the first."""
+    columns = tuple(_columns(part, shown, names, differences))
+    rows = [(each.name, *chain.from_iterable(some.cells(each) for some in columns)) for each in differences]
     if part == "classes" and len(rows) > MOST_CLASSES:
         left_out = len(rows) - MOST_CLASSES
-        rows = [*rows[:MOST_CLASSES], (f"and {left_out} more", *("" for _ in rows[0][1:]))]
+        rows = [*rows[:MOST_CLASSES], (f"and {left_out} more", *[""] * (len(rows[0]) - 1))]
     words = len(names) + 1 if part in ("recipe", "inputs", "environment") else 1
-    return Table((header, *(name for headers, _ in told for name in headers)), tuple(rows), text_columns=words)
+    return Table((header, *chain.from_iterable(some.headers for some in columns)), tuple(rows), text_columns=words)
 
 
-def _interval(difference: Difference, other: int) -> str:
-    return interval_text(difference.intervals[other]) if difference.intervals else "-"
+def _columns(
+    part: Part, shown: Callable[[Any], str], names: tuple[str, ...], differences: tuple[Difference, ...]
+) -> Iterator[_Columns]:
+    """The columns of a part: one per side, then those that compare every other side with the first."""
+    yield _Columns(names, lambda each: [shown(value) for value in each.values])
+    others = names[1:]
+    several = len(others) > 1  # with two sides the header needs no name
+    if part in ("metrics", "classes"):
+        headers = tuple(f"{name}: change" if several else "change" for name in others)
+        yield _Columns(headers, _changes)
+    if any(interval for each in differences for interval in each.intervals):
+        headers = tuple(f"{name}: 95 %" if several else "95 % interval" for name in others)
+        yield _Columns(headers, lambda each: [interval_text(one) for one in each.intervals] or ["-"] * len(others))
+    if part == "layers":
+        headers = tuple(f"{name}: masks agree" if several else "masks agree" for name in others)
+        yield _Columns(headers, lambda each: ["-" if one is None else percent(one) for one in each.agreement])
+
+
+def _changes(difference: Difference) -> list[str]:
+    base, *others = difference.values
+    return [signed(_minus(value, base)) for value in others]
 
 
 def _minus(b: float | None, a: float | None) -> float | None:

@@ -15,11 +15,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from compressor.errors import Diagnostic, InputError
 from compressor.files.reading import MEGABYTE, file_bytes, lies_below
 from compressor.printable import printable, printable_lines
-from compressor.report import tables
+from compressor.report import metric_tables, tables
 from compressor.report.escape import all_escaped, code, escaped
 from compressor.report.intervals import interval_sentence, judged, slowdown
 from compressor.results.alike import absence, absences
 from compressor.results.run import RunRecord
+from compressor.results.units import signed
 
 SHIPPED = resources.files("compressor.report").joinpath("templates", "report.md.j2")
 _LARGEST = MEGABYTE  # of a template
@@ -139,23 +140,23 @@ def _tables(run: RunRecord) -> dict[str, tables.Table]:
         "sizes": tables.size_table(run.sizes, dtype),
     }
     if run.exports:
-        made["exports"] = tables.exports_table(run.exports, run.compressed)
+        made["exports"] = metric_tables.exports_table(run.exports, run.compressed)
     if run.steps:
         made["steps"] = tables.steps_table(run.steps)
     if run.search:
         made["search"] = tables.search_table(run.search)
     if run.compressed:
         before, after = run.baseline, run.compressed
-        made["coco"] = tables.coco_table(before, after)
-        made["detection"] = tables.detection_table(before, after)
-        made["classes"] = tables.class_table(before, after)
+        made["coco"] = metric_tables.coco_table(before, after)
+        made["detection"] = metric_tables.detection_table(before, after)
+        made["classes"] = metric_tables.class_table(before, after)
         if after.data.not_evaluated:
-            made["not_evaluated"] = tables.not_evaluated_table(after.data)
-        made["speed"] = tables.speed_table(before, after, run.timing)
+            made["not_evaluated"] = metric_tables.not_evaluated_table(after.data)
+        made["speed"] = metric_tables.speed_table(before, after, run.timing)
         if before and len(after.metrics.classes) > 2 * FEW:
-            made["extremes"] = tables.extreme_class_table(before, after, FEW)
+            made["extremes"] = metric_tables.extreme_class_table(before, after, FEW)
         if run.reference:
-            made["reference"] = tables.reference_table(run.reference, before, after)
+            made["reference"] = metric_tables.reference_table(run.reference, before, after)
     return made
 
 
@@ -196,7 +197,7 @@ def size_of_object_sentence(run: RunRecord) -> str:
     for name, size in (("APs", "small"), ("APm", "medium"), ("APl", "large")):
         before, after = getattr(old, name), getattr(new, name)
         if before is not None and after is not None:
-            told.append(f"{tables.signed(after - before)} on {size} ones")
+            told.append(f"{signed(after - before)} on {size} ones")
     return f"By the size of the objects AP changes by {', '.join(told)}." if told else ""
 
 
@@ -238,7 +239,7 @@ def export_sentences(run: RunRecord) -> list[str]:
         if run.compressed and own.precision != run.compressed.settings.precision:
             otherwise.append(f"in {own.precision}")
         if otherwise:
-            alike = tables.evaluated_alike(export, run.compressed)
+            alike = metric_tables.evaluated_alike(export, run.compressed)
             beside = "the model's AP beside it was measured in the same way" if alike else "so its AP is not comparable"
             sentences.append(f"{export.path} was judged {', and '.join(otherwise)}; {beside}.")
     return sentences

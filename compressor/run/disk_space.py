@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from compressor.errors import Diagnostic, OutputError
-from compressor.report.tables import megabytes
+from compressor.results.units import megabytes
 from compressor.run.job import Job
 from compressor.run.search import forecast_file
 

@@ -16,8 +16,8 @@ from compressor.plan.layers import convolutions
 from compressor.progress import Progress
 from compressor.recipe.modifiers import Budget, Prune
 from compressor.recipe.sizes import parse_size
-from compressor.report.tables import megabytes
 from compressor.results.run import Search, Try
+from compressor.results.units import megabytes
 from compressor.run.forecast import folds, forecast_size
 from compressor.run.job import CalibrationImages, Job, foresee, modify, storage, with_sparsity
 

@@ -29,7 +29,7 @@ from compressor.recipe.modifiers import Calibration, Prune, Repair
 from compressor.recipe.nodes import Place
 from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.recipe.targets import ROLES
-from compressor.report.tables import megabytes, percent
+from compressor.results.units import megabytes, percent
 from compressor.run.forecast import forecast_size
 from compressor.run.search import MOST, SIZE_STEPS, lowest_step, out_of_reach
 
