@@ -18,6 +18,8 @@ DONE = (  # a folder or file, and the words that stay out of it: a rewritten par
     ("compressor/data", DIALECT),
     ("compressor/files", DIALECT),
     ("compressor/training", DIALECT),
+    ("compressor/report", DIALECT),
+    ("compressor/results", DIALECT),
     ("compressor/progress.py", DIALECT),
     ("compressor/errors.py", DIALECT),
     ("compressor/printable.py", DIALECT),
@@ -26,7 +28,7 @@ DONE = (  # a folder or file, and the words that stay out of it: a rewritten par
 
 
 def _files(place: Path) -> list[Path]:
-    return sorted(each for each in place.rglob("*") if each.suffix in {".py", ".yaml", ".md"}) or [place]
+    return sorted(each for each in place.rglob("*") if each.suffix in {".py", ".yaml", ".md", ".j2"}) or [place]
 
 
 def _found(text: str, words: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""Results to pages: reports and comparisons."""
+"""Reports and comparisons of results, as Markdown, HTML, pictures and text."""

@@ -1,4 +1,4 @@
-"""Times of networks as tables: percentiles, throughput, and what may be said of a difference."""
+"""Times of networks as tables: percentiles, throughput, and whether a difference is significant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from compressor.report.intervals import Interval, Verdict, judged, quantile, ratio_of_turns
+from compressor.report.intervals import Interval, Verdict, quantile, ratio_of_turns, verdict_of
 from compressor.report.tables import Table
 from compressor.results.benchmark import Benchmark, Measured
 
@@ -17,11 +17,11 @@ _MARGIN = 0.5  # of the load average: what a system does by itself
 
 @dataclass(frozen=True)
 class Compared:
-    """How a network's times compare with the first one's.
+    """A network's times compared with those of the first.
 
     Attributes:
-        ratio: how many times as long it took, the median over turns.
-        interval: of 95 % confidence.
+        ratio: its time divided by that of the first, the median over turns.
+        interval: 95 % confidence interval of the ratio.
         verdict: in words.
     """
 
@@ -35,12 +35,12 @@ class Line:
     """One network's figures.
 
     Attributes:
-        measured: what they are from.
+        measured: the measurement they come from.
         first: whether it is the one that others are compared with.
-        percentiles_ms: median, 90, 95 and 99 % of the passes took at most so long, by name.
+        percentiles_ms: median and 90th, 95th and 99th percentile of the passes' times, by name.
         images_per_s: at the median.
-        cpu_s_per_image: processor seconds, all threads together, the mean.
-        compared: with the first of its batch size and threads; None of that one, and of too few passes.
+        cpu_s_per_image: mean processor seconds, summed over all threads.
+        compared: with the first of its batch size and threads; None for the first itself, and for too few passes.
     """
 
     measured: Measured
@@ -52,7 +52,7 @@ class Line:
 
 
 def groups(benchmark: Benchmark) -> list[tuple[str, list[Line]]]:
-    """The networks that took turns, under what they have in common, in their order."""
+    """The networks that were timed in turns, in their order, under a title with what they have in common."""
     firsts: dict[tuple[int, int], Measured] = {}
     found: dict[tuple[int, int], list[Line]] = {}
     for each in benchmark.measured:
@@ -82,12 +82,12 @@ def _line(measured: Measured, first: Measured) -> Line:
         percentiles,
         images_per_s=1e3 * measured.batch_size / max(percentiles["median_ms"], 1e-9),
         cpu_s_per_image=sum(measured.cpu_ms) / len(measured.cpu_ms) / measured.batch_size / 1e3,
-        compared=Compared(*found, judged(found[1])) if found else None,
+        compared=Compared(*found, verdict_of(found[1])) if found else None,
     )
 
 
 def table(lines: list[Line]) -> Table:
-    """Networks that took turns, one a row."""
+    """Networks that were timed in turns, one per row."""
     alike = len({_kind(line.measured) for line in lines}) == 1  # then the title says it
     rows = []
     for line in lines:
@@ -112,7 +112,7 @@ def _comparison(line: Line) -> tuple[str, str, str]:
 
 
 def sentences(benchmark: Benchmark) -> Iterator[str]:
-    """How and where it was measured."""
+    """Sentences on how and where it was measured."""
     passes = f"{benchmark.runs} {'pass' if benchmark.runs == 1 else 'passes'}"
     yield f"{passes} of each in turns, after {benchmark.warm_up} to warm up; x first: how many times as long it took."
     machine = benchmark.environment
@@ -125,15 +125,15 @@ def sentences(benchmark: Benchmark) -> Iterator[str]:
 
 
 def warnings_of(benchmark: Benchmark) -> Iterator[str]:
-    """Why these times may not be what they seem."""
+    """Reasons why these times may mislead."""
     yield from benchmark.warnings
     cores = benchmark.environment.cores
     threads = max(each.threads for each in benchmark.measured)
     before, after = benchmark.load_before, benchmark.load_after
     if before is not None and before > cores:
-        yield f"the machine was busy before: load average {before:.2f} on {cores} cores; times are too long and shaky"
+        yield f"the machine was busy before: load average {before:.2f} on {cores} cores; times are too long and vary"
     elif after is not None and after > max(cores, threads) + _MARGIN:
-        yield f"the machine was busy meanwhile: load average {after:.2f} on {cores} cores; times are too long and shaky"
+        yield f"the machine was busy during it: load average {after:.2f} on {cores} cores; times are too long and vary"
     if threads > cores:
         yield f"{threads} threads on {cores} cores wait for each other"
     if len({each.suppression for each in benchmark.measured}) > 1:
@@ -141,7 +141,7 @@ def warnings_of(benchmark: Benchmark) -> Iterator[str]:
 
 
 def document(benchmark: Benchmark) -> dict[str, Any]:
-    """All of it for programs."""
+    """The whole benchmark as data for `--json`."""
     lines = [line for _, each in groups(benchmark) for line in each]
     whole = asdict(benchmark)
     del whole["measured"]

@@ -1,4 +1,4 @@
-"""Empty pictures and the PNG files they become."""
+"""Matplotlib figures without a screen, and their PNG files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HEAD = 4096  # bytes of a file that hold what made it
 
 
 def canvas(width: float, height: float) -> Figure:
-    """A figure in inches that needs no screen."""
+    """An empty figure, in inches, that needs no screen."""
     # matplotlib takes half a second to import, and only pictures need it
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -25,7 +25,7 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def png(figure: Figure, software: str) -> bytes:
-    """The figure as a PNG file; `software` is written into it, by which it can be known again."""
+    """The figure as a PNG file; `software` is written into it, so that `is_made_by` recognises it."""
     picture = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name may hold any letter

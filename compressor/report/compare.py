@@ -1,4 +1,4 @@
-"""Many runs in one table, and which of them no other beats."""
+"""Many runs in one table, and which of them are Pareto optimal: no other run beats them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from compressor.results.units import fraction, megabytes, milliseconds, percent
 
 COSTS = ("size", "sparsity", "latency")
 PLOT = "pareto.png"
-STAR = "* no other run has a higher AP at as low a cost, or as high an AP at a lower one"
+STAR = "* no other run has a higher AP at the same or a lower cost, or the same AP at a lower cost"
 _SOFTWARE = "compressor compare"
 _MEASURED_ALIKE_ANYWAY = ("size", "sparsity", "name")  # by which runs are sorted over all groups
 _LETTERS = 26
-_MOST_NAMES = 30  # beside points of a plot; more would cover one another
+_MOST_NAMES = 30  # next to points of a plot; more would overlap
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Line:
     """One run.
 
     Attributes:
-        name: that tells it from the others.
+        name: differs from those of all other lines.
         run: its record.
-        best: for each of `COSTS`, whether no other run of its group has a higher AP at as low a cost.
-        group: of runs that were measured alike, counted from 0 in the order of the lines; None of a run that was not
-            evaluated. Of several groups a line stands in no order but within its own, see `overview`.
+        best: for each of `COSTS`, whether no other run of its group has a higher AP at the same or a lower cost.
+        group: number of its group of runs that were measured alike, counted from 0 in the order of the lines; None for
+            a run that was not evaluated. The order of lines has a meaning within a group only, see `overview`.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Line:
 def overview(named: Sequence[tuple[str, RunRecord]], sort: str = "AP") -> tuple[Line, ...]:
     """A line per run, the best first; runs without the figure come last.
 
-    Runs that were not measured alike are parted into groups: no run beats one of another group, and by a figure that
-    depends on how it was measured they are sorted within their groups, the largest group first.
+    Runs that were not measured alike are in different groups: no run beats one of another group, and a figure that
+    depends on how it was measured sorts them within their groups only, the largest group first.
 
     Args:
         named: runs with names.
-        sort: a metric, of which the highest is best; one of `COSTS`, the lowest, of sparsity the highest; or `name`.
+        sort: a metric (highest first), one of `COSTS` (lowest first, but sparsity highest first), or `name`.
     """
     groups = _groups([run.compressed for _, run in named])
     machines = [(group, _machine(run)) for group, (_, run) in zip(groups, named, strict=True)]
@@ -71,7 +71,7 @@ def overview(named: Sequence[tuple[str, RunRecord]], sort: str = "AP") -> tuple[
 
 
 def _groups(evaluations: Sequence[Evaluation | None]) -> list[int | None]:
-    """Which evaluations were measured alike: a number for each group; an evaluation joins the first that it is like."""
+    """The group number of each evaluation: it joins the first group that was measured like it, or starts a new one."""
     firsts: list[Evaluation] = []
     found: list[int | None] = []
     for each in evaluations:
@@ -86,7 +86,7 @@ def _groups(evaluations: Sequence[Evaluation | None]) -> list[int | None]:
 
 
 def _machine(run: RunRecord) -> tuple[object, ...]:
-    """What times depend on beside the network and how it was measured."""
+    """The processor, its cores and the device of a run, on which its times depend."""
     return run.environment.processor, run.environment.cores, run.environment.device
 
 
@@ -104,7 +104,7 @@ def _ap(run: RunRecord) -> float | None:
 
 
 def _cost(run: RunRecord, cost: str) -> float | None:
-    """What should be low; sparsity is turned round."""
+    """A run's value of each of `COSTS`, lower is better; sparsity is negated."""
     if cost == "size":
         return float(run.sizes.artifact.size_bytes)
     if cost == "sparsity":
@@ -113,7 +113,7 @@ def _cost(run: RunRecord, cost: str) -> float | None:
 
 
 def _front(points: Sequence[tuple[float | None, float | None]], groups: Sequence[object]) -> list[bool]:
-    """Which points no other of their group beats: with a value as high at a cost as low, and one of the two better."""
+    """Which points are Pareto optimal: no other of their group is as good in value and cost, and better in one."""
 
     def beats(a: tuple[float | None, float | None], b: tuple[float, float]) -> bool:
         if a[0] is None or a[1] is None:
@@ -131,7 +131,7 @@ def _front(points: Sequence[tuple[float | None, float | None]], groups: Sequence
 
 
 def overview_table(lines: Sequence[Line]) -> Table:
-    """The runs with their figures; a star marks those that no other beats in AP against the cost."""
+    """The runs with their figures; a star marks a cost at which no other run beats their AP."""
     rows = []
     several = _several(lines)
     for line in lines:
@@ -157,7 +157,7 @@ def overview_table(lines: Sequence[Line]) -> Table:
 
 
 def letter(line: Line) -> str:
-    """A, B and so on for the groups; after Z numbers."""
+    """The letter of a line's group: A, B and so on, numbers after Z."""
     if line.group is None:
         return "-"
     return chr(ord("A") + line.group) if line.group < _LETTERS else str(line.group + 1)
@@ -177,7 +177,7 @@ def _starred(text: str, best: bool) -> str:
 
 
 def warnings_of(lines: Sequence[Line]) -> list[str]:
-    """Why figures of these runs may not be compared with one another."""
+    """Reasons why figures of these runs cannot be compared with one another."""
     found = _group_warnings(lines) if _several(lines) else []
     found += [f"{line.name}: its two models were not measured alike." for line in lines if _changed_way(line.run)]
     found += [f"{line.name} was not evaluated." for line in lines if line.run.compressed is None]
@@ -187,10 +187,13 @@ def warnings_of(lines: Sequence[Line]) -> list[str]:
 
 
 def _group_warnings(lines: Sequence[Line]) -> list[str]:
-    """What the letters mean, and everything in which the groups differ."""
+    """What the letters mean, and how the groups were measured differently."""
     firsts = {letter(line): line.run.compressed for line in reversed(lines) if line.run.compressed}
     letters = sorted(firsts, key=lambda name: (len(name), name))
-    head = "Runs of different letters were not measured alike: do not compare their figures; each has its own stars."
+    head = (
+        "Runs with different letters were not measured alike: do not compare their figures; each letter has its own "
+        "stars."
+    )
     sentences = [head]
     for each in unlike([firsts[name] for name in letters]):
         values = ", ".join(f"{name}: {value}" for name, value in zip(letters, each.values, strict=True))
@@ -199,7 +202,7 @@ def _group_warnings(lines: Sequence[Line]) -> list[str]:
 
 
 def pareto_png(lines: Sequence[Line]) -> bytes:
-    """AP against file size, sparsity and latency, one panel each; a line joins the runs that no other beats."""
+    """A PNG with AP against file size, sparsity and latency, one panel each; a line joins the Pareto-optimal runs."""
     figure = canvas(12, 4.2)
     shown = [line for line in lines if _ap(line.run) is not None]
     if not shown:
@@ -246,7 +249,7 @@ def nothing_to_draw(lines: Sequence[Line]) -> str:
 
 
 def fronts(points: Sequence[tuple[float, float, Line]], cost: int) -> list[list[tuple[float, float]]]:
-    """The points that no other beats, from left to right: a line for each group, of times also for each machine."""
+    """The Pareto-optimal points from left to right: a line per group, and for latency also per machine."""
     fronts: dict[object, list[tuple[float, float]]] = {}
     for x, y, line in points:
         if line.best[cost]:
@@ -266,7 +269,7 @@ def overview_markdown(lines: Sequence[Line], title: str, plot: str | None) -> st
     Args:
         lines: the runs.
         title: heading.
-        plot: file name of the picture beside it; None for none.
+        plot: file name of the picture in the same folder; None for no picture.
     """
     picture = f"![AP against size, sparsity and latency]({quote(plot)})\n\n" if plot else ""
     warnings = "".join(f"- {escaped(warning)}\n" for warning in warnings_of(lines))

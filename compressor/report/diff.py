@@ -1,4 +1,4 @@
-"""Runs side by side: what differs in their recipes, figures, layers, sizes and speed; the first is the base."""
+"""Differences of runs in their recipes, figures, layers, sizes and speed, compared with the first run."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ if TYPE_CHECKING:
     from compressor.report.diff_sides import Masks
 
 Part = Literal["recipe", "inputs", "metrics", "classes", "sizes", "layers", "speed", "environment"]
-COUNTED: tuple[Part, ...] = ("recipe", "inputs", "metrics", "classes", "sizes", "layers")  # the rest always differs
+COUNTED: tuple[Part, ...] = ("recipe", "inputs", "metrics", "classes", "sizes", "layers")  # the others always differ
 KNOWN_OF_ARTIFACTS: tuple[Part, ...] = ("recipe", "inputs", "sizes", "layers")
 OF_FIGURES: tuple[Part, ...] = (
     "metrics",
     "classes",
-)  # which say nothing of the models where they were measured otherwise
+)  # cannot be compared if they were measured differently
 MOST_CLASSES = 20  # in a table; the JSON document has all
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not the same on all sides.
+    """A value that is not the same on all sides.
 
     Attributes:
-        name: what it is.
+        name: of the value.
         values: one per side; None where a side does not have it.
-        intervals: of the difference to the first side, one for every other side; None where it cannot be told.
-        agreement: of layers, the fraction of weights that both keep or both drop, likewise.
+        intervals: of the difference from the first side, one for every other side; None where there is none.
+        agreement: of layers, the fraction of weights that both keep or both drop, one for every other side; None where
+            it is unknown.
     """
 
     name: str
@@ -49,14 +50,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that differs, by part; parts that were not asked for are left out.
+    """All differences by part; parts that were not asked for are left out.
 
     Attributes:
         names: of the sides.
-        parts: what differs.
+        parts: the differences of each part.
         counted: the parts in which a difference makes sides unequal.
-        not_alike: in what figures of the sides were not measured alike, in words; of parts without figures empty.
-        without_interval: why differences of AP have none, where too few images hold objects; else empty.
+        not_alike: how the figures of the sides were measured differently, in words; empty if no part has figures.
+        without_interval: why differences of AP have no interval, if too few images hold objects; else empty.
     """
 
     names: tuple[str, ...]
@@ -67,17 +68,17 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs that counts: times and machines, which differ in every run, only where asked for."""
+        """Whether no counted part differs: times and machines differ in every run and count only if asked for."""
         otherwise = any(value != each.values[0] for each in self.not_alike for value in each.values)
         return not otherwise and not any(self.parts.get(part) for part in self.counted)
 
 
 def compare(sides: Sequence[Side], only: Sequence[Part] = ()) -> Comparison:
-    """What differs between the first side and the others. Beside an artifact alone only what it can know is compared.
+    """The differences between the first side and the others; an artifact alone is compared in the parts it has.
 
     Args:
         sides: at least two.
-        only: the parts to look at; all where it is empty.
+        only: the parts to compare; empty means all.
     """
     whole = all(side.whole for side in sides)
     found: dict[Part, Callable[[], Iterator[Difference]]] = {
@@ -90,8 +91,8 @@ def compare(sides: Sequence[Side], only: Sequence[Part] = ()) -> Comparison:
         "speed": lambda: _differences([_speed(side) for side in sides]),
         "environment": lambda: _differences([side.environment for side in sides]),
     }
-    told = found if whole else KNOWN_OF_ARTIFACTS
-    wanted = [part for part in found if part in told and (not only or part in only)]
+    comparable = found if whole else KNOWN_OF_ARTIFACTS
+    wanted = [part for part in found if part in comparable and (not only or part in only)]
     names = tuple(side.name for side in sides)
     parts = {part: tuple(found[part]()) for part in wanted}
     not_alike = tuple(_not_alike(sides)) if any(part in OF_FIGURES for part in wanted) else ()
@@ -100,7 +101,7 @@ def compare(sides: Sequence[Side], only: Sequence[Part] = ()) -> Comparison:
 
 
 def _without_interval(sides: Sequence[Side], parts: Mapping[Part, Sequence[Difference]]) -> str:
-    """The reason of the first side that has figures without an interval for want of images; else empty."""
+    """Why there is no interval: the reason of the first side with too few images; empty if there is none."""
     first, others = sides[0].after, [side.after for side in sides[1:]]
     if first is None or not any(each.name in ("AP", "AP50") for each in parts.get("metrics", ())):
         return ""
@@ -108,7 +109,7 @@ def _without_interval(sides: Sequence[Side], parts: Mapping[Part, Sequence[Diffe
 
 
 def _known(sides: Sequence[dict[str, Any]], whole: bool) -> list[dict[str, Any]]:
-    """The sides; where one is no whole run what all of them have, and of the tensors' digest always."""
+    """The values of the sides; only those that all have if one is not a `whole` run, and of tensors' digests always."""
     return [
         {
             name: value
@@ -139,10 +140,10 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _metrics(sides: Sequence[Side]) -> Iterator[Difference]:
-    """Figures of the compressed models, then of those before, then of what was exported."""
-    judged = [_judged(side) for side in sides]
-    for prefix in dict.fromkeys(key for each in judged for key in each):
-        evaluations = [each.get(prefix) for each in judged]
+    """Figures of the compressed models, then of the models before, then of exported files."""
+    evaluated = [_evaluations(side) for side in sides]
+    for prefix in dict.fromkeys(key for each in evaluated for key in each):
+        evaluations = [each.get(prefix) for each in evaluated]
         for difference in _differences([figures(each, prefix) for each in evaluations]):
             name = difference.name.removeprefix(prefix)
             intervals: tuple[Interval | None, ...] = ()
@@ -151,25 +152,25 @@ def _metrics(sides: Sequence[Side]) -> Iterator[Difference]:
             yield Difference(difference.name, difference.values, intervals)
 
 
-def _judged(side: Side) -> dict[str, Evaluation | None]:
+def _evaluations(side: Side) -> dict[str, Evaluation | None]:
     exported = {f"{path} ": evaluation for path, evaluation in side.exports.items()}
     return {"": side.after, "before ": side.before, **exported}
 
 
 def _not_alike(sides: Sequence[Side]) -> Iterator[Difference]:
-    """In what the sides were not measured alike: the models after, those before, then exports that several have."""
-    judged = [_judged(side) for side in sides]
-    told = set()
-    for prefix in dict.fromkeys(key for each in judged for key in each):
-        evaluations = [each.get(prefix) for each in judged]
+    """How the sides were measured differently: models after, models before, then exports that several sides have."""
+    evaluated = [_evaluations(side) for side in sides]
+    listed = set()
+    for prefix in dict.fromkeys(key for each in evaluated for key in each):
+        evaluations = [each.get(prefix) for each in evaluated]
         for what, values in _ways(evaluations, needed=prefix in ("", "before ")):
-            if (what, values) not in told:  # mostly the model before was measured as that after
-                told.add((what, values))
+            if (what, values) not in listed:  # the model before was mostly measured as the one after
+                listed.add((what, values))
                 yield Difference(f"{prefix}{what}", values)
 
 
 def _ways(evaluations: Sequence[Evaluation | None], *, needed: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What differs between some evaluations, in words; `needed` also tells that one is missing."""
+    """How some evaluations were measured differently, in words; with `needed` also whether one is missing."""
     known = [each for each in evaluations if each is not None]
     if needed and known and len(known) < len(evaluations):
         yield "evaluated", tuple("no" if each is None else "yes" for each in evaluations)
@@ -180,7 +181,7 @@ def _ways(evaluations: Sequence[Evaluation | None], *, needed: bool) -> Iterator
 
 
 def figures(evaluation: Evaluation | None, prefix: str = "") -> dict[str, float | None]:
-    """The 12 figures of COCO and YOLOv5's own, by name; empty where nothing was judged."""
+    """The 12 figures of COCO and YOLOv5's own, by name; empty if nothing was evaluated."""
     if evaluation is None:
         return {}
     return {f"{prefix}{name}": metric(evaluation, name) for name in METRICS}
@@ -199,7 +200,7 @@ def _largest_change(values: Sequence[float | None]) -> float:
 
 
 def _layers(sides: Sequence[Side]) -> Iterator[Difference]:
-    """Sparsity of every layer that has other zeros, by their number or by their places."""
+    """Sparsity of every layer whose zeros differ in number or position."""
     found = [{layer.name: (layer.zeros, layer.weights) for layer in side.layers} for side in sides]
     bits = [masks(side.artifact) if side.artifact else {} for side in sides]
     for name in dict.fromkeys(name for side in found for name in side):
@@ -224,7 +225,7 @@ def _speed(side: Side) -> dict[str, float]:
 
 
 def comparison_tables(comparison: Comparison) -> list[tuple[str, Table]]:
-    """Titled tables of what differs, first of all in how it was measured; parts that are equal are left out."""
+    """Titled tables of the differences, first of those in how it was measured; equal parts are left out."""
     titles: dict[Part, tuple[str, str, Callable[[Any], str]]] = {
         "recipe": ("Recipe", "key", _text),
         "inputs": ("Inputs", "input", _text),

@@ -1,4 +1,4 @@
-"""One side of a comparison: a run folder, a run.json or an artifact, read without torch."""
+"""Reads one side of a comparison, without torch: a run folder, a run.json or an artifact."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 ARTIFACT = "model.safetensors"  # in a run folder
 TENSORS = "tensors sha256"  # over the digests of all tensors of the artifact
-_METADATA = "compressor"  # the key under which an artifact tells of itself
+_METADATA = "compressor"  # key of an artifact's metadata
 _CONVOLUTION = 4  # dimensions of its weight
 
 
 @dataclass(frozen=True)
 class Side:
-    """What is known of one side.
+    """One side of a comparison.
 
     Attributes:
         name: in the tables.
         recipe: the resolved recipe.
         inputs: digests of weights and data.
-        before: judgement of the model before the modifiers; None where there is none.
-        after: of the model after them.
+        before: evaluation of the model before the modifiers; None if there is none.
+        after: evaluation of the model after them; None if there is none.
         layers: zeros of every convolution.
-        sizes: bytes, by what they are of.
-        exports: judgements of other formats, by file name.
-        environment: where it was made.
-        artifact: the file to read masks from; None where there is none.
-        whole: a run; False for an artifact alone, which knows nothing of figures, data and machines.
+        sizes: in bytes, by name.
+        exports: evaluations of other formats, by file name.
+        environment: the machine and packages of the run.
+        artifact: the file to read masks from; None if there is none.
+        whole: True for a run; False for an artifact alone, which has no figures, data or environment.
     """
 
     name: str
@@ -62,7 +62,7 @@ def load_side(place: Path) -> Side:
     """Read a run folder, a run.json or an artifact.
 
     Raises:
-        InputError: U901 there is nothing; U902 it is none of the three.
+        InputError: U901 it does not exist; U902 it is something else.
     """
     if place.suffix == Path(ARTIFACT).suffix and place.is_file():
         return _artifact_side(place)
@@ -72,7 +72,7 @@ def load_side(place: Path) -> Side:
 
 def side_of(run: RunRecord, artifact: Path | None) -> Side:
     """A run as one side."""
-    judged = run.compressed or run.baseline
+    evaluation = run.compressed or run.baseline
     weighed = ("source", "dense_float32", "dense", "artifact")
     sizes = {name.replace("_", " "): getattr(run.sizes, name).size_bytes for name in weighed}
     environment = asdict(run.environment)
@@ -82,7 +82,7 @@ def side_of(run: RunRecord, artifact: Path | None) -> Side:
         recipe=run.recipe,
         inputs={
             "weights sha256": run.weights.sha256,
-            "data sha256": judged.data.sha256 if judged else None,
+            "data sha256": evaluation.data.sha256 if evaluation else None,
             TENSORS: _tensors_sha256(_metadata(artifact)) if artifact else None,
         },
         before=run.baseline,
@@ -96,13 +96,13 @@ def side_of(run: RunRecord, artifact: Path | None) -> Side:
 
 
 def masks(artifact: Path) -> Masks:
-    """Which weights are kept, by layer: (C_out, ceil(columns / 8)) bits, the first column lowest.
+    """Bitmasks of the weights that are not zero, by layer: (C_out, ceil(columns / 8)) bytes, first column lowest bit.
 
     Raises:
         InputError: U902 the file is damaged.
     """
-    import numpy as np  # noqa: PLC0415  # diff needs it here only
-    from safetensors import safe_open  # noqa: PLC0415  # likewise
+    import numpy as np  # noqa: PLC0415  # `diff` of runs does not need it
+    from safetensors import safe_open  # noqa: PLC0415  # as above
 
     found: Masks = {}
     try:
@@ -120,13 +120,13 @@ def masks(artifact: Path) -> Masks:
                     found[layer] = np.packbits(kept, axis=-1, bitorder="little")
                 else:
                     found[layer] = file.get_tensor(f"{layer}.bitmask")
-    except Exception as fault:  # safetensors' errors and numpy's share no class
-        raise _no_artifact(artifact, str(fault)) from fault
+    except Exception as error:  # safetensors' errors and numpy's share no class
+        raise _no_artifact(artifact, str(error)) from error
     return found
 
 
 def kept(mask: NDArray[np.uint8]) -> int:
-    """How many weights a mask keeps."""
+    """The number of weights that a mask keeps."""
     import numpy as np  # noqa: PLC0415  # as above
 
     return int(np.bitwise_count(mask).sum(dtype=np.int64))
@@ -172,8 +172,8 @@ def _metadata(file: Path) -> dict[str, Any]:
         if not all(isinstance(found[key], dict) for key in ("tensors", "recipe", "source")):
             raise ValueError("its metadata are not an artifact's")
         found["source"]["sha256"]
-    except Exception as fault:  # safetensors' errors share no class
-        raise _no_artifact(file, str(fault)) from fault
+    except Exception as error:  # safetensors' errors share no class
+        raise _no_artifact(file, str(error)) from error
     return found
 
 

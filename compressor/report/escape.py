@@ -1,7 +1,7 @@
-"""Text that a person wrote, as Markdown that shows just that text: no element, no link, no image.
+"""Escapes text that a person wrote, so that Markdown shows exactly that text: no element, no link, no image.
 
-What CommonMark and GitHub give a meaning to gets a backslash before it (CommonMark 0.31.2, 2.4), and nothing else, so
-that most text stays as readable as it was.
+Only characters with a meaning in CommonMark or on GitHub get a backslash (CommonMark 0.31.2, 2.4), so that most text
+stays as readable as it was.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INLINE = re.compile(
     | \#                        # closes a heading
     | &(?=[#A-Za-z])            # entities
     | <(?![ =])                 # tags and links in angle brackets
-    | (?<![^\W_])_+             # emphasis, which begins and ends beside no letter
+    | (?<![^\W_])_+             # emphasis, which begins and ends where no letter is
     | _+(?![^\W_])
     | (?<!\d):(?=\S)            # addresses that are made links, and names of pictograms
     | :(?=[^\d\s])
@@ -39,12 +39,12 @@ _AT_THE_START = re.compile(
 
 
 def inline(text: str) -> str:
-    """One line of Markdown that shows a text within a line or a cell of a table; blanks at its ends are left out."""
+    """A text escaped for use within a line of Markdown or a table cell; blanks at its ends are left out."""
     return _INLINE.sub(lambda found: "".join(f"\\{letter}" for letter in found[0]), printable(text).strip())
 
 
 def escaped(text: str) -> str:
-    """As `inline`, for a text that may also stand at the start of a line, where it then begins no block."""
+    """A text escaped as by `inline`, and so that it starts no block at the start of a line."""
     line = inline(text)
     start = len(line) - len(line.lstrip("0123456789"))
     found = _AT_THE_START.match(line, start) if start <= _MOST_DIGITS else None
@@ -57,12 +57,12 @@ _MOST_DIGITS = 9  # of the number of a list
 
 
 def code(text: str) -> str:
-    """An escaped text in backticks, where it holds nothing that was escaped; else as it is."""
+    """An escaped text in backticks if nothing in it was escaped; else unchanged."""
     return text if not text or "\\" in text else f"`{text}`"
 
 
 def all_escaped(record: _Record) -> _Record:
-    """A frozen record with every text in it escaped, also in its mappings and lists, and of these the keys too."""
+    """A frozen record with all texts in it escaped, including those in mappings (keys too) and lists."""
     escaped_record: _Record = _escaped(record)
     return escaped_record
 

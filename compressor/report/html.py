@@ -1,4 +1,4 @@
-"""Markdown as one page of HTML that fetches nothing."""
+"""Markdown as one HTML page that loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ blockquote { margin: 1rem 0; padding-left: 1rem; border-left: .3rem solid #8886;
 img { max-width: 100%; height: auto; background: white; }
 summary { cursor: pointer; }
 """
-GENERATOR = '<meta name="generator" content="compressor">'  # by which a page is known again
+GENERATOR = '<meta name="generator" content="compressor">'  # by which pages of compressor are recognised
 _LARGEST = 64 * MEGABYTE  # of a picture
 _SUMMARY = re.compile(r"<details><summary>(.*)</summary>")
 _END = "</details>"
@@ -41,12 +41,12 @@ def page(markdown: str, title: str, folder: Path | None) -> str:
     """One HTML document.
 
     Args:
-        markdown: CommonMark with tables. Of HTML it may hold `<details><summary>...</summary>` and `</details>`, each
-            a paragraph of its own; all other tags are shown as text, for names come from strangers.
+        markdown: CommonMark with tables. The only HTML is `<details><summary>...</summary>` and `</details>`, each a
+            paragraph of its own; all other tags are shown as text, because names come from strangers.
         title: of the document.
-        folder: where the pictures lie that the Markdown names; they become part of the page.
+        folder: of the pictures that the Markdown names; they are embedded in the page.
     """
-    from markdown_it import MarkdownIt  # noqa: PLC0415  # 60 ms that Markdown and the terminal do without
+    from markdown_it import MarkdownIt  # noqa: PLC0415  # takes 60 ms, and only pages need it
 
     markup = MarkdownIt("commonmark", {"html": False}).enable("table")
     body = markup.renderer.render(_folded(markup.parse(markdown), markup), markup.options, {})
@@ -57,9 +57,9 @@ def page(markdown: str, title: str, folder: Path | None) -> str:
 
 
 def _folded(tokens: Sequence[Token], markup: MarkdownIt) -> list[Token]:
-    """The tokens with tags in the place of the paragraphs that ask for a part that folds.
+    """The tokens, with paragraphs that are `<details>` tags replaced by these tags.
 
-    A paragraph is known by its source: one that only shows such text, since its brackets are escaped, stays text.
+    Such a paragraph is recognised by its source: text that only looks like a tag has escaped brackets and stays text.
     """
     found: list[Token] = []
     for token in tokens:
@@ -76,7 +76,7 @@ def _folded(tokens: Sequence[Token], markup: MarkdownIt) -> list[Token]:
 
 
 def _embedded(image: re.Match[str], folder: Path | None) -> str:
-    """A picture of the folder as part of the page; of any other image its description, so that nothing is fetched."""
+    """A picture of the folder, embedded; for any other image its description, so that the page loads nothing."""
     source, description = image.groups()
     picture = folder / source if folder is not None and _PICTURE.fullmatch(source) else None
     if folder is None or picture is None or not picture.is_file() or not lies_below(picture, folder):

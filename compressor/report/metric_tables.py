@@ -30,7 +30,7 @@ DETECTION_ROWS = (("P", "P"), ("R", "R"), ("mAP50", "mAP50"), ("mAP50_95", "mAP5
 
 
 def coco_table(before: Evaluation | None, after: Evaluation) -> Table:
-    """The 12 COCO rows before, after, change, share kept, and an interval of the change where it is known."""
+    """The 12 COCO rows before and after, with change, share kept, and an interval of the change where it is known."""
     old, new = before.metrics.coco if before else None, after.metrics.coco
     intervals = {name: paired(before, after, name) for name in ("AP", "AP50")}
     rows = tuple((*row, *before_and_after(_value(old, row[0]), _value(new, row[0]))) for row in COCO_ROWS)
@@ -55,16 +55,16 @@ def evaluation_coco_table(metrics: CocoMetrics) -> Table:
 
 
 def evaluation_detection_table(evaluation: Evaluation) -> Table:
-    """YOLOv5's line of one model: images, objects, P, R, mAP."""
+    """YOLOv5's result line of one model: images, objects, P, R, mAP."""
     data, figures = evaluation.data, evaluation.metrics.detection
     row = (f"{data.images}", f"{data.instances}", *(fraction(_value(figures, key)) for key, _ in DETECTION_ROWS))
     return Table(("class", "images", "objects", *(label for _, label in DETECTION_ROWS)), (("all", *row),))
 
 
 def not_evaluated_table(data: DataSummary) -> Table:
-    """The objects of the ground truth that are in no figure, by reason."""
+    """The objects of the ground truth that are not evaluated, by reason."""
     rows = tuple((each.because, each.named, each.located, f"{each.objects:,}") for each in data.not_evaluated)
-    return Table(("not evaluated, for", "objects of", "such as", "objects"), rows, text_columns=3)
+    return Table(("not evaluated because", "objects of", "such as", "objects"), rows, text_columns=3)
 
 
 def evaluation_speed_line(evaluation: Evaluation) -> str:
@@ -77,7 +77,7 @@ def evaluation_speed_line(evaluation: Evaluation) -> str:
 
 
 def class_table(before: Evaluation | None, after: Evaluation) -> Table:
-    """AP50-95 of every class with labelled objects, the largest loss first where both models were judged."""
+    """AP50-95 of every class with labelled objects, the largest loss first if both models were evaluated."""
     earlier = {entry.index: entry.AP50_95 for entry in before.metrics.classes} if before else {}
     entries = sorted(
         after.metrics.classes, key=lambda entry: (entry.AP50_95 - earlier.get(entry.index, 0.0), entry.index)
@@ -97,7 +97,7 @@ def extreme_class_table(before: Evaluation, after: Evaluation, count: int) -> Ta
 
 
 def reference_table(reference: Reference, before: Evaluation | None, after: Evaluation) -> Table:
-    """AP and AP50 of a smaller model beside those of the model before and after."""
+    """AP and AP50 of the model before and after, and of a smaller model."""
     models = [("before", before.metrics.coco)] if before else []
     models += [("after", after.metrics.coco), (f"{reference.name} ({reference.source})", reference.metrics)]
     rows = tuple((name, fraction(metrics.AP), fraction(metrics.AP50)) for name, metrics in models)
@@ -105,7 +105,7 @@ def reference_table(reference: Reference, before: Evaluation | None, after: Eval
 
 
 def speed_table(before: Evaluation | None, after: Evaluation, timing: Timing | None) -> Table:
-    """Milliseconds per image: means over the evaluation, and median and middle half where both were timed in turns."""
+    """Milliseconds per image: means over the evaluation, and median and quartiles if both were timed in turns."""
     steps = (("preprocess", "preprocess_ms"), ("inference", "inference_ms"), ("NMS", "nms_ms"))
     speeds = [before.speed if before else None, after.speed]
     rows = [(label, *(milliseconds(getattr(each, key) if each else None) for each in speeds)) for label, key in steps]
@@ -122,9 +122,10 @@ def _middle_half(ordered: Sequence[float]) -> str:
 
 
 def exports_table(exports: Sequence[Exported], compressed: Evaluation | None) -> Table:
-    """Every exported file: how far it is from the model, and evaluated by its own runtime.
+    """Every exported file: its differences from the model, and its figures by its own runtime.
 
-    The model's figures beside it are those that were measured just as the file's: no change across two protocols.
+    The model's AP is shown only if it was measured in the same way as the file's, so the change is never across two
+    protocols.
     """
     rows = []
     for export in exports:
@@ -138,11 +139,11 @@ def exports_table(exports: Sequence[Exported], compressed: Evaluation | None) ->
 
 
 def evaluated_alike(export: Exported, compressed: Evaluation | None) -> Evaluation | None:
-    """The model, evaluated just as an exported file was; None where the run holds no such evaluation."""
+    """The model's evaluation in the same way as an exported file; None if the run holds no such evaluation."""
     if export.evaluation is None:
         return None
     wanted = export.evaluation.settings
-    models = (export.model, compressed) if wanted.shapes else ()  # earlier versions do not tell the protocol of a graph
+    models = (export.model, compressed) if wanted.shapes else ()  # earlier versions did not record a graph's protocol
     return next((each for each in models if each and each.settings.protocol == wanted.protocol), None)
 
 
@@ -159,14 +160,14 @@ def _evaluated_export(evaluation: Evaluation | None, model: Evaluation | None) -
 
 
 def before_and_after(before: float | None, after: float | None) -> tuple[str, str, str, str]:
-    """Before, after, signed change, share kept; a dash where a figure is undefined."""
+    """Before, after, signed change and share kept as text; a dash where a figure is undefined."""
     change = None if before is None or after is None else after - before
     kept = None if before is None or after is None or before <= 0 else after / before
     return fraction(before), fraction(after), signed(change), "-" if kept is None else f"{100 * kept:.1f} %"
 
 
 def interval_text(interval: Interval | None) -> str:
-    """Both ends with signs; `-` where there is none."""
+    """Both ends of an interval with signs; `-` if there is none."""
     return "-" if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
 
 

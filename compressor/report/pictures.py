@@ -22,7 +22,7 @@ _MOST_CLASSES = 40  # beyond, a bar is too thin to read
 
 
 def pictures(run: RunRecord) -> Iterator[tuple[str, bytes]]:
-    """Every picture that the record has the figures for, as PNG by file name."""
+    """File names and PNG contents of all pictures for which the record has figures."""
     yield SPARSITY, sparsity_png(run.layers, run.sparsity.conv_weights)
     if run.compressed is None:
         return
@@ -62,8 +62,8 @@ def precision_recall_png(before: Evaluation | None, after: Evaluation) -> bytes:
     """Precision over recall at IoU 0.50, mean over the classes, before and after."""
     figure = canvas(6, 4.2)
     axes = figure.add_subplot()
-    told = (("before", before, _BEFORE, "--"), ("after", after, _AFTER, "-"))
-    for label, evaluation, colour, style in told:
+    curves = (("before", before, _BEFORE, "--"), ("after", after, _AFTER, "-"))
+    for label, evaluation, colour, style in curves:
         if evaluation is not None and evaluation.precision_by_recall:
             curve = evaluation.precision_by_recall
             recalls = [i / (len(curve) - 1) for i in range(len(curve))]
@@ -77,7 +77,7 @@ def precision_recall_png(before: Evaluation | None, after: Evaluation) -> bytes:
 
 
 def classes_png(before: Evaluation | None, after: Evaluation) -> bytes:
-    """mAP50-95 of each class, before as a ring and after as a dot; of many classes those that changed most."""
+    """mAP50-95 of each class, before as a ring and after as a dot; if there are many, of those that changed most."""
     earlier = {entry.index: entry.AP50_95 for entry in before.metrics.classes} if before else {}
     entries = sorted(
         after.metrics.classes, key=lambda entry: -abs(entry.AP50_95 - earlier.get(entry.index, entry.AP50_95))

@@ -11,7 +11,7 @@ from compressor.results.units import duration, megabytes, percent
 
 
 def plan_table(plan: Plan, change: Change) -> Table:
-    """Every layer a step touches, with what it would leave and its share of the network's multiply-accumulates."""
+    """Every layer that a step changes, with its zeros afterwards and its share of the network's MACs."""
     rows = tuple(
         (layer.name, layer.role, shape_text(layer.shape), *_pruned(layer.weights, layer.pruned, layer.sparsity), share)
         for layer in change.layers
@@ -28,7 +28,7 @@ def _pruned(weights: int, pruned: int, sparsity: float) -> tuple[str, str, str]:
 
 
 def macs_table(plan: Plan) -> Table:
-    """How much of the network's arithmetic the recipe reaches."""
+    """Multiply-accumulates of the whole network, of the targeted layers, and of those with a zero weight."""
     network = plan.network_macs
     entries = (("all convolutions", network), ("targeted", plan.targeted_macs), ("with a zero weight", plan.zero_macs))
     rows = tuple((name, f"{macs / 1e9:.3f}", percent(macs / network)) for name, macs in entries)
@@ -36,7 +36,7 @@ def macs_table(plan: Plan) -> Table:
 
 
 def predicted_size_table(plan: Plan) -> Table:
-    """The saved file in every dtype and layout, the recipe's own marked."""
+    """Predicted size of the saved file in every dtype and layout; the recipe's own is marked."""
     dense = {size.dtype: size.size_bytes for size in plan.sizes if size.layout == "dense"}
     rows = []
     for size in plan.sizes:
@@ -47,7 +47,7 @@ def predicted_size_table(plan: Plan) -> Table:
 
 
 def time_table(times: Sequence[StageTime]) -> Table:
-    """About how long each stage takes, and all together."""
+    """Estimated time of each stage, and of all together."""
     rows = [(time.stage, time.basis, duration(time.seconds)) for time in times]
     known = [time.seconds for time in times if time.seconds is not None]
     total = duration(sum(known)) if len(known) == len(times) else f"more than {duration(sum(known))}"

@@ -1,4 +1,4 @@
-"""Figures of a smaller model, to tell whether compressing a large one pays."""
+"""Figures of a smaller model, to see whether compressing a large one is worth it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _PUBLISHED = {
 
 
 @dataclass
-class _Judged:
-    """The part of `compressor evaluate --json` that is needed."""
+class _Evaluated:
+    """The part of a document of `compressor evaluate --json` that is needed."""
 
     schema: str
     weights: str
@@ -40,43 +40,43 @@ class _Judged:
     model: ModelSummary | None = None
 
 
-_JUDGED = TypeAdapter(_Judged)
+_EVALUATED = TypeAdapter(_Evaluated)
 
 
 def load_reference(file: Path, way: tuple[DataSummary, EvaluationSettings] | None) -> Reference:
-    """A model that was evaluated before.
+    """Read the figures of a model that was evaluated before.
 
     Args:
-        file: what `compressor evaluate --json` printed.
-        way: how this run evaluates; None leaves the check for later.
+        file: the output of `compressor evaluate --json`.
+        way: the data and settings of this run; None skips the comparison with them.
 
     Raises:
-        InputError: U901 there is no such file; U902 it is something else; U914 it is of other images or labels; U930 it
-            was measured otherwise.
+        InputError: U901 there is no such file; U902 it has another format; U914 it is about other images or labels;
+            U930 it was measured in another way.
     """
     help_text = "make it: compressor evaluate WEIGHTS --data YAML --json > FILE"
     try:
-        judged = _JUDGED.validate_json(file_bytes(file, 64 * MEGABYTE))
-        if judged.schema != EVALUATION_SCHEMA:
-            raise ValueError(f"its schema is {judged.schema[:60]!r}, not {EVALUATION_SCHEMA!r}")
-    except OSError as fault:
-        message = f"the reference cannot be read: {fault.strerror or fault}"
-        raise InputError(Diagnostic("U901", message, str(file), help=help_text)) from fault
-    except (ValidationError, ValueError) as fault:
-        message = f"not what `compressor evaluate --json` prints: {str(fault).splitlines()[0]}"
-        raise InputError(Diagnostic("U902", message, str(file), help=help_text)) from fault
+        found = _EVALUATED.validate_json(file_bytes(file, 64 * MEGABYTE))
+        if found.schema != EVALUATION_SCHEMA:
+            raise ValueError(f"its schema is {found.schema[:60]!r}, not {EVALUATION_SCHEMA!r}")
+    except OSError as error:
+        message = f"the reference cannot be read: {error.strerror or error}"
+        raise InputError(Diagnostic("U901", message, str(file), help=help_text)) from error
+    except (ValidationError, ValueError) as error:
+        message = f"not what `compressor evaluate --json` prints: {str(error).splitlines()[0]}"
+        raise InputError(Diagnostic("U902", message, str(file), help=help_text)) from error
     if way is not None:
-        _check_alike(file, way, (judged.data, judged.settings))
-    name = judged.model.name if judged.model else Path(judged.weights).name
-    return Reference(name, judged.weights, judged.metrics.coco)
+        _check_alike(file, way, (found.data, found.settings))
+    name = found.model.name if found.model else Path(found.weights).name
+    return Reference(name, found.weights, found.metrics.coco)
 
 
 def _check_alike(
     file: Path, way: tuple[DataSummary, EvaluationSettings], theirs: tuple[DataSummary, EvaluationSettings]
 ) -> None:
     if theirs[0].sha256 != way[0].sha256:
-        message = f"the reference was judged on other images or labels ({theirs[0].source})"
-        raise InputError(Diagnostic("U914", message, str(file), help="judge it again on the data of this run"))
+        message = f"the reference was evaluated on other images or labels ({theirs[0].source})"
+        raise InputError(Diagnostic("U914", message, str(file), help="evaluate it again on the data of this run"))
     if different := unlike_ways((way, theirs)):
         message = f"the reference was not measured as this run is: {'; '.join(map(str, different))}"
         help_text = "evaluate it again as the recipe's `evaluation` says, with this version and on this device"
@@ -84,9 +84,9 @@ def _check_alike(
 
 
 def published_reference(model: ModelSummary, data: DataSummary, settings: EvaluationSettings) -> Reference | None:
-    """The next smaller released size, where the figures published of it were measured on the same data and likewise.
+    """Published figures of the next smaller released size, if they were measured on the same data in the same way.
 
-    Published are figures in tenths of a point, which the batch size and the number type do not move.
+    They are published in tenths of a point, which the batch size and the number type do not change.
     """
     size = model.name.removeprefix("YOLOv5")
     if (data.source, data.split, data.images) != _COCO_VAL or size not in _ORDER or len(size) != 1:

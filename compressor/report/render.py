@@ -1,4 +1,4 @@
-"""A run's record becomes report.md."""
+"""The Markdown report of a run's record."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from compressor.files.reading import MEGABYTE, file_bytes, lies_below
 from compressor.printable import printable, printable_lines
 from compressor.report import metric_tables, tables
 from compressor.report.escape import all_escaped, code, escaped
-from compressor.report.intervals import interval_sentence, judged, slowdown
+from compressor.report.intervals import interval_sentence, slowdown, verdict_of
 from compressor.results.alike import absence, absences
 from compressor.results.run import RunRecord
 from compressor.results.units import signed
 
 SHIPPED = resources.files("compressor.report").joinpath("templates", "report.md.j2")
-_LARGEST = MEGABYTE  # of a template
-FEW = 5  # classes that are shown of those that lost most, and of those that lost least
+_LARGEST = MEGABYTE  # bytes of a template
+FEW = 5  # classes shown of those that lost most, and of those that lost least
 
 
 def parsed(template: str, place: str) -> Template:
@@ -32,23 +32,23 @@ def parsed(template: str, place: str) -> Template:
 
     Args:
         template: its text.
-        place: where it is from, for messages.
+        place: its file or option, for error messages.
 
     Raises:
-        InputError: U915 it is no Jinja2 template.
+        InputError: U915 it is not a valid Jinja2 template.
     """
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown, not HTML; what a template is given is escaped before, see `context`
+        autoescape=False,  # Markdown, not HTML; the values for a template are escaped before, see `context`
     )
     environment.filters["code"] = code
     try:
         return environment.from_string(template)
-    except TemplateSyntaxError as fault:
-        raise _not_rendered(f"line {fault.lineno}: {fault.message}", place) from fault
+    except TemplateSyntaxError as error:
+        raise _not_rendered(f"line {error.lineno}: {error.message}", place) from error
 
 
 def read_template(file: Path, folder: Path | None = None) -> str:
@@ -56,24 +56,24 @@ def read_template(file: Path, folder: Path | None = None) -> str:
 
     Args:
         file: the template.
-        folder: below which it must lie, links followed, where a recipe or a run names it: its text comes into the run
-            folder, which is shared; None where the command line names it.
+        folder: the folder that must contain it, after links are followed, if a recipe or a run names it: its text is
+            copied into the run folder, which is shared. None if the command line names it.
 
     Raises:
-        InputError: U901 it cannot be read; U915 it is no Jinja2 template; U940 it lies elsewhere; U941 nothing in it is
-            a template.
+        InputError: U901 it cannot be read; U915 it is not a valid Jinja2 template; U940 it is outside the folder; U941
+            it contains no template expression.
     """
     if folder is not None and not lies_below(file, folder):
         message = f"the template does not lie below {folder.absolute()}, so it is not read"
         raise InputError(Diagnostic("U940", message, str(file), help="move it there, or name it with --template"))
     try:
         text = file_bytes(file, _LARGEST).decode()
-    except (OSError, ValueError) as fault:
-        message = f"the template cannot be read: {getattr(fault, 'strerror', None) or fault}"
-        raise InputError(Diagnostic("U901", message, str(file), help="name a Jinja2 template")) from fault
+    except (OSError, ValueError) as error:
+        message = f"the template cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise InputError(Diagnostic("U901", message, str(file), help="name a Jinja2 template")) from error
     parsed(text, str(file))
     if not any(kind in ("variable_begin", "block_begin") for _, kind, _ in ImmutableSandboxedEnvironment().lex(text)):
-        message = "this is no template of a report: it holds no {{ ... }} and no {% ... %}"
+        message = "this is not a report template: it contains no {{ ... }} and no {% ... %}"
         help_text = "docs/report.md says what a template may use"
         raise InputError(Diagnostic("U941", message, str(file), help=help_text))
     return text
@@ -83,23 +83,23 @@ def render_report(run: RunRecord, template: str | None = None, place: str = "") 
     """The Markdown report of a run, without control characters.
 
     Args:
-        run: everything it tells.
-        template: the text of another template than the shipped one; docs/report.md says what it may use.
-        place: where that is from, for messages.
+        run: the record to report.
+        template: text of a template to use instead of the shipped one; docs/report.md says what it may use.
+        place: the template's file or option, for error messages.
 
     Raises:
-        InputError: U915 the template asks for what there is not.
+        InputError: U915 the template uses something that does not exist, or fails otherwise.
     """
     if template is None:
         return printable_lines(parsed(SHIPPED.read_text(encoding="utf-8"), "").render(context(run)))
     try:
         text = parsed(template, place).render(context(run))
-        text.encode()  # which half of a character fails at
+        text.encode()  # fails on half of a surrogate pair
         return printable_lines(text)
     except InputError:
         raise
-    except Exception as fault:  # a template may do anything that Python can refuse
-        raise _not_rendered(str(fault), place) from fault
+    except Exception as error:  # a template can cause any exception
+        raise _not_rendered(str(error), place) from error
 
 
 def _not_rendered(why: str, place: str) -> InputError:
@@ -108,8 +108,10 @@ def _not_rendered(why: str, place: str) -> InputError:
 
 
 def context(run: RunRecord) -> dict[str, Any]:
-    """What a template may use."""
-    written = {key: value for key, value in run.recipe.items() if key != "modifiers" or value}  # empty, it is an error
+    """The variables that a template may use."""
+    written = {
+        key: value for key, value in run.recipe.items() if key != "modifiers" or value
+    }  # [] is not a valid recipe
     recipe = yaml.safe_dump(written, sort_keys=False, allow_unicode=True).rstrip()
     command = printable(run.command)
     description = " ".join(run.recipe["description"].split())
@@ -161,7 +163,7 @@ def _tables(run: RunRecord) -> dict[str, tables.Table]:
 
 
 def summary(run: RunRecord) -> str:
-    """What was done and what it cost, in one sentence."""
+    """The sparsity, the file size and the change of AP, in one sentence."""
     zero = f"{100 * run.sparsity.conv_weights:.1f} % of its convolution weights are zero"
     ratio = run.sizes.artifact.size_bytes / run.sizes.dense.size_bytes
     dtype = run.recipe["artifact"]["dtype"]
@@ -180,7 +182,7 @@ def summary(run: RunRecord) -> str:
 
 
 def size_sentence(run: RunRecord) -> str:
-    """The dtype's share and the sparsity's share of what was saved, told apart."""
+    """How much the dtype and how much the zeros reduce the file, in one sentence."""
     full, dense, final = (size.size_bytes for size in (run.sizes.dense_float32, run.sizes.dense, run.sizes.artifact))
     dtype = run.recipe["artifact"]["dtype"]
     by_dtype = f"{dtype} alone makes the file {dense / full:.3f} times its float32 size"
@@ -189,57 +191,57 @@ def size_sentence(run: RunRecord) -> str:
 
 
 def size_of_object_sentence(run: RunRecord) -> str:
-    """Which objects are found less well: AP by their size."""
+    """The change of AP by the size of objects, in one sentence."""
     if run.baseline is None or run.compressed is None:
         return ""
     old, new = run.baseline.metrics.coco, run.compressed.metrics.coco
-    told = []
+    changes = []
     for name, size in (("APs", "small"), ("APm", "medium"), ("APl", "large")):
         before, after = getattr(old, name), getattr(new, name)
         if before is not None and after is not None:
-            told.append(f"{signed(after - before)} on {size} ones")
-    return f"By the size of the objects AP changes by {', '.join(told)}." if told else ""
+            changes.append(f"{signed(after - before)} on {size} ones")
+    return f"By the size of the objects AP changes by {', '.join(changes)}." if changes else ""
 
 
 def speed_sentence(run: RunRecord) -> str:
-    """What may be concluded from the times."""
+    """What can be concluded from the times."""
     if run.baseline is None or run.compressed is None:
-        return "There is nothing to compare these times with: the model was not judged before."
+        return "There are no times to compare these with: the model was not evaluated before the modifiers."
     found = slowdown(run.timing) if run.timing else None
     if found is None:
         ratio = run.compressed.speed.inference_ms / run.baseline.speed.inference_ms
         return (
-            f"Inference took {ratio:.2f} times as long after as before, in one run each, which cannot tell a speed-up "
-            "from the machine's noise. Zeros alone do not make dense kernels faster."
+            f"Inference took {ratio:.2f} times as long after as before, in one run each, which cannot distinguish a "
+            "speed-up from noise. Zeros alone do not make dense kernels faster."
         )
     ratio, interval = found
     measured = (
         f"in turns with the model before, inference took {ratio:.2f} times as long after "
         f"(95 % interval {interval.low:.2f} to {interval.high:.2f})"
     )
-    verdict = judged(interval)
+    verdict = verdict_of(interval)
     if verdict == "within noise":
         return f"No measurable speed-up: {measured}. Zeros alone do not make dense kernels faster."
     return f"Measurably {verdict}: {measured}."
 
 
 def export_sentences(run: RunRecord) -> list[str]:
-    """How each exported file was judged, where that is otherwise than the model was."""
+    """Sentences on exported files that were evaluated in another way than the model."""
     sentences = []
     for export, asked in zip(run.exports, run.recipe.get("exports", ()), strict=False):
         if export.evaluation is None:
             continue
         own = export.evaluation.settings
-        otherwise = []
+        differently = []
         if asked.get("dynamic_size") is False or export.format == "torchscript":
-            otherwise.append(f"on squares of {own.image_size} px, the only size it takes")
+            differently.append(f"on squares of {own.image_size} px, the only size it takes")
         if asked.get("nms"):
             most = f"at most {asked['nms']['max_det']} boxes of a class"
-            otherwise.append(f"at its own thresholds: score {own.conf_thres:g}, overlap {own.iou_thres:g}, {most}")
+            differently.append(f"at its own thresholds: score {own.conf_thres:g}, overlap {own.iou_thres:g}, {most}")
         if run.compressed and own.precision != run.compressed.settings.precision:
-            otherwise.append(f"in {own.precision}")
-        if otherwise:
+            differently.append(f"in {own.precision}")
+        if differently:
             alike = metric_tables.evaluated_alike(export, run.compressed)
-            beside = "the model's AP beside it was measured in the same way" if alike else "so its AP is not comparable"
-            sentences.append(f"{export.path} was judged {', and '.join(otherwise)}; {beside}.")
+            model = "the AP of the model was measured in the same way" if alike else "so its AP is not comparable"
+            sentences.append(f"{export.path} was evaluated {', and '.join(differently)}; {model}.")
     return sentences

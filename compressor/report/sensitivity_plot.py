@@ -14,10 +14,10 @@ from compressor.results.sensitivity import SensitivityTable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SOFTWARE = "compressor sensitivity"  # written into the picture, by which it is known again
+_SOFTWARE = "compressor sensitivity"  # written into the picture, by which it is recognised
 _ROW = 0.17  # inches for one layer
 _LETTERS = 110  # of a line above the marks
-_MARKERS = "osD^vPX*"  # a sparsity is told by colour and by shape
+_MARKERS = "osD^vPX*"  # each sparsity has a colour and a shape
 _LOSSES = {
     "output": "Change of the outputs",
     "ap": "AP lost",
@@ -25,7 +25,7 @@ _LOSSES = {
 
 
 def measured(table: SensitivityTable) -> str:
-    """What the losses of a table are."""
+    """A line that says what the losses of a table are."""
     images = f"{table.images} image{'s' if table.images > 1 else ''}"
     how = "pruned and solved again" if table.repaired else "pruned"
     what = f"{_LOSSES.get(table.by, table.by)} where one layer alone is {how}"
@@ -33,7 +33,7 @@ def measured(table: SensitivityTable) -> str:
 
 
 def sensitivity_png(table: SensitivityTable) -> bytes:
-    """A row per layer in model order, a mark per sparsity, on a logarithmic scale of the loss; as a PNG file."""
+    """A PNG with a row per layer in model order and a mark per sparsity, on a logarithmic scale of the loss."""
     figure = canvas(10, 2.4 + _ROW * len(table.layers))
     axes = figure.add_subplot()
     _draw_losses(axes, table)
@@ -51,8 +51,8 @@ def is_sensitivity_plot(path: Path) -> bool:
 
 
 def _draw_losses(axes: Axes, table: SensitivityTable) -> None:
-    """The marks, and a line between those of each layer."""
-    from matplotlib import colormaps  # noqa: PLC0415  # half a second that only pictures need
+    """Draw the marks, and a line through those of each layer."""
+    from matplotlib import colormaps  # noqa: PLC0415  # takes half a second, and only pictures need it
 
     sparsities = sorted({sparsity for layer in table.layers for sparsity, _ in layer.points})
     floor = _floor([loss for layer in table.layers for _, loss in layer.points])
@@ -82,7 +82,7 @@ def _draw_losses(axes: Axes, table: SensitivityTable) -> None:
 
 
 def _draw_layers(axes: Axes, table: SensitivityTable) -> None:
-    """The layers' names down the side, the network's input on top, and a shade for every other role."""
+    """Write the layers' names at the side, the network's input on top, and shade every other role."""
     count = len(table.layers)
     axes.set_yticks(range(count), [layer.name for layer in table.layers], fontsize=7)
     axes.set_ylim(count - 0.5, -0.5)
@@ -96,5 +96,5 @@ def _draw_layers(axes: Axes, table: SensitivityTable) -> None:
 
 
 def _floor(losses: Sequence[float]) -> float:
-    """Where on a logarithmic scale a loss of zero or below is shown: left of all others."""
+    """The position of a loss of zero or below on a logarithmic scale: left of all others."""
     return min((loss for loss in losses if loss > 0), default=1.0) / 2

@@ -21,19 +21,19 @@ _SHOWN = 0.01  # of a run's time: steps that took less are not listed
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells. The first `text_columns` columns are words and stand left, the rest are numbers and stand right."""
+    """Text cells. The first `text_columns` columns are words, aligned left; the others are numbers, aligned right."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     text_columns: int = 1
 
     def markdown(self) -> str:
-        """A pipe table. Headers and cells, which may hold names from strangers, show just their text."""
+        """A pipe table in Markdown. Headers and cells are escaped: they may hold names from strangers."""
         cells = [[inline(cell) for cell in row] for row in self.rows]
         return self._render("pipe", [inline(header) for header in self.headers], cells)
 
     def text(self) -> str:
-        """For the terminal."""
+        """Plain text for the terminal."""
         return self._render("simple", self.headers, self.rows)
 
     def _render(self, style: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -50,7 +50,7 @@ class Table:
 
 
 def steps_table(steps: Sequence[StepTime]) -> Table:
-    """Where the time of a run went; what is below a hundredth of it, or belongs to no step, is summed up as `other`."""
+    """The time of every step of a run; steps below 1 % of it and time outside of steps are summed up as `other`."""
     whole = sum(step.wall_s for step in steps)
     shown = [step for step in steps if step.name and step.wall_s >= _SHOWN * whole]
     rest = [step for step in steps if step not in shown]
@@ -76,7 +76,7 @@ def model_table(before: ModelSummary, after: ModelSummary) -> Table:
 
 
 def sparsity_table(sparsity: SparsitySummary) -> Table:
-    """Zeros three ways."""
+    """The fraction of zeros, counted in three ways."""
     rows = (
         ("of the targeted weights", "-" if sparsity.targeted is None else percent(sparsity.targeted)),
         ("of all convolution weights", percent(sparsity.conv_weights)),
@@ -86,7 +86,7 @@ def sparsity_table(sparsity: SparsitySummary) -> Table:
 
 
 def size_table(sizes: Sizes, dtype: str) -> Table:
-    """File sizes, raw and gzipped, each beside the dense file of the same dtype."""
+    """File sizes, raw and gzipped, each also as a multiple of the dense file of the same dtype."""
     dense = sizes.dense
     entries = (
         ("source checkpoint", sizes.source),
@@ -127,7 +127,7 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def stored_layer_table(layers: Sequence[StoredLayer]) -> Table:
-    """Every convolution with its zeros and what it takes in the file."""
+    """Every convolution with its zeros and its size in the file."""
     zeros = layer_table(layers)
     rows = tuple((*row, *_stored_cells(layer)) for row, layer in zip(zeros.rows, layers, strict=True))
     headers = (*zeros.headers, "dtype", "layout", "bytes")
@@ -141,23 +141,23 @@ def _stored_cells(layer: StoredLayer) -> tuple[str, ...]:
 
 
 def stored_size_table(sizes: Sizes, dtype: str) -> Table:
-    """The file beside its tensors stored densely: what the dtype saves, and what the zeros do."""
+    """The file compared with the same tensors stored densely: what the dtype saves, and what the zeros save."""
     dense = sizes.dense
     entries = (("dense, float32", sizes.dense_float32), (f"dense, {dtype}", dense), ("this file", sizes.artifact))
     return _beside_dense(entries, dense, dtype)
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """One gate and what was found, in words."""
+    """A gate and its result, as a sentence."""
     gate = parse_gate(verdict.gate)
     if verdict.value is None:
-        return f"{verdict.gate.strip()}: undecided, for {verdict.reason or f'{gate.quantity} is undefined'}"
+        return f"{verdict.gate.strip()}: undecided, because {verdict.reason or f'{gate.quantity} is undefined'}"
     form, _, name = gate.quantity.rpartition(".")
     value = f"{verdict.value:.2f}"
     if name == "size":
         found = f"the size is {value} %"
     elif form == "kept":
-        found = f"{value} % of {name} are kept"
+        found = f"{value} % of {name} is kept"
     elif form == "after":
         found = f"{name} is {value} points"
     else:
@@ -166,7 +166,7 @@ def verdict_text(verdict: Verdict) -> str:
 
 
 def search_table(search: Search) -> Table:
-    """Every sparsity that a search tried, in its order."""
+    """Every sparsity that a search tried, in the order of the search."""
     rows = tuple(
         (
             "before the modifiers" if each.sparsity is None else percent(each.sparsity),

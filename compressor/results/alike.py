@@ -1,4 +1,4 @@
-"""Whether two evaluations were measured alike, and why a figure is absent."""
+"""Whether two evaluations were measured alike, and why a figure is missing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ OWN_METRICS = ("P", "R", "mAP50", "mAP50-95")  # of YOLOv5, counted on label fil
 
 @dataclass(frozen=True)
 class Unlike:
-    """One thing in which evaluations were not measured alike.
+    """One setting or part of the data in which evaluations differ.
 
     Attributes:
-        what: it is, such as `image size`.
-        values: one for each evaluation, in words; `unknown` where one does not tell.
+        what: its name, such as `image size`.
+        values: one for each evaluation, in words; `unknown` if it is not recorded.
     """
 
     what: str
@@ -30,14 +30,14 @@ class Unlike:
 
 
 def unlike(evaluations: Sequence[Evaluation]) -> tuple[Unlike, ...]:
-    """All in which some evaluations were not measured alike; empty where their figures may be compared.
+    """Everything in which some evaluations were measured differently; empty if their figures can be compared.
 
-    What one of them does not tell is not alike, even where no other tells it either. The version of PyTorch and the
-    processor are left out, for they move figures by rounding only; so is the engine of the COCO figures, whose
-    figures are the same to the last bit.
+    A value that is not recorded counts as different, even from another that is not recorded. The version of PyTorch and
+    the processor are left out, because they change figures by rounding only; so is the engine of the COCO figures,
+    because both engines give the same figures to the last bit.
     """
     ways = [(each.data, each.settings) for each in evaluations]
-    if not all(data.names for data, _ in ways):  # earlier versions told the names of classes with figures only
+    if not all(data.names for data, _ in ways):  # earlier versions recorded only names of classes with figures
         ways = [
             (replace(data, names=tuple(f"{entry.index}: {entry.name}" for entry in each.metrics.classes)), settings)
             for each, (data, settings) in zip(evaluations, ways, strict=True)
@@ -46,27 +46,27 @@ def unlike(evaluations: Sequence[Evaluation]) -> tuple[Unlike, ...]:
 
 
 def unlike_ways(ways: Sequence[tuple[DataSummary, EvaluationSettings]]) -> tuple[Unlike, ...]:
-    """The same of data and settings, which is all that decides how figures are measured."""
-    told = [_told(data, settings) for data, settings in ways]
+    """The same from data and settings, which decide everything about how figures are measured."""
+    recorded = [_recorded(data, settings) for data, settings in ways]
     different = (
-        Unlike(what, tuple(_in_words(what, each[what]) for each in told))
-        for what in told[0]
-        if any(each[what] is None or each[what] != told[0][what] for each in told)
+        Unlike(what, tuple(_in_words(what, each[what]) for each in recorded))
+        for what in recorded[0]
+        if any(each[what] is None or each[what] != recorded[0][what] for each in recorded)
     )
     return (*different, *_unlike_names([data.names for data, _ in ways]))
 
 
 def alike(a: Evaluation, b: Evaluation) -> bool:
-    """Whether the figures of two evaluations may be compared."""
+    """Whether the figures of two evaluations can be compared."""
     return not unlike((a, b))
 
 
 def absence(evaluation: Evaluation, name: str) -> str:
-    """Why an evaluation has no figure of a name, as the end of a sentence that begins with the name.
+    """Why an evaluation lacks a figure, as the end of a sentence that begins with the figure's name.
 
     Args:
         evaluation: in which the figure is None.
-        name: as gates know it, such as `APs` or `mAP50`.
+        name: as gates use it, such as `APs` or `mAP50`.
     """
     if evaluation.metrics.coco.AP is None:
         crowds = " but crowd regions" if evaluation.data.crowds else ""
@@ -77,7 +77,7 @@ def absence(evaluation: Evaluation, name: str) -> str:
 
 
 def absences(evaluation: Evaluation) -> list[str]:
-    """A sentence for each reason for which figures are absent."""
+    """A sentence for each reason why figures are missing."""
     found: dict[str, list[str]] = {}
     for name in (*vars(evaluation.metrics.coco), *OWN_METRICS):
         part = evaluation.metrics.detection if name in OWN_METRICS else evaluation.metrics.coco
@@ -86,8 +86,8 @@ def absences(evaluation: Evaluation) -> list[str]:
     return [f"{', '.join(names)}: {why.removeprefix('is ')}." for why, names in found.items()]
 
 
-def _told(data: DataSummary, settings: EvaluationSettings) -> dict[str, Any]:
-    """Everything on which figures depend beside the network, in the order in which it is shown."""
+def _recorded(data: DataSummary, settings: EvaluationSettings) -> dict[str, Any]:
+    """Everything on which figures depend except the network, in the order in which it is shown."""
     protocol = settings.protocol
     if protocol["shapes"] == "squares":
         protocol["batch size"] = "any"  # it moves no figure there
@@ -112,7 +112,7 @@ def _in_words(what: str, value: Any) -> str:
 
 
 def _unlike_names(named: Sequence[tuple[str, ...]]) -> tuple[Unlike, ...]:
-    """Whether class names differ, but for case, blanks and the form of accents."""
+    """Whether class names differ; case, blanks and the Unicode form of accents do not count."""
     plainly = [tuple(map(plain, names)) for names in named]
     if all(plainly) and all(names == plainly[0] for names in plainly):
         return ()
@@ -122,7 +122,7 @@ def _unlike_names(named: Sequence[tuple[str, ...]]) -> tuple[Unlike, ...]:
 
 
 def _names_in_words(names: tuple[str, ...], place: int) -> str:
-    """How many names there are, and the first that differs."""
+    """The number of names, and the first that differs."""
     if not names:
         return "unknown"
     return f"{len(names)} ({names[place] if place < len(names) else f'none at {place}'})"

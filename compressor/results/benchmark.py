@@ -1,4 +1,4 @@
-"""How long inference takes: what `compressor benchmark` measured."""
+"""Times of inference, as measured by `compressor benchmark`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ BENCHMARK_SCHEMA = "compressor/tasks/benchmark/1"
 
 @dataclass(frozen=True)
 class Measured:
-    """One network at one batch size and one number of threads.
+    """The times of one network at one batch size and one number of threads.
 
     Attributes:
-        file: as it was named.
-        runs_on: what computed it: `torch`, `onnxruntime 1.20.1`.
-        device: where.
+        file: the path as it was given.
+        runs_on: the runtime, such as `torch` or `onnxruntime 1.20.1`.
+        device: on which it ran.
         precision: number type of its input.
         suppression: whether non-maximum suppression is part of it.
         batch_size: images per pass.
         threads: of the CPU.
-        times_ms: what each pass took; those of one turn stand in the same place as those of all others of its batch
-            size and threads.
-        cpu_ms: how long processors worked in each pass, all threads together.
+        times_ms: time of each pass; the same index is the same turn in all networks of its batch size and threads.
+        cpu_ms: CPU time of each pass, summed over all threads.
     """
 
     file: str
@@ -39,17 +38,17 @@ class Measured:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A whole measurement.
+    """The measurements of all networks.
 
     Attributes:
         image_size: side in pixels of the square images.
-        runs: passes that were timed, of each network.
-        warm_up: passes before them.
+        runs: timed passes of each network.
+        warm_up: passes before them that are not timed.
         environment: the machine and its packages.
-        load_before: the load average of the minute before, None where the system does not tell.
-        load_after: likewise, of the last minute of the measurement, which itself is part of it.
+        load_before: load average of the minute before; None if the system does not report it.
+        load_after: load average of the last minute, which includes the measurement itself; None if not reported.
         measured: by threads and batch size, then in the order of the files.
-        warnings: what the files do not tell and was assumed, one sentence each.
+        warnings: what was assumed because the files do not say it, one sentence each.
     """
 
     image_size: int

@@ -1,4 +1,4 @@
-"""How well a model detects, and how that was found out."""
+"""Figures of a model on a data set, and how they were measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 EVALUATION_SCHEMA = "compressor/evaluation/1"
-METHOD = 2  # how figures are counted: to be raised by each change that moves a figure; 1 is all before it was recorded
+METHOD = 2  # of counting figures: raised by each change that moves a figure; 1 also for records without it
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CocoMetrics:
 class DetectionMetrics:
     """YOLOv5's own figures: class means at the confidence of best F1 (P, R), and its own mAP.
 
-    None where the images hold no object, so that there was nothing to measure.
+    None if the images hold no object, so that there was nothing to measure.
     """
 
     P: float | None
@@ -64,7 +64,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """How well a model detects on one data set."""
+    """All figures of a model on one data set."""
 
     coco: CocoMetrics
     detection: DetectionMetrics
@@ -85,16 +85,17 @@ Shapes = Literal["rectangles", "squares"]
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a model was judged.
+    """How a model was evaluated.
 
     Attributes:
         image_size: as it was asked for, in pixels.
-        batch_size: images per pass; 1 of a graph that takes one image at a time, whatever was asked for.
-        runs_on: what computed the outputs: `torch`, or a runtime and its version.
-        shapes: `rectangles` where the images of a batch were padded to a common rectangle, as YOLOv5 does; `squares`
-            where each was padded to a square of `used_size`. None in what earlier versions wrote.
-        used_size: the image size rounded up to the network's stride. None in what earlier versions wrote.
-        most_per_class: most detections of one class in an image, where suppression is part of a graph; else None.
+        batch_size: images per pass; 1 for a graph that takes one image at a time, even if more were asked for.
+        runs_on: the runtime of the network: `torch`, or a runtime and its version.
+        shapes: `rectangles` if the images of a batch were padded to a common rectangle, as YOLOv5 does; `squares` if
+            each was padded to a square of `used_size`. None in records of earlier versions.
+        used_size: the image size rounded up to the network's stride. None in records of earlier versions.
+        most_per_class: largest number of detections of one class in an image, if suppression is part of a graph; else
+            None.
         method: how figures are counted, see `METHOD`.
     """
 
@@ -115,10 +116,10 @@ class EvaluationSettings:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """All that decides the figures, by name, apart from the data; equal where two were evaluated alike.
+        """All settings that decide the figures, by name, without the data; equal if two were evaluated alike.
 
-        The batch size is told of rectangles only: what a square shows does not depend on the other images. What
-        earlier versions evaluated by torch, they evaluated on rectangles.
+        The batch size is part of it for rectangles only: squares do not depend on the other images of a batch. Earlier
+        versions evaluated on rectangles by torch.
         """
         shapes = self.shapes or ("rectangles" if self.runs_on == "torch" else None)
         return {
@@ -135,7 +136,7 @@ class EvaluationSettings:
 
     @property
     def shapes_in_words(self) -> str:
-        """`squares of 640 px` or `rectangles of 640 px`; of what earlier versions wrote `640 px`."""
+        """`squares of 640 px` or `rectangles of 640 px`; `640 px` for records of earlier versions."""
         return f"{self.shapes} of {self.used_size} px" if self.shapes else f"{self.image_size} px"
 
 
@@ -151,13 +152,13 @@ Reason = Literal[
     "repeated",
 ]
 _BECAUSE: dict[Reason, str] = {
-    "image unknown": "image_id is that of no image in the annotations",
+    "image unknown": "no image in the annotations has its image_id",
     "image not in split": "the image is not in the split",
     "image left out": "the image was left out",
     "image missing": "the label file has no image",
-    "label file not read": "the label file's ending is not .txt in small letters, and YOLOv5 reads no other",
-    "category unknown": "category_id is that of no category in the annotations",
-    "category not a class": "the category is none of the data set's classes",
+    "label file not read": "the label file's ending is not .txt in lower case, and YOLOv5 reads no other",
+    "category unknown": "no category in the annotations has its category_id",
+    "category not a class": "the category is not one of the data set's classes",
     "no box": "the annotation has no box",
     "repeated": "the label file holds the same line again",
 }
@@ -167,11 +168,11 @@ MOST_CATEGORIES = 100  # that one reason counts apart
 
 @dataclass(frozen=True)
 class ObjectCount:
-    """How many objects there are of one category.
+    """Number of objects of one category.
 
     Attributes:
-        name: of the category; its number where it has no name.
-        objects: how many.
+        name: of the category; its number if it has no name.
+        objects: their number.
     """
 
     name: str
@@ -180,12 +181,12 @@ class ObjectCount:
 
 @dataclass(frozen=True)
 class NotEvaluated:
-    """Objects of the ground truth that are in no figure, all for one reason.
+    """Objects of the ground truth that are not evaluated, all for one reason.
 
     Attributes:
-        reason: why.
-        objects: how many.
-        categories: how many of which category, most first; at most `MOST_CATEGORIES`.
+        reason: why they are not evaluated.
+        objects: their number.
+        categories: their number by category, largest first; at most `MOST_CATEGORIES`.
         places: the first few image files, label files or ids that they belong to.
     """
 
@@ -212,8 +213,8 @@ class NotEvaluated:
     def __str__(self) -> str:
         """A sentence."""
         objects = f"{self.objects:,} object{'s' * (self.objects != 1)}"
-        told = "; ".join(filter(None, (self.named, self.located)))
-        return f"{objects} not evaluated, for {self.because}{f' ({told})' if told else ''}"
+        examples = "; ".join(filter(None, (self.named, self.located)))
+        return f"{objects} not evaluated because {self.because}{f' ({examples})' if examples else ''}"
 
 
 def _first(words: Sequence[str]) -> str:
@@ -222,7 +223,7 @@ def _first(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What was judged on.
+    """The data that a model was evaluated on.
 
     Attributes:
         source: the dataset YAML as the user named it.
@@ -231,14 +232,15 @@ class DataSummary:
         instances: objects in them by YOLOv5's own metric: those of the label files, and of the annotations where an
             image has no label file.
         backgrounds: images without such objects.
-        skipped: one sentence per image or label file that was left out or amended, and why.
+        skipped: one sentence per image or label file that was left out or corrected, and why.
         ground_truth: `labels`, or the COCO annotation file.
         sha256: digest over the names and bytes of images, labels and annotations used.
-        objects: that the COCO figures go by, without crowd regions; None in what earlier versions wrote.
+        objects: number of objects that the COCO figures use, without crowd regions; None in records of earlier
+            versions.
         crowds: regions of the COCO annotations that hold many objects in one.
-        not_evaluated: every other object of the ground truth, by reason.
-        names: class names of the data set, in order; empty in what earlier versions wrote.
-        with_objects: images that hold an object which the COCO figures go by; None in what earlier versions wrote.
+        not_evaluated: all other objects of the ground truth, by reason.
+        names: class names of the data set, in order; empty in records of earlier versions.
+        with_objects: number of images with an object that the COCO figures use; None in records of earlier versions.
     """
 
     source: str
@@ -257,22 +259,22 @@ class DataSummary:
 
     @property
     def images_with_objects(self) -> int:
-        """Images that hold an object; of what earlier versions wrote, by YOLOv5's own metric."""
+        """Number of images with an object; for records of earlier versions, as YOLOv5's own metric counts them."""
         return self.images - self.backgrounds if self.with_objects is None else self.with_objects
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """COCO figures on images drawn again with replacement, as many as there are (the bootstrap, Efron 1979).
+    """COCO figures on random draws of the images, as many as there are, with replacement (bootstrap, Efron 1979).
 
-    The draws follow from the seed and the number of images alone. So two models judged on the same images have figures
-    on the same draws, and the spread of their differences is that of a paired bootstrap.
+    The draws depend on the seed and the number of images only. Two models evaluated on the same images therefore have
+    figures on the same draws, and the spread of their differences is that of a paired bootstrap.
 
     Attributes:
-        images: how many are drawn each time.
+        images: number of images in each draw.
         seed: of the draws.
-        AP: one figure per draw, six decimals; None where the drawn images hold no object.
-        AP50: likewise.
+        AP: one figure per draw, six decimals; None if the drawn images hold no object.
+        AP50: one figure per draw, six decimals; None if the drawn images hold no object.
     """
 
     images: int
@@ -283,11 +285,12 @@ class Resampled:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model judged on one data set.
+    """The evaluation of one model on one data set.
 
     Attributes:
-        resampled: of the model before and after in `apply`; None elsewhere, and in what earlier versions wrote.
-        precision_by_recall: at IoU 0.50, mean over classes, at the 101 recalls 0, 0.01, ... 1; empty where no class has
+        resampled: figures on random draws, of the model before and after in `apply`; None elsewhere, and in records of
+            earlier versions.
+        precision_by_recall: at IoU 0.50, mean over classes, at the 101 recalls 0, 0.01, ... 1; empty if no class has
             objects.
     """
 

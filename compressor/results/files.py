@@ -1,4 +1,4 @@
-"""What weights files hold and weigh."""
+"""Contents and sizes of weights files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from compressor.results.network import LayerSparsity, ModelSummary
 
-GZIP_LEVEL = 1  # higher levels shrink weights by a few per cent more and take many times as long
+GZIP_LEVEL = 1  # higher levels make weights a few per cent smaller and take many times as long
 
 
 @dataclass(frozen=True)
 class FileDigest:
-    """A file by its path, of a run within its folder, and SHA-256."""
+    """A file's path (of a run's files within its folder), size and SHA-256."""
 
     path: str
     size_bytes: int
@@ -29,12 +29,12 @@ class FileSize:
 
 @dataclass(frozen=True)
 class Sizes:
-    """File sizes of the same model, so that the dtype's and the sparsity's shares can be told apart.
+    """File sizes of the same model, which show how much the dtype and how much the sparsity saves.
 
     Attributes:
-        source: the checkpoint as it came.
-        dense_float32: what the artifact would be in float32 with `layout: dense`.
-        dense: the same in the artifact's dtype: what `x dense` and gates on the size are shares of.
+        source: the original checkpoint.
+        dense_float32: the artifact if it were float32 with `layout: dense`.
+        dense: the same in the artifact's dtype; `x dense` and gates on the size are relative to it.
         artifact: the artifact.
         dense_as_written: the dense files hold the same metadata as the artifact; earlier versions left it out.
     """
@@ -54,7 +54,7 @@ class StoredLayer(LayerSparsity):
         dtype: number type of its values.
         layout: `bitmask` or `dense`.
         size_bytes: of its tensors, without their entries in the file's header.
-        gzip_bytes: of these tensors compressed; None where that was not asked for.
+        gzip_bytes: gzipped size of these tensors; None if it was not asked for.
     """
 
     dtype: str
@@ -65,10 +65,10 @@ class StoredLayer(LayerSparsity):
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a weights file holds.
+    """Contents of a weights file.
 
     Attributes:
-        kind: what sort of file it is.
+        kind: of file.
         dtype: number type of its weights.
         size_bytes: of the file.
         sha256: of the file.
@@ -76,10 +76,10 @@ class Inspection:
         names: class names.
         anchors: per level, (width, height) in input pixels.
         sparsity: fraction of the convolution weights that is zero.
-        facts: what else the file tells.
+        facts: other contents of the file, by name.
         layers: every convolution.
-        recipe: the recipe that made it, None where compressor did not.
-        sizes: the file beside the same tensors stored densely, raw and gzipped; None where that was not asked for.
+        recipe: the recipe that made it; None if compressor did not make it.
+        sizes: of the file and of the same tensors stored densely, raw and gzipped; None if they were not asked for.
     """
 
     kind: str

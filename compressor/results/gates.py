@@ -1,4 +1,4 @@
-"""Whether gates hold of figures."""
+"""Decides gates from figures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from compressor.results.evaluation import Evaluation
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one gate.
+    """The result of one gate.
 
     Attributes:
-        gate: as it was written: what should not hold.
-        value: of its quantity, in its unit; None where that is undefined.
-        failed: it holds, or cannot be decided.
-        reason: why it cannot be decided, as a clause; empty where it can, and in what earlier versions wrote.
+        gate: the condition as it was written; it should not be true.
+        value: of its quantity, in its unit; None if it is undefined.
+        failed: the condition is true or cannot be decided.
+        reason: why it cannot be decided, as a clause; empty if it can, and in records of earlier versions.
     """
 
     gate: str
@@ -31,9 +31,9 @@ class Verdict:
 def verdicts(
     gates: Iterable[str], before: Evaluation | None, after: Evaluation | None, size: float | None
 ) -> tuple[Verdict, ...]:
-    """Every gate decided; one whose figure is undefined has failed, since nothing was proved.
+    """The result of every gate. A gate whose figure is undefined fails, because nothing was proved.
 
-    A gate that compares has also failed where the two were not measured alike, and where neither model finds anything.
+    A gate that compares also fails if the two were not measured alike, and if neither model finds anything.
 
     Args:
         gates: as they were written.
@@ -57,7 +57,7 @@ def _decided(text: str, gate: Gate, before: Evaluation | None, after: Evaluation
 
 
 def _compared(quantity: str, before: Evaluation | None, after: Evaluation | None) -> float | str:
-    """What a gate compares, in its unit, or why it cannot be told."""
+    """The value of a gate's quantity, in its unit, or why it is undefined."""
     if before is None or after is None:
         return f"the {'first' if before is None else 'second'} of the two was not evaluated"
     if different := unlike((before, after)):
@@ -71,12 +71,12 @@ def _compared(quantity: str, before: Evaluation | None, after: Evaluation | None
     if old <= 0 and new <= 0:
         return f"{name} is 0 before and after: neither model finds anything"
     if not form:
-        return round(100 * (new - old), 9)  # so that 0.275 less 0.3 is -2.5
+        return round(100 * (new - old), 9)  # so that 0.275 minus 0.3 is -2.5
     return 100 * new / old if old > 0 else f"the share of {name} kept is undefined: it is 0 before"
 
 
 def _after(name: str, after: Evaluation | None) -> float | str:
-    """A figure of the model after in points, or why it proves nothing."""
+    """A figure of the model after, in points, or why it is undefined or proves nothing."""
     found = _figure(after, name, "the second")
     if isinstance(found, str):
         return found
@@ -84,7 +84,7 @@ def _after(name: str, after: Evaluation | None) -> float | str:
 
 
 def _figure(evaluation: Evaluation | None, name: str, which: str) -> float | str:
-    """A figure as a fraction, or why there is none."""
+    """A figure as a fraction, or why it is missing."""
     if evaluation is None:
         return f"{which} of the two was not evaluated"
     value = metric(evaluation, name)
@@ -92,7 +92,7 @@ def _figure(evaluation: Evaluation | None, name: str, which: str) -> float | str
 
 
 def _worst_class(before: Evaluation, after: Evaluation) -> float | str:
-    """The change of the class that lost most, in points, or why it cannot be told; classes are known by their index."""
+    """Change of the class that lost most, in points, or why it is undefined; classes are matched by their index."""
     old, new = ({entry.index: entry.AP50_95 for entry in each.metrics.classes} for each in (before, after))
     if not old and not new:
         return f"mAP50-95 by class {absence(after, 'mAP50-95')}"
@@ -104,7 +104,7 @@ def _worst_class(before: Evaluation, after: Evaluation) -> float | str:
 
 
 def metric(evaluation: Evaluation | None, name: str) -> float | None:
-    """One of the figures that gates know, as a fraction."""
+    """One of the figures that gates use, as a fraction."""
     if evaluation is None:
         return None
     figures = evaluation.metrics
@@ -114,7 +114,7 @@ def metric(evaluation: Evaluation | None, name: str) -> float | None:
 
 
 def class_figures(evaluation: Evaluation) -> dict[str, float]:
-    """mAP50-95 by class name; of several classes of one name the later ones have a number behind it."""
+    """mAP50-95 by class name; if several classes share a name, a number is added to the later ones."""
     figures: dict[str, float] = {}
     seen: Counter[str] = Counter()
     for entry in evaluation.metrics.classes:

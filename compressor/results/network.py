@@ -1,4 +1,4 @@
-"""What a network is, and what was done to its layers."""
+"""Summary of a network, and changes of its layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """What upstream prints of a model, and what it is."""
+    """A model's name and classes, and the summary that upstream prints."""
 
     name: str
     generation: str
@@ -33,9 +33,9 @@ class LayerChange:
         role: stem, backbone, neck or detect.
         shape: (C_out, C_in, kH, kW).
         weights: number of weights.
-        pruned: weights the mask drops; exact.
+        pruned: exact number of weights that the mask drops.
         zeros_before: weights that were exactly zero before the step.
-        zeros_after: weights that are exactly zero after it: what the mask drops and what was zero already.
+        zeros_after: weights that are exactly zero after it: those that the mask drops and those that were zero before.
     """
 
     name: str
@@ -54,7 +54,7 @@ class LayerChange:
 
 @dataclass(frozen=True)
 class Change:
-    """What one modifier did."""
+    """The changes made by one modifier."""
 
     modifier: str
     summary: str
@@ -62,7 +62,7 @@ class Change:
 
     @property
     def prunes(self) -> bool:
-        """Whether it sets weights to zero; else it changes those that are left."""
+        """Whether it sets weights to zero; if not, it changes the remaining ones."""
         return self.modifier == "prune"
 
     @property
@@ -106,7 +106,7 @@ def summed_up(layers: Sequence[LayerSparsity], changes: Sequence[Change], all_pa
 
     Args:
         layers: every convolution of the finished model.
-        changes: of the modifiers, which tell what was targeted.
+        changes: of the modifiers, which list the targeted layers.
         all_parameters: fraction of all parameters that is zero.
     """
     names = {layer.name for change in changes if change.prunes for layer in change.layers}

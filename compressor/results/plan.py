@@ -1,4 +1,4 @@
-"""What a run would do, told without doing it, as frozen data; no torch. Fractions are in [0, 1]."""
+"""Predicted results of a run, as frozen data; no torch. Fractions are in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PLAN_SCHEMA = "compressor/plan/1"
 
 @dataclass(frozen=True)
 class PredictedSize:
-    """What a model's file will weigh in one form, in bytes."""
+    """Predicted size of a model's file in one dtype and layout, in bytes."""
 
     dtype: str
     layout: str
@@ -21,13 +21,13 @@ class PredictedSize:
 
 @dataclass(frozen=True)
 class StageTime:
-    """About how long a stage of a run will take.
+    """Estimated time of a stage of a run.
 
     Attributes:
         stage: open, evaluate before, search, modify, save, evaluate after, turns, export, report.
-        seconds: wall time, None where it cannot be told.
-        basis: what the figure rests on.
-        steps: of the stage, as the run's account of time names them.
+        seconds: wall time; None if it cannot be estimated.
+        basis: the measurement behind the estimate.
+        steps: of the stage, by the names that the run's report of times uses.
     """
 
     stage: str
@@ -38,20 +38,20 @@ class StageTime:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do, told without doing it.
+    """Predicted results of a run.
 
     Attributes:
-        model: the model the modifiers are given.
-        steps: what each modifier would change, in order.
+        model: the model before the modifiers.
+        steps: the changes that each modifier would make, in order.
         sparsity: zeros after the last step.
         image_size: side in pixels of the square image that `macs` counts for.
         macs: multiply-accumulates of every convolution, by name.
         sizes: the saved file in every dtype and layout.
         dtype: the recipe's own choice among them.
-        layout: likewise.
-        times: every stage of the run.
-        refused: what the run would refuse, beside the recipe and the weights.
-        warnings: what of the data would be left out or amended.
+        layout: the recipe's own choice among them.
+        times: of every stage of the run.
+        refused: errors with which the run would end, other than those of the recipe and the weights.
+        warnings: about data that would be left out or corrected.
     """
 
     model: ModelSummary

@@ -1,4 +1,4 @@
-"""Everything about one run: run.json in and out."""
+"""The record of a run, written to run.json and read back."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Try:
 
     Attributes:
         sparsity: fraction of the targeted weights; None is the model before the modifiers.
-        AP: on `images` images; None where the search is for a size.
-        images: how many it was judged on.
-        size_bytes: of the file; None where the search is for AP.
+        AP: on `images` images; None if the search is for a size.
+        images: number of images it was evaluated on.
+        size_bytes: of the file; None if the search is for AP.
     """
 
     sparsity: float | None
@@ -40,14 +40,14 @@ class Try:
 
 @dataclass(frozen=True)
 class Search:
-    """How a budget became a sparsity.
+    """The search for the sparsity that meets a budget.
 
     Attributes:
-        modifier: index of the modifier that asks for it.
+        modifier: index of the modifier with the budget.
         goal: the budget as a phrase.
-        sparsity: what was found.
-        baseline_AP: of the model before the modifiers, on all images; None where the search is for a size.
-        tries: in their order.
+        sparsity: the result.
+        baseline_AP: of the model before the modifiers, on all images; None if the search is for a size.
+        tries: in the order of the search.
     """
 
     modifier: int
@@ -59,10 +59,10 @@ class Search:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an exported file is from the model.
+    """Differences between an exported file's outputs and the model's.
 
     Attributes:
-        images: compared on.
+        images: number of images compared.
         pixels: largest difference of a coordinate.
         probability: largest difference of a score; in older files of an objectness or class probability.
     """
@@ -74,16 +74,16 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Exported:
-    """The model in the format of another tool.
+    """An exported file: the model in the format of another tool.
 
     Attributes:
         format: of `compressor export`.
         path: name of the file or folder in the run folder.
-        size_bytes: of the file, or of all in the folder.
-        agreement: with the artifact, on images; None where suppression left nothing to compare.
-        evaluation: by its own runtime; None where that was not asked for.
-        model: the artifact by torch, evaluated just as the file was, on the same shapes, at the same thresholds and in
-            the same number type; None where the run's `compressed` is that already, and in what earlier versions wrote.
+        size_bytes: of the file, or of all files in the folder.
+        agreement: with the artifact, on images; None if suppression left nothing to compare.
+        evaluation: by its own runtime; None if it was not asked for.
+        model: the artifact by torch, evaluated with the same shapes, thresholds and number type as the file; None if
+            the run's `compressed` was evaluated so already, and in records of earlier versions.
     """
 
     format: str
@@ -96,12 +96,12 @@ class Exported:
 
 @dataclass(frozen=True)
 class Timing:
-    """Inference of one image by the model before and the model after, in turns.
+    """Times of inference of one image by the model before and the model after, in turns.
 
     Attributes:
         image_size: side in pixels of the square image.
-        before_ms: of every turn.
-        after_ms: likewise; the two of one turn follow each other at once.
+        before_ms: one time per turn.
+        after_ms: one time per turn, measured directly before or after that in `before_ms`.
     """
 
     image_size: int
@@ -111,12 +111,12 @@ class Timing:
 
 @dataclass(frozen=True)
 class Reference:
-    """Another model on the same data, to judge by.
+    """Figures of another model on the same data, to compare with.
 
     Attributes:
         name: of the model.
-        source: where the figures come from.
-        metrics: what is known of it.
+        source: of the figures.
+        metrics: its known figures.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where a run was made."""
+    """The machine and the software of a run."""
 
     compressor: str
     python: str
@@ -139,12 +139,12 @@ class Environment:
 
 @dataclass(frozen=True)
 class StepTime:
-    """What one step of a run took, all its times together.
+    """Time of one step of a run, summed if it ran several times.
 
     Attributes:
-        name: as it was told while the run worked; empty for what belongs to no step.
-        wall_s: seconds that passed; a step within another one counts for itself alone.
-        cpu_s: seconds that processors worked, all threads together.
+        name: as progress was reported; empty for time outside of all steps.
+        wall_s: elapsed seconds, without those of steps within it.
+        cpu_s: seconds of CPU time, summed over all threads.
     """
 
     name: str
@@ -154,7 +154,7 @@ class StepTime:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything about one run: what report.md is rendered from and run.json holds.
+    """Everything about one run: the contents of run.json, from which report.md is rendered.
 
     Attributes:
         name: the recipe's file name without its ending.
@@ -164,22 +164,22 @@ class RunRecord:
         duration_s: wall time of the run in seconds, without writing report and record.
         recipe: the resolved recipe, after extends and overrides.
         weights: the source checkpoint.
-        model: the model the modifiers were given.
+        model: the model before the modifiers.
         compressed_model: the model that was saved.
         changes: one per modifier, in order.
         layers: every convolution of the finished model.
-        baseline: judgement before the modifiers, None when it was not asked for.
-        compressed: judgement after them, None with `--no-evaluate`.
-        search: how a budget in the recipe became the sparsity that `recipe` holds; None where there is none.
-        exports: the model in other formats, as the recipe names them.
-        gates: what became of the recipe's `report.fail_if`.
-        reference: a smaller model on the same data; None where no figures of one are known.
-        timing: of the two models in turns; None where only one was judged.
-        steps: where the time went, in order; together they are `duration_s`. Empty in runs of earlier versions.
-        warnings: everything skipped, amended or left out, one sentence each.
-        files: what the run wrote, by path within its folder, but for report.md and run.json.
+        baseline: evaluation before the modifiers; None if it was not asked for.
+        compressed: evaluation after them; None with `--no-evaluate`.
+        search: how the sparsity in `recipe` was found from a budget; None if the recipe has no budget.
+        exports: the exported files, in the order of the recipe.
+        gates: results of the recipe's `report.fail_if`.
+        reference: a smaller model on the same data; None if no figures of one are known.
+        timing: of the two models in turns; None if only one was evaluated.
+        steps: the time of each step, in order; their sum is `duration_s`. Empty in runs of earlier versions.
+        warnings: everything that was skipped, corrected or left out, one sentence each.
+        files: files that the run wrote, by path within its folder, without report.md and run.json.
         report_sha256: of report.md as the run wrote it; empty in runs of earlier versions.
-        inputs: digests of all that the run depends on, by name; none in runs of earlier versions.
+        inputs: digests of everything that the run depends on, by name; empty in runs of earlier versions.
     """
 
     name: str
@@ -214,17 +214,17 @@ def load_run(path: Path) -> RunRecord:
     """Read a run folder, or a run.json.
 
     Raises:
-        InputError: U901 no such run; U902 not a run.json this version reads.
+        InputError: U901 there is no such run; U902 it is not a run.json that this version reads.
     """
     file = path / "run.json" if path.is_dir() else path
     try:
         record = _RUN.validate_python(from_json(file_bytes(file, _MOST_BYTES), allow_inf_nan=False))
         _check(record)
-    except OSError as fault:
+    except OSError as error:
         help_text = "name a folder that `compressor apply` wrote, or its run.json"
         raise InputError(
-            Diagnostic("U901", f"no run here: {fault.strerror or fault}", str(file), help=help_text)
-        ) from fault
+            Diagnostic("U901", f"no run here: {error.strerror or error}", str(file), help=help_text)
+        ) from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise _not_read(file, f"not a run record: {_reason(error)}") from error
     if record.schema != RUN_SCHEMA:
@@ -246,18 +246,18 @@ def _reason(error: Exception) -> str:
 
 
 def _check(record: RunRecord) -> None:
-    """Refuse what no run has, though its types are right.
+    """Refuse values that no run has, though their types are right.
 
     Raises:
-        ValueError, LookupError, TypeError: with the first that is wrong.
+        ValueError, LookupError, TypeError: about the first wrong value.
     """
     if not all(isinstance(record.recipe["artifact"][key], str) for key in ("dtype", "layout")):
         raise ValueError("recipe.artifact names no dtype or layout")
     if not isinstance(record.recipe["description"], str):
-        raise ValueError("recipe.description is no text")
+        raise ValueError("recipe.description is not text")
     sizes = (record.sizes.source, record.sizes.dense_float32, record.sizes.dense, record.sizes.artifact)
     if not all(0 < number < _LARGEST for size in sizes for number in (size.size_bytes, size.gzip_bytes)):
-        raise ValueError("a size in sizes is no number of bytes")
+        raise ValueError("a size in sizes is not a number of bytes")
     if record.timing and len(record.timing.before_ms) != len(record.timing.after_ms):
         raise ValueError("timing has more turns of one model than of the other")
     if record.steps and not sum(step.wall_s for step in record.steps) > 0:

@@ -1,4 +1,4 @@
-"""What `compressor sensitivity` measured of every layer, and its way into a JSON file and out again; no torch."""
+"""Losses of every layer as measured by `compressor sensitivity`, written to a JSON file and read back; no torch."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _Loss = Annotated[float, Field(allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class LayerLosses:
-    """What pruning one layer alone costs.
+    """Losses from pruning one layer alone.
 
     Attributes:
         name: module name, such as `model.2.cv1.conv`.
         role: stem, backbone, neck or detect.
         weights: number of weights.
-        points: (sparsity, loss) by ascending sparsity; what a loss is, the table says.
+        points: (sparsity, loss) by ascending sparsity; the table's `by` says what a loss is.
     """
 
     name: str
@@ -49,16 +49,16 @@ class SensitivityTable:
     """Losses of every layer of one checkpoint.
 
     Attributes:
-        weights: the checkpoint as it was named.
+        weights: the checkpoint's path as it was given.
         weights_sha256: its digest.
         fuse: whether BatchNorm was folded before, as in a recipe.
-        score: by which weights were chosen, as in a recipe.
+        score: by which weights were selected, as in a recipe.
         by: `output`, the change of the network's outputs as `head_loss` measures it, or `ap`, the AP lost.
         repaired: whether the layer's other weights were solved again first, as a repair by least squares does.
-        data: the images as they were named.
-        images: how many of them.
+        data: the data set or folder as it was given.
+        images: number of images.
         image_size: in pixels.
-        split: of the data set; of a folder of images it says nothing.
+        split: of the data set; without meaning for a folder of images.
         layers: every convolution, in model order.
     """
 
@@ -76,7 +76,7 @@ class SensitivityTable:
     schema: str = field(default=SENSITIVITY_SCHEMA)
 
     def of(self, name: str) -> LayerLosses:
-        """The losses of one layer; `KeyError` where there is none of that name."""
+        """The losses of one layer; `KeyError` if there is no layer of that name."""
         return {layer.name: layer for layer in self.layers}[name]
 
 
@@ -89,19 +89,19 @@ def load_table(path: Path) -> SensitivityTable:
     """Read a table.
 
     Raises:
-        InputError: U907 no such file; U908 not a table this version reads.
+        InputError: U907 there is no such file; U908 it is not a table that this version reads.
     """
     help_text = "make it with `compressor sensitivity WEIGHTS --data D --output FILE`"
     try:
         table = _TABLE.validate_json(file_bytes(path, _MOST_BYTES))
-    except OSError as fault:
-        message = f"no sensitivity table here: {fault.strerror or fault}"
-        raise InputError(Diagnostic("U907", message, str(path), help=help_text)) from fault
-    except ValidationError as fault:
-        first = fault.errors()[0]
+    except OSError as error:
+        message = f"no sensitivity table here: {error.strerror or error}"
+        raise InputError(Diagnostic("U907", message, str(path), help=help_text)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         message = f"not a sensitivity table: {place or 'the document'}: {first['msg']}"
-        raise InputError(Diagnostic("U908", message, str(path), help=help_text)) from fault
+        raise InputError(Diagnostic("U908", message, str(path), help=help_text)) from error
     if table.schema != SENSITIVITY_SCHEMA:
         message = f"schema {table.schema!r}, this version reads {SENSITIVITY_SCHEMA!r}"
         raise InputError(Diagnostic("U908", message, str(path), help=help_text))

@@ -76,7 +76,8 @@ def test_the_terminal_and_the_report_tell_of_them(place: Path) -> None:
         assert f"| {name} " in report
     how = "squares of 64 px, the only size it takes, and at its own thresholds: score 0.01, overlap 0.45, at most 5"
     assert (
-        f"model_nms.onnx was judged on {how} boxes of a class; the model's AP beside it was measured in the" in report
+        f"model_nms.onnx was evaluated on {how} boxes of a class; the AP of the model was measured in the same way"
+        in report
     )
     for name, shapes in zip(
         NAMES, ("rectangles of 64 px", "rectangles of 64 px", "squares of 64 px", "-"), strict=True

@@ -102,7 +102,7 @@ def test_diff_fails_by_gates(place: Path) -> None:
     assert compressor(*runs, "--fail-if", "size > 120", cwd=place).returncode == 0
     equal = compressor("diff", "reports/half", "reports/half/run.json", "--fail-if", "kept.AP < 100.5", cwd=place)
     assert (equal.returncode, equal.stdout) == (1, "")
-    assert "gate failed: kept.AP < 100.5: 100.00 % of AP are kept" in equal.stderr
+    assert "gate failed: kept.AP < 100.5: 100.00 % of AP is kept" in equal.stderr
     mend = "compress less, repair more, or change --fail-if"
     assert f"run.json: U921 gates failed: 1 of 1\n  help: {mend}\n" in equal.stderr
     wrong = compressor(*runs, "--fail-if", "APP < 3", cwd=place)
@@ -118,7 +118,7 @@ def test_a_gate_on_figures_that_were_measured_otherwise_fails(place: Path) -> No
     failed = compressor("diff", "reports/half", "other", *gates, "--only", "metrics", cwd=place)
     assert failed.returncode == 1
     why = "the two were not measured alike: conf_thres 0.001 against 0.25"
-    assert f"gate failed: AP < -99: undecided, for {why}\n" in failed.stderr
+    assert f"gate failed: AP < -99: undecided, because {why}\n" in failed.stderr
     assert "other: U921 gates failed: 1 of 3\n" in failed.stderr
     assert failed.stdout.startswith("Not measured alike, so figures cannot be compared\n")
     told = json.loads(compressor("diff", "reports/half", "other", "--json", cwd=place).stdout)
@@ -185,7 +185,7 @@ def test_a_reference_stands_beside_the_model(place: Path) -> None:
     command = ("apply", "half.yaml", "--output", "beside", "--set", "report.reference=small.json", "--force")
     done = compressor(*command, cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "Beside a smaller model" in (place / "beside" / "report.md").read_text()
+    assert "Compared with a smaller model" in (place / "beside" / "report.md").read_text()
     document = json.loads((place / "small.json").read_text())
     document["settings"]["batch_size"] += 1
     (place / "small.json").write_text(json.dumps(document))

@@ -62,7 +62,7 @@ def test_objects_are_counted_by_reason_and_class(tmp_path: Path, monkeypatch: py
     )
     assert [path.name for path in split.left_out] == ["b.png", "damaged.png"]
     assert str(split.not_evaluated[1]) == (
-        "3 objects not evaluated, for the label file has no image "
+        "3 objects not evaluated because the label file has no image "
         "(dog 2, cat 1; labels/gone.txt, labels/deeper/gone.txt)"
     )
 
@@ -95,7 +95,7 @@ def test_label_files_whose_ending_yolov5_does_not_read_are_counted(
     missing = NotEvaluated("image missing", 1, (ObjectCount("dog", 1),), ("labels/gone.Txt",))
     assert split.not_evaluated == ((unread,) if listed else (missing, unread))
     assert str(unread) == (
-        "2 objects not evaluated, for the label file's ending is not .txt in small letters, and YOLOv5 reads no other "
+        "2 objects not evaluated because the label file's ending is not .txt in lower case, and YOLOv5 reads no other "
         "(cat 1, dog 1; labels/b.TXT)"
     )
 

@@ -223,7 +223,7 @@ def test_every_object_is_evaluated_or_counted_by_its_reason_and_category(tmp_pat
     )
     assert len(truth.objects) + sum(each.objects for each in truth.not_evaluated) == len(annotations)
     assert str(truth.not_evaluated[-1]) == (
-        "3 objects not evaluated, for the annotation has no box (cat 2, dog 1; a.jpg)"
+        "3 objects not evaluated because the annotation has no box (cat 2, dog 1; a.jpg)"
     )
     assert ap_of(truth, [FOUND]) == 1
 

@@ -120,7 +120,7 @@ def test_objects_of_other_categories_are_counted_and_named(place: Place, plain: 
     found = place.evaluation()
     assert found.metrics == plain.metrics
     assert [str(each) for each in found.data.not_evaluated] == [
-        "1 object not evaluated, for the category is none of the data set's classes (pentagon 1)"
+        "1 object not evaluated because the category is not one of the data set's classes (pentagon 1)"
     ]
 
 
@@ -170,7 +170,9 @@ def test_annotations_of_which_none_remains_are_refused(place: Place, change: Doc
     (diagnostic,) = error.value.diagnostics
     assert diagnostic.code == "D420"
     objects = len(place.document["annotations"])
-    assert diagnostic.message.startswith(f"none of the objects can be evaluated: {objects} objects not evaluated, for")
+    assert diagnostic.message.startswith(
+        f"none of the objects can be evaluated: {objects} objects not evaluated because"
+    )
 
 
 def test_labels_of_which_none_remains_are_refused(place: Place) -> None:

@@ -79,7 +79,7 @@ def test_what_differs_in_kind_is_told_in_its_row() -> None:
         (2.0, 0.1, 1, ""),
         (None, None, 2, ""),
         (2.1, 0.1, 1, "busy before: load average 2.10 on 2 cores"),
-        (0.5, 2.6, 1, "busy meanwhile: load average 2.60 on 2 cores"),
+        (0.5, 2.6, 1, "busy during it: load average 2.60 on 2 cores"),
         (0.5, 4.4, 4, "4 threads on 2 cores"),
     ],
 )

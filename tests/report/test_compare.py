@@ -62,7 +62,8 @@ def test_runs_that_cannot_be_compared_are_named() -> None:
     fast = replace(other, environment=replace(other.environment, processor="another"))
     unevaluated = replace(record(), compressed=None)
     assert warnings_of(overview([*RUNS, ("other", fast), ("unevaluated", unevaluated)])) == [
-        "Runs of different letters were not measured alike: do not compare their figures; each has its own stars.",
+        "Runs with different letters were not measured alike: do not compare their figures; each letter has its own "
+        "stars.",
         "Not the same: image size (A: 640, B: 1280).",
         "Not the same: conf_thres (A: 0.001, B: 0.25).",
         "other: its two models were not measured alike.",

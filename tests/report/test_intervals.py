@@ -46,7 +46,9 @@ def test_too_few_images_with_objects_have_no_interval_and_it_is_said(images: int
     enough = images >= LEAST_IMAGES
     assert (paired(a, b, "AP") is not None) == (paired(a, b, "AP50") is not None) == enough
     sentence = interval_sentence(a, b)
-    assert sentence.startswith("The interval is that of" if enough else f"No interval is given: {images} image")
+    assert sentence.startswith(
+        "The interval comes from a paired bootstrap" if enough else f"No interval is given: {images} image"
+    )
     assert interval_sentence(None, b) == interval_sentence(replace(a, resampled=None), b) == ""
 
 
