@@ -129,9 +129,14 @@ def row(step: str, found: Measured, tolerance: float) -> tuple[str, ...]:
     then, now = ([statistics.median(column) for column in zip(*side, strict=True)] for side in _times(found))
     ratios = found.ratios()
     return (
-        *(step, f"{then[0]:.3g}", f"{now[0]:.3g}", f"{statistics.median(ratios):.2f}"),
+        step,
+        f"{then[0]:.3g}",
+        f"{now[0]:.3g}",
+        f"{statistics.median(ratios):.2f}",
         f"{min(ratios):.2f} to {max(ratios):.2f}",
-        *(f"{then[1]:.3g}", f"{now[1]:.3g}", "same" if found.same else "**others**"),
+        f"{then[1]:.3g}",
+        f"{now[1]:.3g}",
+        "same" if found.same else "**others**",
         "**slower**" if found.slower(tolerance) else "faster" if max(ratios) < 1 else "-",
     )
 

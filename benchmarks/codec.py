@@ -80,12 +80,10 @@ def measured(size: str, sparsity: float, runs: int) -> tuple[str, ...]:
     work = (lambda: save(dense), lambda: written(dense), lambda: load(plain), lambda: read(data, shapes))
     times = [[cpu_seconds(each) for each in work] for _ in range(runs)]
     peer_write, our_write, peer_read, our_read = (statistics.median(column) for column in zip(*times, strict=True))
-    return (
-        *(f"YOLOv5{size}", f"{100 * sparsity:g} %", f"{len(plain) / 1e6:.1f}", f"{len(data) / 1e6:.1f}"),
-        *(f"{peer_write:.3f}", f"{our_write:.3f}", f"{our_write / peer_write:.2f}"),
-        *(f"{peer_read:.3f}", f"{our_read:.3f}", f"{our_read / peer_read:.2f}"),
-        *(encoding, decoding),
-    )
+    sizes = f"{len(plain) / 1e6:.1f}", f"{len(data) / 1e6:.1f}"
+    writing = f"{peer_write:.3f}", f"{our_write:.3f}", f"{our_write / peer_write:.2f}"
+    reading = f"{peer_read:.3f}", f"{our_read:.3f}", f"{our_read / peer_read:.2f}"
+    return f"YOLOv5{size}", f"{100 * sparsity:g} %", *sizes, *writing, *reading, encoding, decoding
 
 
 def main() -> None:

@@ -23,27 +23,11 @@ from compressor.models.yolov5.architecture import Architecture, Row, architectur
 from compressor.models.yolov5.build import build
 from compressor.models.yolov5.convolutions import convolutions_of
 
-_NUMBERS: tuple[Any, ...] = (
-    *(0, -1, -8, 1, 2, 3, 5, 7, 8, 16, 31, 32, 63, 64, 127, 128, 256, 1000, 4096, 12_000, 16_000, 10**6, 10**9, 2**63),
-    *(
-        10**30,
-        0.5,
-        1.5,
-        0.0,
-        1e-300,
-        1e300,
-        math.nan,
-        math.inf,
-        -math.inf,
-        None,
-        True,
-        "x",
-        "None",
-        [],
-        [5, 9],
-        [5] * 40,
-    ),
-)
+_SMALL = (0, -1, -8, 1, 2, 3, 5, 7, 8, 16, 31, 32, 63, 64, 127, 128, 256)
+_LARGE = (1000, 4096, 12_000, 16_000, 10**6, 10**9, 2**63, 10**30)
+_FRACTIONS = (0.5, 1.5, 0.0, 1e-300, 1e300, math.nan, math.inf, -math.inf)
+_NO_NUMBERS: tuple[Any, ...] = (None, True, "x", "None", [], [5, 9], [5] * 40)
+_NUMBERS: tuple[Any, ...] = (*_SMALL, *_LARGE, *_FRACTIONS, *_NO_NUMBERS)
 _NAMES = ("\x1b[2J\x1b]0;pwn\x07", "a\n| b |", "\u202egnp", "\ud800", "", "x" * 20_000, "<script>", "é")
 _MOST_WEIGHTS = 2_000_000  # of tensors that are made to fit
 
@@ -51,8 +35,13 @@ _MOST_WEIGHTS = 2_000_000  # of tensors that are made to fit
 def base(names: int) -> Architecture:
     """A small network of every kind of layer that detects on strides 8 and 16."""
     rows = (
-        *(("Conv", (8, 3, 2)), ("Conv", (8, 3, 2)), ("C3", (8,)), ("Conv", (16, 3, 2)), ("SPPF", (16, 5))),
-        *(("Conv", (16, 3, 2)), ("SPP", (16, (5, 9)))),
+        ("Conv", (8, 3, 2)),
+        ("Conv", (8, 3, 2)),
+        ("C3", (8,)),
+        ("Conv", (16, 3, 2)),
+        ("SPPF", (16, 5)),
+        ("Conv", (16, 3, 2)),
+        ("SPP", (16, (5, 9))),
     )
     backbone = tuple(Row((-1,), 1, kind, args) for kind, args in rows)  # type: ignore[arg-type]  # kinds as written
     head = (

@@ -50,13 +50,10 @@ class Comparison:
     def row(self) -> tuple[str, ...]:
         peer, ours = middle(self.peer), middle(self.ours)
         memory = f"{peer.peak_mb / ours.peak_mb:.1f}" if ours.peak_mb >= 1 and peer.peak_mb >= 1 else "-"
-        return (
-            *(self.name, self.peer_name),
-            *(f"{peer.cpu_s:.4g}", f"{ours.cpu_s:.4g}", f"**{peer.cpu_s / ours.cpu_s:.1f}**"),
-            *(f"{peer.wall_s:.4g}", f"{ours.wall_s:.4g}", f"{peer.wall_s / ours.wall_s:.1f}"),
-            *(f"{peer.peak_mb:,.0f}", f"{ours.peak_mb:,.0f}", memory),
-            self.note,
-        )
+        cpu = f"{peer.cpu_s:.4g}", f"{ours.cpu_s:.4g}", f"**{peer.cpu_s / ours.cpu_s:.1f}**"
+        wall = f"{peer.wall_s:.4g}", f"{ours.wall_s:.4g}", f"{peer.wall_s / ours.wall_s:.1f}"
+        peak = f"{peer.peak_mb:,.0f}", f"{ours.peak_mb:,.0f}", memory
+        return self.name, self.peer_name, *cpu, *wall, *peak, self.note
 
 
 HEADERS = ("step", "peer", "CPU s", "ours", "ratio", "wall s", "ours", "ratio", "peak MB", "ours", "ratio", "answers")

@@ -44,8 +44,13 @@ def rows(size: str, *, zipped: bool) -> list[tuple[str, ...]]:
             assert len(data) < dense
             found.append(
                 (
-                    *(f"YOLOv5{size}", dtype, f"{100 * sparsity:g} %", f"{dense / MB:.3f}", f"{len(data) / MB:.3f}"),
-                    *(f"{len(data) / dense:.4f}", f"{len(data) / least:.4f}"),
+                    f"YOLOv5{size}",
+                    dtype,
+                    f"{100 * sparsity:g} %",
+                    f"{dense / MB:.3f}",
+                    f"{len(data) / MB:.3f}",
+                    f"{len(data) / dense:.4f}",
+                    f"{len(data) / least:.4f}",
                     f"{gzip_size(data) / MB:.3f}" if zipped else "-",
                 )
             )

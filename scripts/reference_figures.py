@@ -35,9 +35,18 @@ Allocation = Literal["uniform", "global"]
 Order = Literal["before", "after"]  # pruned before or after BatchNorm is folded
 
 COCO_KEYS = {
-    **{key: key for key in ("AP", "AP50", "AP75")},
-    **{"APs": "AP_small", "APm": "AP_medium", "APl": "AP_large", "AR1": "AR_1", "AR10": "AR_10", "AR100": "AR_100"},
-    **{"ARs": "AR_small", "ARm": "AR_medium", "ARl": "AR_large"},
+    "AP": "AP",
+    "AP50": "AP50",
+    "AP75": "AP75",
+    "APs": "AP_small",
+    "APm": "AP_medium",
+    "APl": "AP_large",
+    "AR1": "AR_1",
+    "AR10": "AR_10",
+    "AR100": "AR_100",
+    "ARs": "AR_small",
+    "ARm": "AR_medium",
+    "ARl": "AR_large",
 }
 PRUNED: tuple[tuple[Order, Allocation], ...] = (
     ("after", "uniform"),

@@ -239,8 +239,15 @@ def _artifact(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedModel
 
 
 _TYPES = {
-    **{"version": str, "architecture": dict, "names": list, "strides": list, "fused": bool, "fold_on_load": bool},
-    **{"recipe": dict, "source": dict, "tensors": dict},
+    "version": str,
+    "architecture": dict,
+    "names": list,
+    "strides": list,
+    "fused": bool,
+    "fold_on_load": bool,
+    "recipe": dict,
+    "source": dict,
+    "tensors": dict,
 }
 
 

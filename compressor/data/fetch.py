@@ -287,9 +287,13 @@ def _opener() -> urllib.request.OpenerDirector:
     """Only http and https, also after a redirect: the standard opener reads local files and FTP as well."""
     opener = urllib.request.OpenerDirector()
     for handler in (
-        *(urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler),
-        *(_Redirects, urllib.request.HTTPDefaultErrorHandler),
-        *(urllib.request.HTTPErrorProcessor, urllib.request.UnknownHandler),
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        _Redirects,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+        urllib.request.UnknownHandler,
     ):
         opener.add_handler(handler())
     return opener

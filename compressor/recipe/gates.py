@@ -12,10 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from compressor.errors import did_you_mean
 
-METRICS = (
-    *("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"),
-    *("P", "R", "mAP50", "mAP50-95"),
-)
+_OF_COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+_OF_YOLOV5 = ("P", "R", "mAP50", "mAP50-95")
+METRICS = (*_OF_COCO, *_OF_YOLOV5)
 OTHERS = ("worst_class", "size")
 _OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 GATE = r"^\s*(?:(after|kept)\.)?([A-Za-z0-9_-]+)\s*(<=|>=|<|>)\s*([-+]?[0-9]+(?:\.[0-9]+)?)\s*$"  # for editors too

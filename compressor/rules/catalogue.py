@@ -59,7 +59,10 @@ def find_rule(code: str) -> Rule:
     return by_code[wanted]
 
 
+_OPTIONAL: dict[str, Any] = {"kind": "text", "wrong": None, "right": None}
+
+
 def _rule(entry: dict[str, Any]) -> Rule:
     """One entry of a file; the examples may be left out, and the line breaks inside a paragraph mean nothing."""
     paragraphs = (" ".join(paragraph.split()) for paragraph in entry["text"].split("\n\n"))
-    return Rule(**{"kind": "text", "wrong": None, "right": None, **entry, "text": "\n\n".join(paragraphs)})
+    return Rule(**(_OPTIONAL | entry | {"text": "\n\n".join(paragraphs)}))

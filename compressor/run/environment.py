@@ -23,10 +23,12 @@ _PACKAGES = ("torch", "numpy", "numba", "opencv-python-headless", "pycocotools",
 ZLIB = "zlib"  # by which gzip sizes come out alike
 _RUNTIMES = ("onnxruntime", "openvino")  # where they are installed
 _BENEATH = ("llvmlite", "pyyaml", "onnx", "onnxscript")  # decide figures or files too, and are told nowhere else
-_SWITCHES = (  # beginnings of the names of variables by which libraries are told to compute otherwise
-    *("ATEN_", "CUBLAS_", "CUDA_", "CUDNN_", "DNNL_", "ITEX_", "KMP_", "MKL_", "NUMBA_", "NVIDIA_", "OMP_"),
-    *("ONEDNN_", "OPENCV_CPU_", "OPENCV_IPP", "OPENVINO_", "ORT_", "PYTORCH_", "TORCH_"),
-)
+# First parts of the names of environment variables that change how libraries compute.
+_OF_TORCH = ("ATEN_", "PYTORCH_", "TORCH_")
+_OF_DEVICES = ("CUBLAS_", "CUDA_", "CUDNN_", "NVIDIA_")
+_OF_KERNELS = ("DNNL_", "ITEX_", "KMP_", "MKL_", "NUMBA_", "OMP_", "ONEDNN_", "OPENCV_CPU_", "OPENCV_IPP")
+_OF_RUNTIMES = ("OPENVINO_", "ORT_")
+_SWITCHES = (*_OF_TORCH, *_OF_DEVICES, *_OF_KERNELS, *_OF_RUNTIMES)
 _PLACES = ("_DIR", "_PATH")  # endings of names that say where something lies
 
 

@@ -172,24 +172,34 @@ def _neck_c3(width: int) -> Row:
     return _row("C3", width, False, repeats=3)
 
 
+def _upwards(width: int, *, source: int) -> tuple[Row, ...]:
+    """From a coarse level to the next finer one, joined with the backbone's output of that size."""
+    return _row("Conv", width, 1, 1), _UP, _row("Concat", 1, sources=(-1, source)), _neck_c3(width)
+
+
+def _downwards(width: int, *, source: int, out: int) -> tuple[Row, ...]:
+    """From a fine level to the next coarser one, joined with the output of that size on the way up."""
+    return _row("Conv", width, 3, 2), _row("Concat", 1, sources=(-1, source)), _neck_c3(out)
+
+
 def _head_p5() -> tuple[Row, ...]:
     return (
-        *(_row("Conv", 512, 1, 1), _UP, _row("Concat", 1, sources=(-1, 6)), _neck_c3(512)),
-        *(_row("Conv", 256, 1, 1), _UP, _row("Concat", 1, sources=(-1, 4)), _neck_c3(256)),
-        *(_row("Conv", 256, 3, 2), _row("Concat", 1, sources=(-1, 14)), _neck_c3(512)),
-        *(_row("Conv", 512, 3, 2), _row("Concat", 1, sources=(-1, 10)), _neck_c3(1024)),
+        *_upwards(512, source=6),
+        *_upwards(256, source=4),
+        *_downwards(256, source=14, out=512),
+        *_downwards(512, source=10, out=1024),
         _row("Detect", "nc", "anchors", sources=(17, 20, 23)),
     )
 
 
 def _head_p6() -> tuple[Row, ...]:
     return (
-        *(_row("Conv", 768, 1, 1), _UP, _row("Concat", 1, sources=(-1, 8)), _neck_c3(768)),
-        *(_row("Conv", 512, 1, 1), _UP, _row("Concat", 1, sources=(-1, 6)), _neck_c3(512)),
-        *(_row("Conv", 256, 1, 1), _UP, _row("Concat", 1, sources=(-1, 4)), _neck_c3(256)),
-        *(_row("Conv", 256, 3, 2), _row("Concat", 1, sources=(-1, 20)), _neck_c3(512)),
-        *(_row("Conv", 512, 3, 2), _row("Concat", 1, sources=(-1, 16)), _neck_c3(768)),
-        *(_row("Conv", 768, 3, 2), _row("Concat", 1, sources=(-1, 12)), _neck_c3(1024)),
+        *_upwards(768, source=8),
+        *_upwards(512, source=6),
+        *_upwards(256, source=4),
+        *_downwards(256, source=20, out=512),
+        *_downwards(512, source=16, out=768),
+        *_downwards(768, source=12, out=1024),
         _row("Detect", "nc", "anchors", sources=(23, 26, 29, 32)),
     )
 

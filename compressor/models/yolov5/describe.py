@@ -52,10 +52,8 @@ def count_layers(model: Detector, *, shared_activation: bool = False) -> int:
     return total - (convs - 1) if shared_activation else total
 
 
-_COUNTED_ONCE = (
-    *(nn.Sequential, nn.ModuleList, nn.MaxPool2d, nn.Upsample),
-    *(Concat, Bottleneck, C3, SPP, SPPF, Focus, Detect),
-)
+_OF_TORCH = (nn.Sequential, nn.ModuleList, nn.MaxPool2d, nn.Upsample)
+_COUNTED_ONCE = (*_OF_TORCH, Concat, Bottleneck, C3, SPP, SPPF, Focus, Detect)
 
 
 def count_gflops(model: Detector) -> float:

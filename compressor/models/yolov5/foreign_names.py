@@ -9,31 +9,22 @@ from __future__ import annotations
 import sys
 
 # Whatever of these is data stands in the table; the rest starts programs, opens files, imports, or could be made to.
-_CLOSED = sys.stdlib_module_names | {
-    *("__builtin__", "commands", "copy_reg", "popen2", "urllib2", "nt", "posix", "torch", "numpy", "compressor"),
-    *("dill", "cloudpickle", "joblib", "pip", "setuptools", "pkg_resources", "wheel", "IPython", "numexpr", "cffi"),
-    *("sh", "plumbum", "pexpect", "ptyprocess", "fabric", "invoke", "paramiko", "requests", "urllib3", "httpx"),
-}
-# Modules that others import, by which a dotted name would reach them: `models.yolo.os.system`.
-_RUNNERS = frozenset(
-    (
-        *(
-            "os",
-            "sys",
-            "nt",
-            "posix",
-            "subprocess",
-            "shutil",
-            "builtins",
-            "importlib",
-            "runpy",
-            "pty",
-            "ctypes",
-            "socket",
-        ),
-        *("pickle", "marshal", "torch", "numpy", "pathlib", "urllib", "requests", "multiprocessing", "threading"),
-    )
+_OF_PYTHON_2 = {"__builtin__", "commands", "copy_reg", "popen2", "urllib2"}
+_OF_SYSTEMS = {"nt", "posix"}
+_OF_COMPRESSOR = {"torch", "numpy", "compressor"}
+_PICKLERS = {"dill", "cloudpickle", "joblib"}
+_INSTALLERS = {"pip", "setuptools", "pkg_resources", "wheel"}
+_EVALUATORS = {"IPython", "numexpr", "cffi"}
+_SHELLS = {"sh", "plumbum", "pexpect", "ptyprocess", "fabric", "invoke", "paramiko"}
+_CLIENTS = {"requests", "urllib3", "httpx"}
+_CLOSED = sys.stdlib_module_names.union(
+    _OF_PYTHON_2, _OF_SYSTEMS, _OF_COMPRESSOR, _PICKLERS, _INSTALLERS, _EVALUATORS, _SHELLS, _CLIENTS
 )
+# Modules that others import, by which a dotted name would reach them: `models.yolo.os.system`.
+_RUN_PROGRAMS = ("os", "sys", "nt", "posix", "subprocess", "shutil", "pty", "multiprocessing", "threading")
+_IMPORT = ("builtins", "importlib", "runpy", "ctypes", "pickle", "marshal", "torch", "numpy")
+_REACH_FILES = ("pathlib", "socket", "urllib", "requests")
+_RUNNERS = frozenset((*_RUN_PROGRAMS, *_IMPORT, *_REACH_FILES))
 _SCRIPTS = ("__main__", "__mp_main__")  # whose classes the author wrote
 _OPEN = ("torch.nn.", "torch.optim.", "torch.amp.", "torch.cuda.amp.", "torch.distributed.", "torch.quantization.")
 

@@ -279,36 +279,61 @@ WRAPPERS: dict[str, str] = {
     "models.common.DetectMultiBackend": "model",
 }
 
-_NUMPY_SCALARS = (
-    *("bool_", "bool", "str_", "bytes_", "void", "object_", "datetime64", "timedelta64", "complex64", "complex128"),
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-    *("float16", "float32", "float64", "longdouble", "intc", "uintc", "longlong", "ulonglong"),
+_BUILTINS = ("__builtin__", "builtins")
+_TORCH_DATA = (
+    "torch.device",
+    "torch.Tensor",
+    "torch.nn.parameter.Parameter",
+    "torch.torch_version.TorchVersion",
+    "torch.storage.UntypedStorage",
+    "torch.storage.TypedStorage",
+    "torch.serialization._get_layout",
+    "torch._utils._rebuild_sparse_tensor",
+    "torch._utils._rebuild_qtensor",
+    "torch._utils._rebuild_meta_tensor_no_storage",
 )
-_DATA = (
-    *("torch.device", "torch.Tensor", "torch.nn.parameter.Parameter", "torch.torch_version.TorchVersion"),
-    *("torch.storage.UntypedStorage", "torch.storage.TypedStorage", "torch.serialization._get_layout"),
-    *(f"torch._utils._rebuild_{kind}" for kind in ("sparse_tensor", "qtensor", "meta_tensor_no_storage")),
+_NUMPY_INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_NUMPY_C_INTEGERS = ("intc", "uintc", "longlong", "ulonglong")
+_NUMPY_FLOATS = ("float16", "float32", "float64", "longdouble", "complex64", "complex128")
+_NUMPY_OTHERS = ("bool_", "bool", "str_", "bytes_", "void", "object_", "datetime64", "timedelta64")
+_NUMPY_DATA = (
+    "numpy.ndarray",
+    "numpy.dtype",
+    *(f"numpy.{name}" for name in (*_NUMPY_INTEGERS, *_NUMPY_C_INTEGERS, *_NUMPY_FLOATS, *_NUMPY_OTHERS)),
+    *(
+        f"numpy.{core}.{name}"
+        for core in ("core", "_core")
+        for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")
+    ),
+)
+_PATHS = tuple(
+    f"{module}.{pure}{kind}Path"
+    for module in ("pathlib", "pathlib._local")
+    for pure in ("", "Pure")
+    for kind in ("", "Posix", "Windows")
+)
+_DATES = tuple(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone"))
+_BUILTIN_TYPES = ("object", "bool", "int", "float", "complex", "str", "list", "tuple", "dict", "bytes", "bytearray")
+_BUILTIN_DATA = tuple(
+    f"{module}.{name}" for module in _BUILTINS for name in (*_BUILTIN_TYPES, "slice", "range", "xrange", "long")
+)
+_STANDARD_DATA = (
     "argparse.Namespace",
-    *(
-        f"{module}.{pure}{kind}Path"
-        for module in ("pathlib", "pathlib._local")
-        for pure in ("", "Pure")
-        for kind in ("", "Posix", "Windows")
-    ),
-    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-    *(f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")),
-    *("numpy.ndarray", "numpy.dtype", *(f"numpy.{name}" for name in _NUMPY_SCALARS)),
-    *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
-    *("zoneinfo.ZoneInfo", "zoneinfo.ZoneInfo._unpickle", "uuid.UUID", "uuid.SafeUUID", "decimal.Decimal"),
-    *("fractions.Fraction", "types.SimpleNamespace", "collections.deque", "time.struct_time", "itertools.count"),
-    *("re._compile", "logging.getLogger", "array._array_reconstructor"),
-    *(
-        f"{module}.{name}"
-        for module in ("__builtin__", "builtins")
-        for name in ("object", "bool", "int", "float", "complex", "str", "list", "tuple", "dict", "bytes", "bytearray")
-    ),
-    *(f"{module}.{name}" for module in ("__builtin__", "builtins") for name in ("slice", "range", "xrange", "long")),
+    "zoneinfo.ZoneInfo",
+    "zoneinfo.ZoneInfo._unpickle",
+    "uuid.UUID",
+    "uuid.SafeUUID",
+    "decimal.Decimal",
+    "fractions.Fraction",
+    "types.SimpleNamespace",
+    "collections.deque",
+    "time.struct_time",
+    "itertools.count",
+    "re._compile",
+    "logging.getLogger",
+    "array._array_reconstructor",
 )
+_DATA = (*_TORCH_DATA, *_NUMPY_DATA, *_PATHS, *_DATES, *_BUILTIN_DATA, *_STANDARD_DATA)
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
@@ -317,7 +342,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter_with_state,
     "torch.Size": _same,
     **{f"collections.{name}": _dictionary for name in ("OrderedDict", "defaultdict", "Counter")},
-    **{f"{module}.{kind}": _same for module in ("__builtin__", "builtins") for kind in ("set", "frozenset")},
+    **{f"{module}.{kind}": _same for module in _BUILTINS for kind in ("set", "frozenset")},
     "_codecs.encode": _encode,
     "__builtin__.getattr": _bound_method,
     "builtins.getattr": _bound_method,
@@ -334,10 +359,9 @@ _ELEMENT_TYPES = {
     "torch.ByteStorage": ElementType("uint8", "<u1", 1),
     "torch.BoolStorage": ElementType("bool", "|b1", 1),
 }
-_DTYPES = (
-    *("float16", "bfloat16", "float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"),
-    *("complex64", "complex128", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "qint8", "quint8"),
-)
+_FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2", "complex64", "complex128")
+_INTEGER_DTYPES = ("int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "qint8", "quint8", "bool")
+_DTYPES = (*_FLOAT_DTYPES, *_INTEGER_DTYPES)
 
 # Everything a checkpoint of the releases v4.0 to v7.0 names, stripped or not, and common data beside the network.
 REFERENCES: dict[str, Reference | ElementType] = {
