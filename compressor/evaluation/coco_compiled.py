@@ -273,7 +273,7 @@ def _match_category(found: _Found, wanted: _Wanted, filled: _Outcome, working: _
 
 @compiled
 def _near(found: _Found, i: int, wanted: _Wanted, overlaps: Float64, near: NDArray[np.int64]) -> int:
-    """Fill `near` with the objects that detection i may match and `overlaps` with their overlaps; returns their number."""
+    """Fill `near` with the objects that detection i may match, `overlaps` with their overlaps; returns their number."""
     count, image = 0, found.images[i]
     for g in range(wanted.ends[image], wanted.ends[image + 1]):
         overlap = _overlap(found.boxes[i], found.areas[i], wanted.boxes[g], wanted.crowds[g])

@@ -228,7 +228,7 @@ def test_every_object_is_evaluated_or_counted_by_its_reason_and_category(tmp_pat
     assert ap_of(truth, [FOUND]) == 1
 
 
-def test_missing_areas_are_those_of_the_boxes_and_said(tmp_path: Path) -> None:
+def test_missing_areas_are_those_of_the_boxes_and_reported(tmp_path: Path) -> None:
     untold = {key: value for key, value in CAT.items() if key != "area"}
     truth = truth_of(tmp_path, [{**CAT, "area": 1}, untold, {**untold, "area": None, "iscrowd": None}])
     assert truth.objects.areas.tolist() == [1, 2000, 2000]
@@ -236,7 +236,7 @@ def test_missing_areas_are_those_of_the_boxes_and_said(tmp_path: Path) -> None:
     assert [note[:30] for note in truth.notes] == ["2 annotations have no area: wi"]
 
 
-def test_boxes_that_nothing_can_match_count_as_missed_and_are_said(tmp_path: Path) -> None:
+def test_boxes_that_nothing_can_match_count_as_missed_and_are_reported(tmp_path: Path) -> None:
     """As to pycocotools, whose figures these are."""
     flat, outside = {**CAT, "bbox": [10, 10, 0, 40]}, {**CAT, "bbox": [300, 10, 50, 40]}
     truth = truth_of(tmp_path, [CAT, flat, outside])
@@ -247,7 +247,7 @@ def test_boxes_that_nothing_can_match_count_as_missed_and_are_said(tmp_path: Pat
     )
 
 
-def test_a_record_of_another_size_is_said(tmp_path: Path) -> None:
+def test_a_record_of_another_size_is_reported(tmp_path: Path) -> None:
     images = [{"id": 7, "file_name": "a.jpg", "width": 200, "height": 100}]
     assert truth_of(tmp_path, [CAT], images=images).notes == ()
     (note,) = truth_of(tmp_path, [CAT], images=[{**images[0], "width": 400, "height": 200}]).notes

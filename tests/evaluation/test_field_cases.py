@@ -152,7 +152,7 @@ def test_an_image_left_out_takes_its_annotations_along_and_says_so(place: Place,
     assert found.data.images == 2
 
 
-def test_labels_and_annotations_of_unlike_counts_are_said(place: Place, plain: Evaluation) -> None:
+def test_labels_and_annotations_of_different_counts_are_reported(place: Place, plain: Evaluation) -> None:
     place.document["annotations"].pop()
     objects = plain.data.instances
     expected = (

@@ -35,7 +35,7 @@ def test_interval_is_that_of_the_paired_differences() -> None:
 
 @pytest.mark.parametrize("expected", [True, False])
 @pytest.mark.parametrize("images", [1, LEAST_IMAGES - 1, LEAST_IMAGES])
-def test_too_few_images_with_objects_have_no_interval_and_it_is_said(images: int, expected: bool) -> None:
+def test_too_few_images_with_objects_have_no_interval_and_say_so(images: int, expected: bool) -> None:
     """What earlier versions wrote tells the images without objects alone."""
     known = drawn(evaluation(0.4), 0.0)
     data = replace(known.data, images=40, backgrounds=40 - images)
