@@ -60,7 +60,7 @@ class Network:
 
 
 def inference_network(model: Detector, device: torch.device, precision: Precision = "auto") -> Network:
-    """A copy ready to evaluate: fused as every Detector is for inference, and as the device runs it fastest.
+    """A copy ready to evaluate: folded as every network is for inference, and as the device runs it fastest.
 
     Args:
         model: stays as it is.
