@@ -21,6 +21,8 @@ class Convolution:
         step: pixels of its own input per output pixel, in both directions.
         padding: zeros on each side.
         groups: channel groups.
+        takes: the convolutions whose outputs its input is made of, one after another; empty where it takes the image.
+        added_to: the convolution to whose outputs its own are added, channel by channel.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Convolution:
     step: int = 1
     padding: int = 0
     groups: int = 1
+    takes: tuple[str, ...] = ()
+    added_to: str | None = None
 
     @property
     def c_in(self) -> int:

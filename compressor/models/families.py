@@ -14,6 +14,7 @@ from typing import Any, Protocol, assert_never
 import torch
 from torch import Tensor
 
+from compressor.models.channels import ChannelGroup
 from compressor.models.convolution import Convolution
 from compressor.models.detector import Detector, FamilyName, Spec
 from compressor.models.losses import Loss, LossSettings
@@ -41,6 +42,9 @@ class Family(Protocol):
 
     def convolutions(self, spec: Spec) -> tuple[Convolution, ...]:
         """Every convolution in the order of the network's modules, without building it."""
+
+    def channel_groups(self, spec: Spec) -> tuple[ChannelGroup, ...]:
+        """Which channels can only be removed together, and where they are taken in."""
 
     def narrowed(self, spec: Spec, widths: Mapping[str, int]) -> Spec:
         """The same layer table with other output channels of some convolutions, by module name.

@@ -23,11 +23,13 @@ class FeatureMap:
         channels: how many it has.
         scaled: how many it would have if every width followed from the layer table and `width_multiple`.
         stride: input pixels of the network per pixel of the map.
+        made_of: the convolutions whose outputs it is made of, one after another; empty of the image.
     """
 
     channels: int
     scaled: int
     stride: int
+    made_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ class _Block:
             raise ValueError(f"{path} takes {source.channels} channels and gives {width} in {groups} groups")
         shape = (width, source.channels // groups, kernel, kernel)
         stride = source.stride * arguments.step
-        return Convolution(path, self.role, types, shape, stride, arguments.step, arguments.padding, groups)
+        geometry = (stride, arguments.step, arguments.padding, groups)
+        return Convolution(path, self.role, types, shape, *geometry, source.made_of)
 
 
 def _layer(architecture: Architecture, row: Row, block: _Block, inputs: tuple[FeatureMap, ...]) -> LayerShape:
@@ -143,17 +146,17 @@ def _layer(architecture: Architecture, row: Row, block: _Block, inputs: tuple[Fe
             scaled = architecture.channels(row.args[0])
             branches = 4 if row.kind == "SPPF" else 1 + len(spp_kernels(row.args))
             inner = block.conv("cv1", source, source.scaled // 2)
-            pooled = replace(source, channels=inner.c_out * branches)
+            pooled = replace(source, channels=inner.c_out * branches, made_of=(inner.name,) * branches)
             found = (inner, block.conv("cv2", pooled, scaled))
             output = _given(found[1], scaled)
         case "Focus":
             scaled = architecture.channels(row.args[0])
-            packed = FeatureMap(4 * source.channels, 4 * source.scaled, source.stride * 2)
+            packed = FeatureMap(4 * source.channels, 4 * source.scaled, source.stride * 2, 4 * source.made_of)
             found = (block.conv("conv", packed, scaled, conv_arguments(row.args[:2])),)
             output = _given(found[0], scaled)
         case "Concat":
             channels, scaled = sum(each.channels for each in inputs), sum(each.scaled for each in inputs)
-            output = FeatureMap(channels, scaled, source.stride)
+            output = FeatureMap(channels, scaled, source.stride, sum((each.made_of for each in inputs), ()))
         case "Upsample":
             scale = upsampling(row.args).scale
             if source.stride % scale:
@@ -167,7 +170,7 @@ def _layer(architecture: Architecture, row: Row, block: _Block, inputs: tuple[Fe
 
 
 def _given(convolution: Convolution, scaled: int) -> FeatureMap:
-    return FeatureMap(convolution.c_out, scaled, convolution.stride)
+    return FeatureMap(convolution.c_out, scaled, convolution.stride, (convolution.name,))
 
 
 def _c3(block: _Block, source: FeatureMap, scaled: int, repeats: int, shortcut: bool) -> Iterator[Convolution]:
@@ -183,9 +186,11 @@ def _c3(block: _Block, source: FeatureMap, scaled: int, repeats: int, shortcut: 
         if shortcut and opened.c_out != through.channels:
             message = f"{opened.name} gives {opened.c_out} channels, and the shortcut around it {through.channels}"
             raise ValueError(message)
+        if shortcut:
+            opened = replace(opened, added_to=through.made_of[0])
         bottlenecks += (squeezed, opened)
         through = _given(opened, hidden)
-    both = replace(through, channels=through.channels + beside.c_out)
+    both = replace(through, channels=through.channels + beside.c_out, made_of=(*through.made_of, beside.name))
     yield from (first, beside, block.conv("cv3", both, scaled), *bottlenecks)
 
 
@@ -194,7 +199,7 @@ def _outputs(architecture: Architecture, block: _Block, inputs: tuple[FeatureMap
     outputs = len(architecture.anchors[0]) * (architecture.nc + 5)
     for level, source in enumerate(inputs):
         name, shape = f"{block.name}.m.{level}", (outputs, source.channels, 1, 1)
-        yield Convolution(name, block.role, ("Conv2d", "Detect"), shape, source.stride)
+        yield Convolution(name, block.role, ("Conv2d", "Detect"), shape, source.stride, takes=source.made_of)
 
 
 def _check_known(widths: Mapping[str, int], layers: list[LayerShape]) -> None:

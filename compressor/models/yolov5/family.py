@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compressor.models import channels
+from compressor.models.channels import ChannelGroup
 from compressor.models.convolution import Convolution
 from compressor.models.detector import Detector
 from compressor.models.losses import Loss, LossSettings
@@ -37,6 +39,11 @@ def build(spec: Architecture, names: tuple[str, ...] | None = None, *, fused: bo
 def convolutions(spec: Architecture) -> tuple[Convolution, ...]:
     """See `Family.convolutions`."""
     return convolutions_of(spec)
+
+
+def channel_groups(spec: Architecture) -> tuple[ChannelGroup, ...]:
+    """See `Family.channel_groups`."""
+    return channels.channel_groups(convolutions_of(spec))
 
 
 def narrowed(spec: Architecture, widths: Mapping[str, int]) -> Architecture:
