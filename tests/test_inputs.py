@@ -28,7 +28,7 @@ from compressor.recipe.part import Part, models_in, types_of
 from compressor.recipe.schema import Recipe
 from compressor.results.sensitivity import LayerLosses, SensitivityTable, table_text
 from compressor.run import environment, job, stages
-from compressor.run.exports import export_key
+from compressor.run.exports import Shipped
 from compressor.run.inputs import Inputs, differences
 from compressor.run.readiness import Options, Ready, Refusals, make_ready
 from tests.tiny import NAMES, tiny_data, tiny_model, tiny_weights
@@ -225,12 +225,14 @@ def keys(folder: Path, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
     assert evaluator is not None
     steps = Steps(folder / "steps", False, Silent(), environment.surroundings(evaluator.device))
     compared_on = [sample.image for sample in evaluator.split.samples][:2]
+    loaded = LoadedModel(asked.model, asked.model, "float32", "", {})
+    shipped = Shipped(loaded, "0" * 64, recipe_now.evaluation, evaluator, None, compared_on)
     return {
         BEFORE: stages.evaluation_key(steps, asked.model, evaluator),
         SEARCH: stages.search_key(steps, asked, made.images, evaluator),
         MODIFIED: stages.modified_key(steps, asked, made.images),
         AFTER: stages.evaluation_key(steps, tiny_model(), evaluator),
-        EXPORT: export_key(steps, recipe_now.exports[0], "0" * 64, evaluator, recipe_now.evaluation, compared_on),
+        EXPORT: shipped.key(recipe_now.exports[0], steps),
     }
 
 

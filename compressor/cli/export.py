@@ -14,7 +14,7 @@ from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.export.mark import EXPORTED_BY
 from compressor.files.writing import check_place
-from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat, Nms
+from compressor.recipe.exports import TRAITS, ExportFormat, Nms
 from compressor.recipe.load import check_part
 from compressor.recipe.schema import Evaluation
 from compressor.results.units import megabytes
@@ -97,15 +97,16 @@ def export(
     Example:
       compressor export reports/yolov5n_global30/model.safetensors --format onnx --dynamic-size
     """  # noqa: D205  # click shows the first sentence whole
-    _check(("image_size", "dynamic_size"), form in GRAPHS, f"{form} has no size")
+    traits = TRAITS[form]
+    _check(("image_size", "dynamic_size"), traits.graph, f"{form} has no size")
     _check(("image_size",), not dynamic_size, "a graph of any size has none")
-    _check(("dynamic_size",), form != "torchscript", "torchscript takes squares of one size")
-    _check(("nms",), form == "onnx", "only onnx takes non-maximum suppression into the graph")
+    _check(("dynamic_size",), traits.any_size, f"{form} takes squares of one size")
+    _check(("nms",), traits.suppression, "only onnx takes non-maximum suppression into the graph")
     _check(("conf_thres", "iou_thres", "max_det"), nms, "it goes with --nms")
     check_part(Evaluation, {"image_size": image_size})
     thresholds = check_part(Nms, {"conf_thres": conf_thres, "iou_thres": iou_thres, "max_det": max_det})
     source = Path(file)
-    place = output or Path(source.stem + ENDINGS[form])
+    place = output or Path(source.stem + TRAITS[form].ending)
     _check_ending(place, form, source)
 
     def check() -> None:
@@ -137,7 +138,7 @@ def _check(names: Iterable[str], allowed: bool, reason: str) -> None:
 
 def _check_ending(place: Path, form: ExportFormat, source: Path) -> None:
     """Refuse a name by which the file could not be opened again, and the source itself."""
-    ending = Path(f"model{ENDINGS[form]}").suffix
+    ending = Path(f"model{TRAITS[form].ending}").suffix
     if place.suffix.lower() != ending:
         raise click.UsageError(f"--output: {form} goes to {f'a file that ends in {ending}' if ending else 'a folder'}")
     if place.resolve() == source.resolve():

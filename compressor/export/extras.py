@@ -7,12 +7,6 @@ from importlib import import_module
 from types import ModuleType
 
 from compressor.errors import Diagnostic, InputError
-from compressor.recipe.exports import ExportFormat
-
-NEEDED: dict[ExportFormat, tuple[str, ...]] = {
-    "onnx": ("onnx", "onnxscript", "onnxruntime"),
-    "openvino": ("openvino", "onnx", "onnxscript"),
-}  # packages that a format needs beside compressor's own
 
 
 def needed(package: str) -> ModuleType:

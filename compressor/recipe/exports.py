@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -10,19 +11,49 @@ from pydantic_core import PydanticCustomError
 from compressor.recipe.part import Dependents, Fraction, Part, where_it_counts
 
 ExportFormat = Literal["yolov5", "dense", "onnx", "openvino", "torchscript"]
-GRAPHS = ("onnx", "openvino", "torchscript")
-ENDINGS: dict[ExportFormat, str] = {  # of the name, after that of the source
-    "yolov5": "_yolov5.pt",
-    "dense": "_dense.safetensors",
-    "onnx": ".onnx",
-    "openvino": "_openvino_model",
-    "torchscript": ".torchscript",
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What can be done with files of a format.
+
+    Attributes:
+        ending: of the name, after that of the source.
+        graph: made for images of some size, and run by a runtime of its own.
+        any_size: can be made to take images of any size.
+        suppression: can hold non-maximum suppression.
+        program: opening one runs what it says, so only those that are trusted may be opened.
+        trained_on: YOLOv5's own scripts train on from it.
+        packages: needed to write it, beside compressor's own.
+    """
+
+    ending: str = ""
+    graph: bool = False
+    any_size: bool = False
+    suppression: bool = False
+    program: bool = False
+    trained_on: bool = False
+    packages: tuple[str, ...] = ()
+
+
+_ONNX = ("onnx", "onnxscript")
+TRAITS: dict[ExportFormat, Traits] = {
+    "yolov5": Traits("_yolov5.pt", trained_on=True),
+    "dense": Traits("_dense.safetensors"),
+    "onnx": Traits(".onnx", graph=True, any_size=True, suppression=True, packages=(*_ONNX, "onnxruntime")),
+    "openvino": Traits("_openvino_model", graph=True, any_size=True, packages=("openvino", *_ONNX)),
+    "torchscript": Traits(".torchscript", graph=True, program=True),
 }
 FORMATS: Dependents = {
-    "image_size": (None, *GRAPHS),
-    "dynamic_size": (False, "onnx", "openvino"),
-    "nms": (None, "onnx"),
+    "image_size": (None, *(name for name, traits in TRAITS.items() if traits.graph)),
+    "dynamic_size": (False, *(name for name, traits in TRAITS.items() if traits.any_size)),
+    "nms": (None, *(name for name, traits in TRAITS.items() if traits.suppression)),
 }
+
+
+def traits_of(recorded: str) -> Traits:
+    """The traits of a format that a run.json names; those of a newer version are not known, and have none here."""
+    return next((traits for name, traits in TRAITS.items() if name == recorded), Traits())
 
 
 class Nms(Part):
@@ -72,4 +103,4 @@ class Export(Part):
     @property
     def file_name(self) -> str:
         """Of the file or folder in the run folder."""
-        return f"model{'_nms' if self.nms else ''}{ENDINGS[self.format]}"
+        return f"model{'_nms' if self.nms else ''}{TRAITS[self.format].ending}"

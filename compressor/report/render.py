@@ -15,6 +15,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from compressor.errors import Diagnostic, InputError
 from compressor.files.reading import MEGABYTE, file_bytes, lies_below
 from compressor.printable import printable, printable_lines
+from compressor.recipe.exports import traits_of
 from compressor.report import metric_tables, tables
 from compressor.report.escape import all_escaped, code, escaped
 from compressor.report.intervals import interval_sentence, slowdown, verdict_of
@@ -233,7 +234,7 @@ def export_sentences(run: RunRecord) -> list[str]:
             continue
         own = export.evaluation.settings
         differently = []
-        if asked.get("dynamic_size") is False or export.format == "torchscript":
+        if traits_of(export.format).graph and not asked.get("dynamic_size"):
             differently.append(f"on squares of {own.image_size} px, the only size it takes")
         if asked.get("nms"):
             most = f"at most {asked['nms']['max_det']} boxes of a class"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from compressor.data.dataset import SHAPES
 from compressor.errors import ArtifactError, DatasetError, Diagnostic
 from compressor.evaluation.evaluate import Evaluator
 from compressor.evaluation.network import Network, Suppression, inference_network, limited
-from compressor.export.extras import NEEDED, needed
+from compressor.export.extras import needed
 from compressor.export.open import open_network
 from compressor.export.write import Options, write
 from compressor.files.store import Steps
@@ -27,7 +27,7 @@ from compressor.files.written import put
 from compressor.models.strides import image_step
 from compressor.plan.layers import convolutions
 from compressor.progress import Progress, warn_of
-from compressor.recipe.exports import Export, ExportFormat
+from compressor.recipe.exports import TRAITS, Export, ExportFormat, traits_of
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.results.evaluation import Evaluation
 from compressor.results.run import Agreement, Exported
@@ -44,7 +44,7 @@ def check_runtimes(formats: Iterable[ExportFormat]) -> None:
         InputError: U912 a package is not installed.
     """
     for form in formats:
-        for package in NEEDED.get(form, ()):
+        for package in TRAITS[form].packages:
             needed(package)
 
 
@@ -93,7 +93,7 @@ def export_file(
 
 def cautions(form: str, loaded: LoadedModel) -> tuple[str, ...]:
     """What whoever trains on from an exported file should know, one sentence each."""
-    if form != "yolov5":
+    if not traits_of(form).trained_on:
         return ()
     told = []
     if loaded.stored.fused:
@@ -111,79 +111,103 @@ def cautions(form: str, loaded: LoadedModel) -> tuple[str, ...]:
     return tuple(told)
 
 
+@dataclass(frozen=True, eq=False)
+class Shipped:
+    """The model of a run that is exported, and what its files are compared with.
+
+    Attributes:
+        loaded: the artifact, read back.
+        sha256: of the artifact.
+        settings: how the recipe evaluates.
+        evaluator: None where nothing is evaluated.
+        compressed: the model, evaluated as the recipe says; None where nothing is evaluated.
+        compared_on: a few images.
+    """
+
+    loaded: LoadedModel
+    sha256: str
+    settings: Settings
+    evaluator: Evaluator | None
+    compressed: Evaluation | None
+    compared_on: Sequence[Path]
+
+    def size(self, export: Export) -> int:
+        """Side in pixels of the images that an export is made for."""
+        return fit_image_size(export.image_size or self.settings.image_size, image_step(self.loaded.model.strides))
+
+    def key(self, export: Export, steps: Steps) -> str:
+        """All that an exported file and its figures depend on."""
+        return steps.key(
+            export=export.model_dump(mode="json"),
+            artifact=self.sha256,
+            judged=self.evaluator.facts if self.evaluator else None,
+            settings=self.settings.model_dump(mode="json"),
+            compared_on=[[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in self.compared_on],
+        )
+
+
+def compared_on(evaluator: Evaluator | None, data: str | None, settings: Settings) -> Sequence[Path]:
+    """A few images to compare exported files on.
+
+    Args:
+        evaluator: whose images are taken; None where nothing is evaluated.
+        data: of the recipe, whose images are taken then; those of the embedded one where it is not at hand.
+        settings: with the split.
+    """
+    files = [sample.image for sample in evaluator.split.samples] if evaluator else []
+    return _drawn(files or _images_at_hand(data, settings))
+
+
 def export_run(
-    exports: Sequence[Export],
-    loaded: LoadedModel,
-    settings: Settings,
-    evaluator: Evaluator | None,
-    compressed: Evaluation | None,
-    data: str | None,
-    folder: Path,
-    artifact: str,
-    steps: Steps,
-    progress: Progress,
+    exports: Sequence[Export], shipped: Shipped, folder: Path, steps: Steps, progress: Progress
 ) -> tuple[Exported, ...]:
-    """Write a run's model in every format that its recipe names, and judge what was written.
+    """Write a run's model in every format that its recipe names, and evaluate what was written.
 
     Args:
         exports: of the recipe.
-        loaded: the artifact, read back.
-        settings: how the recipe judges.
-        evaluator: None where nothing is judged.
-        compressed: the model, evaluated as the recipe says; None where nothing is judged.
-        data: of the recipe, on which the files are then compared; on the embedded one where it is not at hand.
+        shipped: the model.
         folder: to write into.
-        artifact: its digest.
         steps: of the run, of which each export is one.
-        progress: told of every step.
+        progress: receives every step.
 
     Raises:
-        CompressorError: any fault of what was written, or of judging it.
+        CompressorError: any error of what was written, or of evaluating it.
     """
-    stride = image_step(loaded.model.strides)
-    files = [sample.image for sample in evaluator.split.samples] if evaluator else []
-    compared_on = _drawn(files or _images_at_hand(data, settings)) if exports else []
     done: list[Exported] = []
     for export in exports:
-        size = fit_image_size(export.image_size or settings.image_size, stride)
-        place, title = folder / export.file_name, f"export {export.file_name}"
-        key = export_key(steps, export, artifact, evaluator, settings, compared_on)
-        kept = steps.find(title, key)
-        if kept is not None:
-            done.append(_put_back(kept, place))
+        place, title, key = folder / export.file_name, f"export {export.file_name}", shipped.key(export, steps)
+        found = steps.find(title, key)
+        if found is not None:
+            done.append(_put_back(found, place))
             continue
         with progress.step(title):
-            images = _read(compared_on, size)
-            agreement = write(loaded, export.format, _options(export, size), images, place)
-        told = Exported(export.format, export.file_name, bytes_of(place), agreement, None)
-        if evaluator and export.evaluate:
-            own = replace(evaluator, settings=evaluator.settings.model_copy(update=own_settings(export, size)))
-            network = open_network(place, evaluator.device, evaluator.settings.precision)
-            evaluation, _ = own.evaluate(network, progress, f"evaluate {place.name}")
-            others = (compressed, *(each.model for each in done))
-            model = _evaluated_alike(evaluation, others, own, loaded, network, progress)
-            told = replace(told, evaluation=evaluation, model=None if model is compressed else model)
-        done.append(told)
-        steps.keep(title, key, {_TOLD: _EXPORTED.dump_json(done[-1]), **_contents(place)})
+            size = shipped.size(export)
+            images = _read(shipped.compared_on, size)
+            agreement = write(shipped.loaded, export.format, _options(export, size), images, place)
+        exported = Exported(export.format, export.file_name, bytes_of(place), agreement, None)
+        if shipped.evaluator and export.evaluate:
+            exported = _evaluated(exported, export, shipped, shipped.evaluator, place, done, progress)
+        done.append(exported)
+        steps.keep(title, key, {_TOLD: _EXPORTED.dump_json(exported), **_contents(place)})
     return tuple(done)
 
 
-def export_key(
-    steps: Steps,
+def _evaluated(
+    exported: Exported,
     export: Export,
-    artifact: str,
-    evaluator: Evaluator | None,
-    settings: Settings,
-    compared_on: Sequence[Path],
-) -> str:
-    """All that an exported file and its figures depend on."""
-    return steps.key(
-        export=export.model_dump(mode="json"),
-        artifact=artifact,
-        judged=evaluator.facts if evaluator else None,
-        settings=settings.model_dump(mode="json"),
-        compared_on=[[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in compared_on],
-    )
+    shipped: Shipped,
+    evaluator: Evaluator,
+    place: Path,
+    before: Sequence[Exported],
+    progress: Progress,
+) -> Exported:
+    """A file with its figures, and those of the model by the same protocol where no file before has them."""
+    own = replace(evaluator, settings=evaluator.settings.model_copy(update=own_settings(export, shipped.size(export))))
+    network = open_network(place, evaluator.device, evaluator.settings.precision)
+    evaluation, _ = own.evaluate(network, progress, f"evaluate {place.name}")
+    others = (shipped.compressed, *(each.model for each in before))
+    model = _evaluated_alike(evaluation, others, own, shipped.loaded, network, progress)
+    return replace(exported, evaluation=evaluation, model=None if model is shipped.compressed else model)
 
 
 def _contents(place: Path) -> dict[str, bytes]:
@@ -225,7 +249,7 @@ def own_settings(export: Export, image_size: int) -> dict[str, float]:
     own: dict[str, float] = {}
     if export.nms:
         own = {"conf_thres": export.nms.conf_thres, "iou_thres": export.nms.iou_thres}
-    if export.dynamic_size is False or export.format == "torchscript":
+    if TRAITS[export.format].graph and not export.dynamic_size:
         own["image_size"] = image_size
     return own
 

@@ -19,7 +19,7 @@ from compressor.evaluation.evaluate import METRICS_STEP
 from compressor.evaluation.timing import PAIRS, WARM_UP
 from compressor.models.detector import Detector
 from compressor.models.strides import image_step
-from compressor.recipe.exports import GRAPHS, Export
+from compressor.recipe.exports import TRAITS, Export
 from compressor.recipe.modifiers import Repair
 from compressor.recipe.schema import Artifact, Recipe
 from compressor.results.files import GZIP_LEVEL
@@ -168,7 +168,7 @@ def _export(export: Export, recipe: Recipe, stride: int) -> StageTime:
     if not export.evaluate:
         return written
     steps = (*written.steps, f"evaluate {export.file_name}", METRICS_STEP)
-    if export.format in GRAPHS and (export.nms or not export.dynamic_size):
+    if TRAITS[export.format].graph and (export.nms or not export.dynamic_size):
         size = fit_image_size(export.image_size or recipe.evaluation.image_size, stride)
         shapes = "rectangles" if export.dynamic_size else "squares"
         steps += (f"evaluate the model on {shapes} of {size} px",)

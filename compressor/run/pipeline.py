@@ -1,6 +1,6 @@
 """The run, from recipe to report, in the order it happens. Read this file first.
 
-recipe -> weights -> plan -> judge -> modify -> save -> judge what was saved -> export -> report
+recipe -> weights -> plan -> evaluator -> modify -> save -> evaluator what was saved -> export -> report
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from compressor.results.network import Change, ModelSummary, SparsitySummary, su
 from compressor.results.plan import Plan, PredictedSize
 from compressor.results.run import Exported, RunRecord, Timing
 from compressor.run.environment import describe_environment, surroundings
-from compressor.run.exports import cautions, export_run
+from compressor.run.exports import Shipped, cautions, compared_on, export_run
 from compressor.run.folder import (
     MODEL,
     PREDICTIONS_AFTER,
@@ -100,18 +100,9 @@ def run(recipe_file: RecipeFile, options: Options, progress: Progress) -> RunRec
             write_predictions(after.predictions, evaluator.ground_truth.category_ids, staging / PREDICTIONS_AFTER)
             reference = reference or published_reference(summary_before, compressed.data, compressed.settings)
             timing = _compared(evaluator, before, after, recipe.report.examples, staging, progress) if before else None
-        exports = export_run(
-            recipe.exports,
-            saved,
-            recipe.evaluation,
-            evaluator,
-            compressed,
-            recipe.data,
-            staging,
-            sha256(staging / MODEL),
-            steps,
-            progress,
-        )
+        on = compared_on(evaluator, recipe.data, recipe.evaluation) if recipe.exports else ()
+        shipped = Shipped(saved, sha256(staging / MODEL), recipe.evaluation, evaluator, compressed, on)
+        exports = export_run(recipe.exports, shipped, staging, steps, progress)
         layers = convolutions(model)
         skipped = evaluator.warnings if evaluator else _unused(recipe)
         size = sizes.artifact.size_bytes / sizes.dense.size_bytes
@@ -206,7 +197,7 @@ def plan(recipe_file: RecipeFile, options: Options, progress: Progress) -> Plan:
 def evaluate(
     weights: str, data: str, settings: Settings, device: str, progress: Progress, *, seen: bool = False
 ) -> tuple[ModelSummary | None, Evaluation, tuple[str, ...]]:
-    """Judge a weights file of any kind, or a graph of any runtime.
+    """Evaluator a weights file of any kind, or a graph of any runtime.
 
     Returns:
         What model it is, where the file tells; its evaluation; and a sentence for what the file does not tell and was
@@ -222,7 +213,7 @@ def evaluate(
         if is_graph(Path(weights)):
             if settings.precision != "auto":
                 message = f"{settings.precision} is for models that torch runs; a graph runs in its own number type"
-                raise InputError(Diagnostic("U909", message, "--precision", help="judge it without --precision"))
+                raise InputError(Diagnostic("U909", message, "--precision", help="evaluator it without --precision"))
             network = open_network(Path(weights), chosen)
         else:
             loaded = fetch_and_load(weights, progress)[1]

@@ -24,7 +24,7 @@ from compressor.export.open import is_graph, open_network
 from compressor.export.write import Options, write
 from compressor.models.strides import image_step
 from compressor.progress import Progress
-from compressor.recipe.exports import ENDINGS, ExportFormat
+from compressor.recipe.exports import TRAITS, ExportFormat
 from compressor.recipe.schema import Precision
 from compressor.results.benchmark import Benchmark, Measured
 from compressor.run.environment import describe_environment, load_average
@@ -178,7 +178,7 @@ def _entries(
             yield _Entry(file, partial(inference_network, loaded.model, device, question.precision))
             continue
         form = _FORMATS[backend]
-        graph = place.with_name(place.name + ENDINGS[form])
+        graph = place.with_name(place.name + TRAITS[form].ending)
         with progress.step(f"export {file} for {backend}"):
             write(loaded, form, Options(image_size), _noise(_CHECK_IMAGES, image_size), graph)
         yield _Entry(file, partial(open_network, graph, device))

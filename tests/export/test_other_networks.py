@@ -20,7 +20,7 @@ from compressor.models.yolov5.architecture import Architecture, Row
 from compressor.models.yolov5.build import build
 from compressor.models.yolov5.convolutions import with_widths
 from compressor.models.yolov5.fuse import fuse
-from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat
+from compressor.recipe.exports import TRAITS, ExportFormat
 from tests.conftest import fill
 from tests.decoded import detections
 from tests.export.conftest import loaded
@@ -47,12 +47,12 @@ def test_every_format_takes_every_stride_and_width(wide: Detector, tmp_path: Pat
     dynamic_size = form == "onnx"  # from an image of one stride, which torch must not take for the only size
     images = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     source: LoadedModel = loaded(wide)
-    place = tmp_path / f"model{ENDINGS[form]}"
+    place = tmp_path / f"model{TRAITS[form].ending}"
     agreement = write(source, form, Options(SIZE, dynamic_size=dynamic_size), images, place)
     assert agreement is not None
     network = open_network(place, torch.device("cpu"))
     assert network.strides == STRIDES
-    assert network.image_size == (SIZE if form in GRAPHS and not dynamic_size else None)
+    assert network.image_size == (SIZE if TRAITS[form].graph and not dynamic_size else None)
     if dynamic_size:
         other = torch.rand(2, 3, 2 * SIZE, 3 * SIZE)
         torch.testing.assert_close(
@@ -75,7 +75,7 @@ def test_every_format_takes_other_activations(form: ExportFormat, activation: st
     architecture = Architecture(len(NAMES), 1.0, 1.0, anchors, rows, head, parse_activation(activation))
     model = fill(build(architecture, NAMES)).eval().requires_grad_(False)
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    place = tmp_path / f"model{ENDINGS[form]}"
+    place = tmp_path / f"model{TRAITS[form].ending}"
     write(loaded(model), form, Options(64), images, place)
     found = open_network(place, torch.device("cpu")).predict(images)
     torch.testing.assert_close(found, detections(model, images), rtol=1e-4, atol=1e-3)

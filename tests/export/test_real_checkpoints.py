@@ -16,7 +16,7 @@ from compressor.export.open import open_network
 from compressor.export.write import Options, write
 from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
-from compressor.recipe.exports import ENDINGS, GRAPHS, ExportFormat
+from compressor.recipe.exports import TRAITS, ExportFormat
 from compressor.recipe.modifiers import Prune
 
 FILES = ("yolov5n_coco.pt", "yolov5n_coco_resaved.pt", "yolov5n_coco.safetensors")
@@ -28,7 +28,9 @@ CPU = torch.device("cpu")
 TRIPS = [
     (name, form)
     for form in FORMATS
-    for name in ((*FILES, *CUSTOM) if form not in GRAPHS else ("animals_nc3.pt",) if form == "openvino" else DISTINCT)
+    for name in (
+        (*FILES, *CUSTOM) if not TRAITS[form].graph else ("animals_nc3.pt",) if form == "openvino" else DISTINCT
+    )
 ]
 
 
@@ -72,12 +74,12 @@ def test_it_goes_through_every_format(
     weights: Path, images: torch.Tensor, tmp_path: Path, name: str, form: ExportFormat
 ) -> None:
     source = load_model(weights / name)
-    place = tmp_path / f"model{ENDINGS[form]}"
+    place = tmp_path / f"model{TRAITS[form].ending}"
     agreement = write(copy.deepcopy(source), form, Options(SIZE), images, place)
     assert agreement is not None
     assert agreement.pixels < 0.05
     assert agreement.probability < 5e-4
-    if form in GRAPHS:
+    if TRAITS[form].graph:
         network = open_network(place, CPU)
         assert (network.names, network.strides, network.image_size) == (source.model.names, (8, 16, 32), SIZE)
     else:

@@ -10,6 +10,7 @@ from compressor.artifact.load import LoadedModel, load_model, missing
 from compressor.artifact.save import encode_model
 from compressor.errors import CheckpointError, Diagnostic, InputError
 from compressor.progress import Progress
+from compressor.recipe.exports import traits_of
 from compressor.results.run import RunRecord, load_run
 from compressor.run.environment import ZLIB
 from compressor.run.folder import MODEL
@@ -176,7 +177,7 @@ def _again(
     if record.compressed is not None:
         yield from evaluated_again(folder / MODEL, record.compressed, again, progress)
     for export in record.exports:
-        if export.evaluation is None or export.format == "torchscript":
+        if export.evaluation is None or traits_of(export.format).program:
             continue
         if any(export.path in told for told in wrong) or leads_out(export.path):
             yield Check(f"{export.path}: judged again", ("it is not the file that was judged, so it is not run",))

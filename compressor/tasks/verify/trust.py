@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from compressor.recipe.exports import traits_of
 from compressor.results.run import RunRecord
 from compressor.tasks.verify.claims import Trusted
 from compressor.tasks.verify.figures import FIGURES, OPENCV, drawn_here
@@ -118,7 +119,7 @@ def _of_exports(record: RunRecord, known: Known) -> Iterator[Trusted]:
             yield Trusted(
                 (f"{place}.evaluation",), "a run keeps no detections of its exports; evaluate with --evaluate"
             )
-        elif export.format == "torchscript":
+        elif traits_of(export.format).program:
             told = f"{export.path} is a program, and not run; where you trust it, `compressor evaluate` it"
             yield Trusted((f"{place}.evaluation",), told)
         else:
