@@ -98,7 +98,7 @@ def fetch_and_load(weights: str, progress: Progress) -> tuple[Path, LoadedModel]
 
     Args:
         weights: a path, a URL or a name, as in a recipe.
-        progress: is told of a download.
+        progress: receives the progress of a download.
 
     Raises:
         CheckpointError, DownloadError: see `find_weights` and `load_model`.
@@ -130,8 +130,8 @@ def load_model(path: Path) -> LoadedModel:
         if is_there(path):
             try:
                 regular_size(path, MODEL_BYTES)
-            except OSError as fault:
-                raise _damaged(path, fault.strerror or str(fault)) from fault
+            except OSError as error:
+                raise _damaged(path, error.strerror or str(error)) from error
         return _load_safetensors(path)
     return _loaded(path, _FAMILY.read_checkpoint(path))
 
@@ -139,14 +139,16 @@ def load_model(path: Path) -> LoadedModel:
 def _loaded(path: Path, found: WeightsFile) -> LoadedModel:
     """Weights that compressor did not write."""
     assumed = {"assumed": found.assumed} if found.assumed else {}
-    told = _warnings(path, found.assumed)
-    return LoadedModel(found.detector, found.detector, found.dtype, found.kind, found.facts | assumed, warnings=told)
+    warnings = _warnings(path, found.assumed)
+    return LoadedModel(
+        found.detector, found.detector, found.dtype, found.kind, found.facts | assumed, warnings=warnings
+    )
 
 
 def _warnings(path: Path, assumed: str) -> tuple[str, ...]:
     """A sentence for what a file's tensors alone do not tell; none where nothing was assumed."""
-    told = f"{path.name} holds tensors alone, so these are assumed: {assumed}"
-    return (f"{told}; save the whole model, or its `yaml` beside them, where that is not so",) if assumed else ()
+    assumption = f"{path.name} holds tensors alone, so these are assumed: {assumed}"
+    return (f"{assumption}; save the whole model, or its `yaml` beside them, where that is not so",) if assumed else ()
 
 
 def missing(path: Path) -> CheckpointError:
@@ -177,10 +179,10 @@ def _load_safetensors(path: Path) -> LoadedModel:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return _read(path, file)
-    except FileNotFoundError as fault:
-        raise missing(path) from fault
-    except (SafetensorError, OSError) as fault:
-        raise _damaged(path, f"not a readable safetensors file: {str(fault)[:200]}") from fault
+    except FileNotFoundError as error:
+        raise missing(path) from error
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, f"not a readable safetensors file: {str(error)[:200]}") from error
 
 
 def _read(path: Path, file: Any) -> LoadedModel:
@@ -193,10 +195,10 @@ def _read(path: Path, file: Any) -> LoadedModel:
         return _loaded(path, _FAMILY.read_tensors(stored.shapes, stored.read, described, str(path)))
     except (CompressorError, SafetensorError, OSError):
         raise
-    except Exception as fault:  # a hostile file can provoke any error at any depth; each means the same to the user
-        if ran_out_of_memory(fault):
+    except Exception as error:  # a hostile file can provoke any error at any depth; each means the same to the user
+        if ran_out_of_memory(error):
             raise
-        raise _damaged(path, f"its metadata and tensors do not fit together: {first_line(fault)}") from fault
+        raise _damaged(path, f"its metadata and tensors do not fit together: {first_line(error)}") from error
 
 
 def _artifact(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedModel:
@@ -272,7 +274,7 @@ def _shape(name: str, record: dict[str, Any]) -> tuple[int, ...]:
     """The shape that the metadata tell of a tensor."""
     shape = record["shape"]
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        raise ValueError(f"the shape of {name} is no list of whole numbers")
+        raise ValueError(f"the shape of {name} is not a list of whole numbers")
     return tuple(shape)
 
 
@@ -293,4 +295,4 @@ def _json(text: str) -> Any:
 
 
 def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(Diagnostic("W302", what, str(path), help="fetch or make the file anew"))
+    return CheckpointError(Diagnostic("W302", what, str(path), help="fetch or make the file again"))

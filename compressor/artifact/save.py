@@ -96,7 +96,7 @@ def unfolded_storage(model: Detector, raw: Detector, dtype: Dtype) -> Detector |
 
 
 def round_to_dtype(model: Detector, dtype: Dtype) -> None:
-    """Round every parameter and buffer to what the file will hold, in place, so that what is judged is what is saved.
+    """Round every parameter and buffer to what the file will hold, in place: what is evaluated is what is saved.
 
     Raises:
         ArtifactError: A501 a value is too large for the dtype.

@@ -1,4 +1,4 @@
-"""How many bytes a model's file will have, told from shapes and counts alone; nothing is encoded."""
+"""How many bytes a model's file will have, from shapes and counts alone; nothing is encoded."""
 
 from __future__ import annotations
 

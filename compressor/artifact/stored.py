@@ -37,7 +37,7 @@ class Stored:
         """A tensor.
 
         Raises:
-            KeyError: there is none of this name.
+            KeyError: there is no tensor of this name.
         """
         if name not in self.shapes:
             raise KeyError(name)
@@ -77,5 +77,5 @@ class Stored:
             if (bitmask, two, offsets) != ((rows, math.ceil(columns / 8)), (2,), (rows,)) or len(compressed) != 1:
                 raise ValueError(f"the tensors of the bitmask are not those of {rows} x {columns} weights")
             return decode(Bitmask(*map(self.read, parts)), shape)
-        except ValueError as fault:
-            raise ValueError(f"{name}: {fault}") from fault
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error

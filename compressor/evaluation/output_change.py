@@ -50,8 +50,8 @@ class OutputChange:
         self._dense = [self._outputs(state) for state in self._states]
         for state, levels in zip(self._states, self._dense, strict=True):
             if not all(bool(torch.isfinite(level).all()) for level in levels):
-                told = (first_not_finite(model, image[None]) for image in state[-1])
-                raise _not_finite(next((layer for layer in told if layer), None))
+                layers = (first_not_finite(model, image[None]) for image in state[-1])
+                raise _not_finite(next((layer for layer in layers if layer), None))
 
     def loss(self, first: int) -> float:
         """The change now.

@@ -107,5 +107,5 @@ def _close(detections: Tensor, others: Tensor) -> Tensor:
 
 
 def _differs(path: str, what: str) -> ArtifactError:
-    help_text = "this is a fault of compressor or of the runtime; please report it"
+    help_text = "this is an error of compressor or of the runtime; please report it"
     return ArtifactError(Diagnostic("A503", f"the exported file is not the model: {what}", path, help=help_text))

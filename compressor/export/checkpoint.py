@@ -241,13 +241,13 @@ def _detect(head: Detect, dtype: torch.dtype) -> nn.Module:
         no=head.no,
         nl=head.levels,
         na=head.na,
-        grid=[torch.zeros(1)] * head.levels,  # made anew at the first image
+        grid=[torch.zeros(1)] * head.levels,  # made again at the first image
         m=_converted(head.m, dtype),
         inplace=True,
         stride=torch.tensor(head.strides, dtype=torch.float32),
     )
     converted.register_buffer("anchors", _as(head.anchors, dtype))
-    if "anchor_grid" in dict(head.named_buffers()):  # a buffer up to v5.0, a list made anew since
+    if "anchor_grid" in dict(head.named_buffers()):  # a buffer up to v5.0, a list made again since
         converted.register_buffer("anchor_grid", _as(head.get_buffer("anchor_grid"), dtype))
     else:
         vars(converted)["anchor_grid"] = [torch.zeros(1)] * head.levels

@@ -19,10 +19,10 @@ def needed(package: str) -> ModuleType:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # Python's mark of what is not there
     try:
         module = import_module(package)
-    except ImportError as fault:
+    except ImportError as error:
         extra = "openvino" if package == "openvino" else "onnx"
         help_text = f'install it: pip install "compressor[{extra}]"'
-        raise InputError(Diagnostic("U912", f"{package} is not installed", help=help_text)) from fault
+        raise InputError(Diagnostic("U912", f"{package} is not installed", help=help_text)) from error
     if package == "onnxruntime":
         module.disable_telemetry_events()  # which its builds for Windows send
     return module

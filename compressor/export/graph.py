@@ -65,9 +65,9 @@ class Graph:
             raise ValueError(f"its image size is {str(size)[:60]}")
 
     def to_json(self) -> str:
-        """As a file holds it; the batch size and the number type are told by the graph itself."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("batch_size", "dtype")}
-        return canonical_json({EXPORTED_BY: f"compressor {__version__}", **told})
+        """As a file holds it; the batch size and the number type follow from the graph itself."""
+        described = {name: value for name, value in asdict(self).items() if name not in ("batch_size", "dtype")}
+        return canonical_json({EXPORTED_BY: f"compressor {__version__}", **described})
 
     @staticmethod
     def from_json(text: str) -> Graph:
@@ -136,18 +136,18 @@ class Graph:
             shaped = output.ndim == 2 and output.shape[1] == 7
         else:
             shaped = output.ndim == 3 and output.shape[::2] == (images, _FAMILY.exported_width(nc))
-        fault = None
+        error = None
         if not shaped or not output.is_floating_point():
             found = f"{output.dtype} of shape {list(output.shape)}"
-            fault = f"the graph gives {found} for {images} images and {nc} classes"
+            error = f"the graph gives {found} for {images} images and {nc} classes"
         elif not are_finite(output):
-            fault = "the graph gives numbers that are not finite"
+            error = "the graph gives numbers that are not finite"
         elif self.suppression is not None:
             indices = output[:, [0, 6]]
             if not bool(((indices >= 0) & (indices < torch.tensor([images, nc]))).all()):
-                fault = "the graph gives detections of images or classes that there are not"
-        if fault is not None:
-            raise RunError(Diagnostic("E811", fault, help="export the model again"))
+                error = "the graph gives detections of images or classes that there are not"
+        if error is not None:
+            raise RunError(Diagnostic("E811", error, help="export the model again"))
 
 
 def square_size(takes: Sequence[int | None]) -> int | None:

@@ -98,10 +98,10 @@ def open_onnx(file: Path) -> Network:
         # Its fallback would print what the file says, and try the same once more.
         session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"], enable_fallback=0)
         graph = _graph(session.get_modelmeta().custom_metadata_map, session.get_inputs(), session.get_outputs())
-    except Exception as fault:  # onnxruntime's exceptions share no class of their own
+    except Exception as error:  # onnxruntime's exceptions share no class of their own
         help_text = "export the model again"
-        message = f"not the ONNX file of a YOLOv5: {first_line(fault)}"
-        raise CheckpointError(Diagnostic("W302", message, str(file), help=help_text)) from fault
+        message = f"not the ONNX file of a YOLOv5: {first_line(error)}"
+        raise CheckpointError(Diagnostic("W302", message, str(file), help=help_text)) from error
     given, wanted = session.get_inputs()[0].name, session.get_outputs()[0].name
 
     def compute(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Any file that detects becomes a network to judge."""
+"""Any file that detects becomes a network to evaluate."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def open_network(path: Path, device: torch.device, precision: Precision = "auto"
         network = _open_graph(path)
     except CompressorError:
         raise
-    except Exception as fault:  # of a stranger's file any; runtimes' exceptions share no class
-        if ran_out_of_memory(fault):
+    except Exception as error:  # of a stranger's file any; runtimes' exceptions share no class
+        if ran_out_of_memory(error):
             raise
-        message = f"the graph cannot be opened: {first_line(fault)}"
-        raise CheckpointError(Diagnostic("W302", message, str(path), help=_AGAIN)) from fault
+        message = f"the graph cannot be opened: {first_line(error)}"
+        raise CheckpointError(Diagnostic("W302", message, str(path), help=_AGAIN)) from error
     return replace(network, predict=partial(_computed, network, str(path)))
 
 
@@ -68,11 +68,11 @@ def _computed(network: Network, file: str, images: Tensor) -> Tensor:
         return network.predict(images)
     except CompressorError:
         raise
-    except Exception as fault:
-        if ran_out_of_memory(fault):
+    except Exception as error:
+        if ran_out_of_memory(error):
             raise
-        message = f"{network.runs_on} cannot compute the graph: {first_line(fault)}"
-        raise CheckpointError(Diagnostic("W333", message, file, help=_AGAIN)) from fault
+        message = f"{network.runs_on} cannot compute the graph: {first_line(error)}"
+        raise CheckpointError(Diagnostic("W333", message, file, help=_AGAIN)) from error
 
 
 def _check_size(path: Path) -> None:
@@ -86,9 +86,9 @@ def _check_size(path: Path) -> None:
         if file.is_file():
             try:
                 regular_size(file, _MOST_BYTES.get(file.suffix.lower(), MODEL_BYTES))
-            except OSError as fault:
-                message = fault.strerror or str(fault)
-                raise CheckpointError(Diagnostic("W302", message, str(file), help=_AGAIN)) from fault
+            except OSError as error:
+                message = error.strerror or str(error)
+                raise CheckpointError(Diagnostic("W302", message, str(file), help=_AGAIN)) from error
 
 
 def _open_graph(path: Path) -> Network:

@@ -63,9 +63,9 @@ def open_openvino(place: Path) -> Network:
         graph = _graph(model, file)
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
         compiled = core.compile_model(model, "CPU", settings)
-    except Exception as fault:  # OpenVINO raises RuntimeError and its kin for whatever is wrong
-        message = f"not the OpenVINO graph of a YOLOv5: {first_line(fault)}"
-        raise CheckpointError(Diagnostic("W302", message, str(file), help="export the model again")) from fault
+    except Exception as error:  # OpenVINO raises RuntimeError and its kin for whatever is wrong
+        message = f"not the OpenVINO graph of a YOLOv5: {first_line(error)}"
+        raise CheckpointError(Diagnostic("W302", message, str(file), help="export the model again")) from error
 
     def compute(images: Tensor) -> Tensor:
         return torch.from_numpy(compiled(images.numpy())[0].copy())

@@ -61,9 +61,9 @@ def open_torchscript(file: Path) -> Network:
             warnings.simplefilter("ignore")
             program = torch.jit.load(str(file), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
         graph = _graph(extra, program)
-    except (RuntimeError, ValueError, KeyError, TypeError) as fault:
-        message = f"not the TorchScript of a YOLOv5: {first_line(fault)}"
-        raise CheckpointError(Diagnostic("W302", message, str(file), help="export the model again")) from fault
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        message = f"not the TorchScript of a YOLOv5: {first_line(error)}"
+        raise CheckpointError(Diagnostic("W302", message, str(file), help="export the model again")) from error
 
     def compute(images: Tensor) -> Tensor:
         output = program(images)

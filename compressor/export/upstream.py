@@ -26,7 +26,7 @@ def graph_of_literals(metadata: Mapping[str, str], takes: Sequence[int | None]) 
     """An ONNX graph by its metadata and the shape of its input.
 
     Raises:
-        ValueError, SyntaxError, RecursionError, MemoryError: they are no names and stride.
+        ValueError, SyntaxError, RecursionError, MemoryError: they are not names and stride.
     """
     if not {"names", "stride"} <= metadata.keys():
         raise ValueError(_ABSENT)
@@ -38,8 +38,8 @@ def graph_of_yaml(file: Path, takes: Sequence[int | None]) -> Graph:
 
     Raises:
         ValueError, RecursionError: it holds no names and stride.
-        OSError: it is not there, or is no regular file.
-        yaml.YAMLError: it is no YAML.
+        OSError: it is not there, or is not a regular file.
+        yaml.YAMLError: it is not YAML.
     """
     return _graph(yaml.safe_load(file_bytes(file, _MOST_BYTES).decode("utf-8-sig")), takes)
 
@@ -50,26 +50,26 @@ def graph_of_json(text: str) -> tuple[Graph, tuple[int, ...]]:
     Raises:
         ValueError, RecursionError: it holds no names, stride and shape.
     """
-    told = json.loads(_short(text))
-    shape = told.get("shape") if isinstance(told, dict) else None
+    described = json.loads(_short(text))
+    shape = described.get("shape") if isinstance(described, dict) else None
     if not isinstance(shape, list) or len(shape) != 4 or not all(type(each) is int for each in shape):
         raise ValueError(f"its {CONFIG} holds no shape of its input")
-    return _graph(told, shape), tuple(shape)
+    return _graph(described, shape), tuple(shape)
 
 
 def yaml_text(names: Sequence[str], stride: int) -> str:
     """What YOLOv5 looks for beside an OpenVINO .xml, under its name with the ending .yaml."""
-    told = {"stride": stride, "names": dict(enumerate(names))}
-    return yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
+    described = {"stride": stride, "names": dict(enumerate(names))}
+    return yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
 
 
-def _graph(told: Any, takes: Sequence[int | None]) -> Graph:
-    if not isinstance(told, Mapping) or not {"names", "stride"} <= told.keys():
+def _graph(described: Any, takes: Sequence[int | None]) -> Graph:
+    if not isinstance(described, Mapping) or not {"names", "stride"} <= described.keys():
         raise ValueError(_ABSENT)
-    stride = told["stride"]
+    stride = described["stride"]
     if isinstance(stride, bool) or not isinstance(stride, int | float) or stride != int(stride):
         raise ValueError(f"its stride is {str(stride)[:60]}")
-    return Graph(_names(told["names"]), (int(stride),), square_size(takes))
+    return Graph(_names(described["names"]), (int(stride),), square_size(takes))
 
 
 def _short(text: str) -> str:
@@ -88,7 +88,7 @@ def _names(names: object) -> tuple[str, ...]:
         by_index = {str(key): value for key, value in names.items()}
         names = [by_index.get(str(index)) for index in range(len(names))]
     if not isinstance(names, list | tuple) or not names:
-        raise ValueError("its names are no list of class names, and no mapping from 0")
+        raise ValueError("its names are neither a list of class names nor a mapping from 0")
     if not all(isinstance(each, str | int | float) for each in names):
         raise ValueError("its names are not those of the classes 0, 1, 2 ...")
     return tuple(map(str, names))

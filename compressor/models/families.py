@@ -148,7 +148,7 @@ class Family(Protocol):
             path: the file, for messages.
 
         Raises:
-            ValueError, KeyError: they are none of a network of the family.
+            ValueError, KeyError: they are not those of a network of the family.
             CheckpointError: W3xx as for any file.
         """
 

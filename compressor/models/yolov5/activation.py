@@ -73,7 +73,7 @@ def parse_activation(text: str) -> Activation:
     """The activation that a layer table names.
 
     Raises:
-        ValueError: it is none of the table's, or is written in another way than a call of one.
+        ValueError: it is not one of the table's, or is written in another way than a call of one.
     """
     call = _CALL.fullmatch(text.strip())
     if call is None or call[1] not in ACTIVATIONS:
@@ -93,7 +93,7 @@ def activation(kind: str, stated: Mapping[str, Any]) -> Activation:
     """An activation of a known kind with the settings that are stated, torch's defaults for the rest.
 
     Raises:
-        ValueError: the kind is unknown, or a setting is no finite number (of GELU: none of its two words).
+        ValueError: the kind is unknown, or a setting is not a finite number (of GELU: neither of its two words).
     """
     if kind not in ACTIVATIONS:
         raise ValueError(f"the activation {kind[:60]}")

@@ -250,8 +250,8 @@ def architecture_from_yaml(yaml: dict[str, Any], nc: int, anchors: Anchors, path
             activation=_activation(yaml.get("activation"), path),
             widths=_widths(yaml.get("widths"), path),
         )
-    except (ArithmeticError, KeyError, TypeError, ValueError) as fault:  # int(inf) is an overflow
-        raise _unreadable(path, f"its layer table cannot be read: {fault}") from fault
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:  # int(inf) is an overflow
+        raise _unreadable(path, f"its layer table cannot be read: {error}") from error
 
 
 def architecture_to_yaml(architecture: Architecture) -> dict[str, Any]:
@@ -274,9 +274,9 @@ def _activation(stated: Any, path: str) -> Activation:
         return SILU
     try:
         return parse_activation(stated if isinstance(stated, str) else str(stated)[:60])
-    except ValueError as fault:
+    except ValueError as error:
         help_text = f"supported are {', '.join(ACTIVATIONS)}, written like nn.LeakyReLU(0.1)"
-        raise CheckpointError(Diagnostic("W304", f"{fault} is not supported", path, help=help_text)) from fault
+        raise CheckpointError(Diagnostic("W304", f"{error} is not supported", path, help=help_text)) from error
 
 
 def _widths(stated: Any, path: str) -> Widths:

@@ -32,7 +32,7 @@ from compressor.models.yolov5.tryout import try_out
 _INFINITY = np.float32(np.inf)
 _MAKES_NO_NETWORK = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
-ANCHOR_GRID = ".anchor_grid"  # the anchors once more, in pixels; some releases round or cache it, so it is made anew
+ANCHOR_GRID = ".anchor_grid"  # the anchors once more, in pixels; some releases round or cache it, so it is made again
 
 
 def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: Collection[str], path: str) -> Detector:
@@ -46,7 +46,7 @@ def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: C
 
     Raises:
         CheckpointError: W307 a name that no file can hold; W311 the table makes no network; W330 it makes one that is
-            larger than any that is read; W331 its anchors are no sizes.
+            larger than any that is read; W331 its anchors are not sizes.
     """
     unwritable = [name for name in names if name.encode("utf-8", "replace").decode() != name]
     if unwritable:
@@ -67,8 +67,8 @@ def empty_network(architecture: Architecture, names: tuple[str, ...], tensors: C
         for name, value in model.named_parameters():
             if not value.numel():
                 raise ValueError(f"{name} would be {list(value.shape)}")
-    except _MAKES_NO_NETWORK as fault:
-        raise no_network(first_line(fault), path) from fault
+    except _MAKES_NO_NETWORK as error:
+        raise no_network(first_line(error), path) from error
     check_strides(model.strides, path)
     return model
 
@@ -92,14 +92,14 @@ def check_fit(model: Detector, shapes: Mapping[str, tuple[int, ...]], path: str)
         CheckpointError: W305, with the first few that differ.
     """
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    faults = [
+    errors = [
         f"{name} is {_shape(shapes.get(name))} in the file and {_shape(expected.get(name))} by its layer table"
         for name in [*expected, *(name for name in shapes if name not in expected)]
         if expected.get(name) != shapes.get(name) and not name.endswith(ANCHOR_GRID)
     ]
-    if faults:
-        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise misfit(path, "; ".join(faults[:3]) + more)
+    if errors:
+        more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
+        raise misfit(path, "; ".join(errors[:3]) + more)
 
 
 def fill_network(model: Detector, state: dict[str, Tensor], path: str) -> Detector:
@@ -112,7 +112,7 @@ def fill_network(model: Detector, state: dict[str, Tensor], path: str) -> Detect
 
     Raises:
         CheckpointError: W306 a tensor holds values that are not finite, or a variance below 0; W311 the network cannot
-            run; W330 it takes more memory or time than any that is read; W331 its anchors are no sizes.
+            run; W330 it takes more memory or time than any that is read; W331 its anchors are not sizes.
     """
     wanted = {}
     for name, expected in model.state_dict().items():

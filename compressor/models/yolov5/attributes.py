@@ -116,7 +116,7 @@ def _alike(attribute: str, found: Any, wanted: Any) -> bool:
 
 
 def _pair(value: Any) -> tuple[Any, Any] | None:
-    """Height and width, which may be stated as one number; None where these are no two numbers."""
+    """Height and width, which may be stated as one number; None where it is neither."""
     pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
     return pair if len(pair) == 2 and all(isinstance(number, int | float) for number in pair) else None
 

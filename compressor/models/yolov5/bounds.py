@@ -54,7 +54,7 @@ def check_anchor_shape(shape: tuple[int, ...], path: str) -> None:
 
 
 def check_anchors(anchors: Anchors, path: str) -> None:
-    """Refuse anchors that are no sizes of boxes.
+    """Refuse anchors that are not sizes of boxes.
 
     Args:
         anchors: per level, (width, height); in pixels, or in cells of the level's grid, which are larger.
@@ -156,7 +156,7 @@ def _check_row(row: Row, where: str, path: str) -> None:
         case "SPP" if len(row.args) > 1:
             kernels = row.args[1]
             if not isinstance(kernels, tuple) or not 0 < len(kernels) <= MOST_POOLINGS:
-                raise no_network(f"the kernels {where} are no list of at most {MOST_POOLINGS}", path)
+                raise no_network(f"the kernels {where} are not a list of at most {MOST_POOLINGS}", path)
             for kernel in kernels:
                 _check_whole(kernel, f"a kernel {where}", MOST_KERNEL, path)
 

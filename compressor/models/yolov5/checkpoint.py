@@ -89,14 +89,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
             return _checkpoint(container, path)
     except CompressorError:
         raise
-    except OSError as fault:
-        if fault.filename is None:  # it was opened, and then names a place that no file has
-            raise damaged(str(path), f"{fault.strerror or fault}") from fault
+    except OSError as error:
+        if error.filename is None:  # it was opened, and then names a place that no file has
+            raise damaged(str(path), f"{error.strerror or error}") from error
         help_text = "name a .pt file, or a released model such as yolov5n.pt"
-        message = f"the checkpoint cannot be opened: {fault.strerror or fault}"
-        raise CheckpointError(Diagnostic("W301", message, str(path), help=help_text)) from fault
-    except Exception as fault:  # a hostile file can provoke any fault at any depth; each means the same to the user
-        raise damaged(str(path), f"{type(fault).__name__}: {str(fault)[:200]}") from fault
+        message = f"the checkpoint cannot be opened: {error.strerror or error}"
+        raise CheckpointError(Diagnostic("W301", message, str(path), help=help_text)) from error
+    except Exception as error:  # a hostile file can provoke any error at any depth; each means the same to the user
+        raise damaged(str(path), f"{type(error).__name__}: {str(error)[:200]}") from error
 
 
 def _checkpoint(container: Container, path: Path) -> Checkpoint:
@@ -221,8 +221,8 @@ def _network_of_tensors(
     shapes = {name: _stored(source)[0].shape for name, source in sources.items()}
     try:
         return network_from_tensors(shapes, lambda name: _values(sources[name], name, container), described, path)
-    except (KeyError, ValueError) as fault:
-        raise damaged(path, f"its state dict is none of a YOLOv5 detection model: {str(fault)[:200]}") from fault
+    except (KeyError, ValueError) as error:
+        raise damaged(path, f"its state dict is not that of a YOLOv5 detection model: {str(error)[:200]}") from error
 
 
 def _model(root: Inert, stored: dict[str, Source], container: Container, path: str) -> Detector:

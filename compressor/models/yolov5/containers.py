@@ -87,8 +87,8 @@ def open_container(path: Path) -> Iterator[Container]:
     """Open a checkpoint of either layout and interpret its pickle; tensors are read on demand until it closes.
 
     Raises:
-        OSError: the file cannot be opened, or is no regular one; see `regular_size`.
-        CheckpointError: W302 damaged; W303 refused; W304 not supported. Other faults of a malformed file come as they
+        OSError: the file cannot be opened, or is not a regular one; see `regular_size`.
+        CheckpointError: W302 damaged; W303 refused; W304 not supported. Other errors of a malformed file come as they
             are: ValueError, KeyError, zipfile.BadZipFile and the like.
     """
     size_bytes = regular_size(path)

@@ -161,7 +161,7 @@ def read_checkpoint(path: Path) -> WeightsFile:
 def read_tensors(
     shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], Tensor], described: Mapping[str, Any], path: str
 ) -> WeightsFile:
-    """See `Family.read_tensors`; `names` and `yaml` (upstream's model YAML) are used where they are told."""
+    """See `Family.read_tensors`; `names` and `yaml` (upstream's model YAML) are used where the file has them."""
     model = network_from_tensors(shapes, read, described, path)
     dtype = str(read(next(name for name in shapes if name.endswith(".conv.weight"))).dtype)
     assumed = assumed_of(model, described)

@@ -1,6 +1,6 @@
 """What a pickle may name beside the table of `references.py`: classes that nobody reads, or what would run a program.
 
-Nothing is looked up, imported or called either way. The difference is what the user is told: a class of the author's
+Nothing is looked up, imported or called either way. The difference is what the user reads: a class of the author's
 own project beside the network is passed over by name; what runs programs where the file is opened is refused as such.
 """
 

@@ -105,8 +105,8 @@ def unsupported_argument(kind: str, args: Sequence[Any]) -> str | None:
         case "Upsample":
             try:
                 upsampling(args)
-            except ValueError as fault:
-                return str(fault)
+            except ValueError as error:
+                return str(error)
         case "SPP" | "SPPF":
             return _other_than(args[2:], (), "an argument behind the kernel")
     return None

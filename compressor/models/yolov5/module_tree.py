@@ -114,8 +114,8 @@ def activation_in(module: Inert, name: str, path: str) -> Activation:
         raise unsupported(path, f"a ReLU6 with other limits than 0 and 6, {name},")
     try:
         return activation(kind, module.state)
-    except ValueError as fault:
-        raise unsupported(path, f"{fault}, of {name},") from fault
+    except ValueError as error:
+        raise unsupported(path, f"{error}, of {name},") from error
 
 
 def _walk(module: Inert, name: str, visited: Iterator[int], path: str) -> Iterator[tuple[str, Inert]]:

@@ -31,7 +31,7 @@ from compressor.models.yolov5.references import (
 
 MAX_INSTRUCTIONS = 2_000_000  # a training checkpoint of YOLOv5x6 has about 400,000
 MAX_PICKLE_BYTES = 64 * 2**20
-_MAX_PASSED_OVER = 20  # names that are told
+_MAX_PASSED_OVER = 20  # names in a message
 
 
 def damaged(path: str, what: str) -> CheckpointError:
@@ -213,10 +213,10 @@ class Interpreter:
             raise refused(self.path, "it calls something that is not a named class or function")
         try:
             return reference.call(*arguments)
-        except UnsupportedError as fault:
-            raise unsupported(self.path, str(fault)) from fault
-        except (TypeError, ValueError) as fault:
-            raise refused(self.path, f"it calls `{reference.name}` with unexpected arguments ({fault})") from fault
+        except UnsupportedError as error:
+            raise unsupported(self.path, str(error)) from error
+        except (TypeError, ValueError) as error:
+            raise refused(self.path, f"it calls `{reference.name}` with unexpected arguments ({error})") from error
 
     def _build(self, state: Any) -> None:
         """Set attributes: recorded on inert objects, dropped on dictionaries (an OrderedDict's own attributes)."""

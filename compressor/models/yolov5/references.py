@@ -43,7 +43,7 @@ class Inert:
 
 @dataclass(eq=False)
 class Placeholder(Inert):
-    """An object of a class that is no part of a network. Nothing of it is read; items put into it are dropped."""
+    """An object of a class that is not part of a network. Nothing of it is read; items put into it are dropped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +185,7 @@ def _check_attributes(state: Any) -> None:
     parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
     for part in parts:
         if not isinstance(part, dict | None) or not all(type(name) is str for name in part or {}):
-            raise TypeError("a tensor's attributes are no names with values")
+            raise TypeError("a tensor's attributes are not names with values")
         for name in part or {}:
             if hasattr(Tensor, name) and name not in _HARMLESS:
                 raise UnsupportedError(f"a tensor whose attribute {name[:40]!r} was replaced")

@@ -44,7 +44,7 @@ def network_from_tensors(shapes: Shapes, read: Read, described: Mapping[str, Any
         path: the file, for messages.
 
     Raises:
-        ValueError, KeyError: the tensors or names are none of a YOLOv5 network.
+        ValueError, KeyError: the tensors or names are not those of a YOLOv5 network.
         CheckpointError: W304 to W307, W311, W330, W331 as for any file; W309 no standard layer table fits.
     """
     architecture = _architecture_of(shapes, read, described.get("yaml") or {}, path)
@@ -116,11 +116,11 @@ def _standard_tables(generation: Generation, shapes: Shapes, levels: int, nc: in
     yield from stock
     for table in stock[:1]:
         stages = [(index, row.repeats) for index, row in enumerate(table.backbone) if row.kind == "C3"]
-        told = [_bottlenecks(shapes, index) for index, _ in stages]
+        depths = [_bottlenecks(shapes, index) for index, _ in stages]
         widest = shapes.get(f"model.{len(table.rows) - 1}.m.{levels - 1}.weight", (0, 0))[1]
         for depth in (*(each.depth_multiple for each in every), *(step / _FINEST for step in range(1, 4 * _FINEST))):
             scaled = replace(table, depth_multiple=depth, width_multiple=widest / _WIDEST)
-            if widest and [scaled.repeats(repeats) for _, repeats in stages] == told:
+            if widest and [scaled.repeats(repeats) for _, repeats in stages] == depths:
                 yield scaled
                 break
 

@@ -12,7 +12,7 @@ from compressor.models.detector import Detector
 from compressor.models.limits import beyond
 from compressor.models.yolov5.bounds import MOST_MAP_BYTES, MOST_OPERATIONS, no_network
 
-_SIDE = 640  # pixels of the image that bounds are told for
+_SIDE = 640  # pixels of the image that bounds are given for
 _STEPS = (2, 3)  # largest strides in height and width: what fits only even numbers of them does not fit both
 _FLOAT_BYTES = 4
 _PER_ELEMENT = 16  # writing and reading an element takes about as long as so many multiply-accumulates
@@ -35,10 +35,10 @@ def try_out(model: Detector, path: str) -> None:
     try:
         with torch.inference_mode():
             raw = model(torch.zeros(1, 3, height, width))
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as fault:
-        if ran_out_of_memory(fault):
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if ran_out_of_memory(error):
             raise
-        raise no_network(first_line(fault), path) from fault
+        raise no_network(first_line(error), path) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -50,7 +50,7 @@ def try_out(model: Detector, path: str) -> None:
 
 
 class _Budget:
-    """Counts what a pass holds and computes; told by hooks before each step takes its memory.
+    """Counts what a pass holds and computes; called by hooks before each step takes its memory.
 
     Args:
         model: the network.

@@ -88,7 +88,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str, str]] = {
     "20 poolings": (
         {"rows": [conv(1, 8), [-1, 1, "SPP", [8, [5] * 20]], DETECT]},
         "W311",
-        "the kernels of layer 1 (SPP) are no list of at most 16",
+        "the kernels of layer 1 (SPP) are not a list of at most 16",
     ),
     "repeats": ({"rows": [conv(1, 8), [-1, 10**9, "C3", [8]], DETECT]}, "W330", "repeats of layer 1 (C3)"),
     "bottlenecks": (

@@ -412,7 +412,7 @@ def test_what_is_no_checkpoint(tmp_path: Path, look_alikes: LookAlikes) -> None:
         path.write_bytes(content)
         assert f"W302 not a readable YOLOv5 checkpoint: {expected}" in fault(path)
     torch.save({"a": torch.zeros(2)}, tmp_path / "state.pt")
-    assert "its state dict is none of a YOLOv5 detection model" in fault(tmp_path / "state.pt")
+    assert "its state dict is not that of a YOLOv5 detection model" in fault(tmp_path / "state.pt")
     torch.save([torch.zeros(2)], tmp_path / "list.pt")
     assert "not a pickled YOLOv5 detection model" in fault(tmp_path / "list.pt")
     assert "not a pickled YOLOv5 detection model" in fault(save(tmp_path / "conv.pt", nn.Conv2d(1, 1, 1)))

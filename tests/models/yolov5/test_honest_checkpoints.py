@@ -347,7 +347,7 @@ def test_state_dicts_of_any_depth_and_width_compute_the_same(tmp_path: Path, dep
 
 
 def test_a_state_dict_of_another_network_is_told(tmp_path: Path) -> None:
-    assert "its state dict is none of a YOLOv5" in fault(saved(tmp_path / "a.pt", nn.Linear(2, 2).state_dict()))
+    assert "its state dict is not that of a YOLOv5" in fault(saved(tmp_path / "a.pt", nn.Linear(2, 2).state_dict()))
     state = {**tiny().state_dict(), "model.30.conv.weight": torch.zeros(1, 1, 1, 1)}
     assert fault(saved(tmp_path / "b.pt", state)).startswith("W309 the tensors fit no stock YOLOv5 size")
 
