@@ -1,7 +1,9 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer:
 #   make demo   the main job on the embedded data set and model
 #   make test   the tests
-# A third runs with the Python and the torch (2.4 or newer) of a machine with a CUDA device, and installs nothing:
+# Before a change of what they test (so far: compressed-tensors reads our files) the slow ones, with packages of their own:
+#   make test-extras   the tests marked `extras`, which `make test` skips
+# Another runs with the Python and the torch (2.4 or newer) of a machine with a CUDA device, and installs nothing:
 #   make gpu    the tests that are for a device, and YOLOv5n's AP and speed on it
 PYTHON ?= python3
 VENV := .venv
@@ -11,13 +13,16 @@ else
 BIN := $(VENV)/bin
 endif
 
-.PHONY: demo test gpu lint types reference demo-weights clean
+.PHONY: demo test test-extras gpu lint types reference demo-weights clean
 
 demo: $(VENV)/installed
 	$(BIN)/compressor apply recipes/demo.yaml --output runs/demo --force
 
 test: lint types
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-extras: $(VENV)/extras
+	$(BIN)/python -m pytest -m extras
 
 gpu:
 	$(PYTHON) scripts/gpu.py
@@ -41,6 +46,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	$(BIN)/python -c "open('$(VENV)/installed', 'w').close()"
+
+$(VENV)/extras: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group extras
+	$(BIN)/python -c "open('$(VENV)/extras', 'w').close()"
 
 clean:
 	$(PYTHON) -c "import shutil; [shutil.rmtree(d, ignore_errors=True) for d in ('$(VENV)', 'runs', '.mypy_cache', '.ruff_cache', '.pytest_cache')]"

@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from compressor.cli import interrupts
 from compressor.files.signals import ENDING
 from compressor.models.detector import Detector
+from tests.skips import pytest_collection_modifyitems, pytest_terminal_summary
+
+__all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no fault
 settings.load_profile("steady")

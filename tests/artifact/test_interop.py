@@ -38,12 +38,11 @@ def test_the_lines_in_the_docs_decode_a_file(dtype: Dtype, tmp_path: Path) -> No
         assert np.array_equal(found[name].astype(tensor.numpy().dtype), tensor.numpy()), name
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("shape", [(16, 8, 3, 3), (5, 3, 1, 1), (7, 13, 6, 6)])
 def test_compressed_tensors_decodes_a_weight(shape: tuple[int, ...]) -> None:
-    reason = "optional: pip install --group interop (compressed-tensors 0.14.0, which needs transformers)"
-    sparse_bitmask = pytest.importorskip(
-        "compressed_tensors.compressors.sparse_compressors.sparse_bitmask", reason=reason
-    )
+    from compressed_tensors.compressors.sparse_compressors import sparse_bitmask  # noqa: PLC0415  # of extras alone
+
     weight = torch.randn(shape).half()
     weight[weight.abs() < 0.7] = 0
     ours = encode(weight)
