@@ -42,7 +42,7 @@ from types import FrameType
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path[:0] = [str(Path(__file__).parents[1])]  # for the tests' small models and data
+sys.path[:0] = [str(Path(__file__).parents[1])]  # for trials
 
 
 import compressor.data  # noqa: F401  # sets the bounds of OpenCV, which is imported next
@@ -66,7 +66,7 @@ from compressor.export.open import open_network
 from compressor.models.yolov5.pickles import Interpreter
 from compressor.recipe.schema import Evaluation
 from compressor.results.sensitivity import load_table
-from tests.tiny import NAMES, tiny_data, tiny_model, tiny_recipe
+from trials.tiny import NAMES, tiny_data, tiny_model, tiny_recipe
 
 SECONDS, MEMORY = 20, 2 * 2**30  # of CPU time, and of address space
 WAIT = 120  # seconds on the clock, which other work stretches, after which an input hangs
@@ -247,7 +247,7 @@ def _limit_memory() -> None:
 
 _PROCESSES = multiprocessing.get_context("forkserver")  # runtimes have threads, which a fork of this one would lack
 _PROCESSES.set_forkserver_preload(
-    ["compressor.run.pipeline", "compressor.tasks.benchmark", "compressor.tasks.init", "tests.tiny"]
+    ["compressor.run.pipeline", "compressor.tasks.benchmark", "compressor.tasks.init", "trials.tiny"]
 )
 
 

@@ -23,7 +23,7 @@ from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
 from compressor.run.pipeline import run
 from compressor.run.readiness import Options
-from tests.kills import COMMANDS, FullDisk, Trials, make_inputs, timeless
+from trials.kills import COMMANDS, FullDisk, Trials, make_inputs, timeless
 
 KINDS = [kind for kind in COMMANDS if kind != "apply without figures"]  # which tests do
 

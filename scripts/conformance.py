@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # tests.conftest holds the filling rule
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for trials
 
 from compressor.artifact.load import load_model
 from compressor.models.detector import Detector
@@ -30,7 +30,7 @@ from compressor.models.yolov5.detect import head_of
 from compressor.models.yolov5.fuse import fuse
 from compressor.plan.layers import convolutions
 from compressor.report.tables import Table
-from tests.conftest import fill, fill_array
+from trials.seeded import fill, fill_array
 
 FORWARD = ("v6_n", "v6_s", "v6_m", "v6_l", "v6_x", "v6_n6", "v5_s", "v5_m", "v5_l", "v5_x", "v5_s6")
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cli.commands import compressor
-from tests.kills import QUICK, make_inputs, timeless
+from trials.commands import compressor
+from trials.kills import QUICK, make_inputs, timeless
 
 WHOLE = (
     *("apply", "r.yaml", "--output", "whole"),

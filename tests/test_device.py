@@ -20,9 +20,9 @@ from compressor.models.yolov5.architecture import stock_architecture
 from compressor.models.yolov5.build import build
 from compressor.models.yolov5.detect import scored
 from compressor.plan.layers import convolutions
-from tests.cli.commands import compressor
-from tests.conftest import fill
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.seeded import fill
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 pytestmark = pytest.mark.gpu
 DEVICE = os.environ.get("COMPRESSOR_TEST_DEVICE", "cpu")

@@ -15,7 +15,7 @@ from compressor.recipe.overrides import Override, parse_set
 from compressor.results.plan import Plan
 from compressor.run.pipeline import plan
 from compressor.run.readiness import Options
-from tests.tiny import tiny_weights
+from trials.tiny import tiny_weights
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

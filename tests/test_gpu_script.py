@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.tiny import tiny_weights
+from trials.tiny import tiny_weights
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "gpu.py"
 

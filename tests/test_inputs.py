@@ -31,7 +31,7 @@ from compressor.run import environment, job, stages
 from compressor.run.exports import Shipped
 from compressor.run.inputs import Inputs, differences
 from compressor.run.readiness import Options, Ready, Refusals, make_ready
-from tests.tiny import NAMES, tiny_data, tiny_model, tiny_weights
+from trials.tiny import NAMES, tiny_data, tiny_model, tiny_weights
 
 BEFORE, SEARCH, MODIFIED, AFTER, EXPORT = "before", "search", "modified", "after", "export"
 RECIPE = {SEARCH, MODIFIED}  # in whose keys the whole recipe is, for it travels in the file

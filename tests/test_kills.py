@@ -31,8 +31,8 @@ from compressor.run.folder import steps_folder, unfinished_place
 from compressor.run.job import open_job
 from compressor.run.pipeline import run
 from compressor.run.readiness import Options
-from tests.cli.commands import compressor
-from tests.kills import COMMANDS, QUICK, FullDisk, Trials, make_inputs, timeless
+from trials.commands import compressor
+from trials.kills import COMMANDS, QUICK, FullDisk, Trials, make_inputs, timeless
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks are POSIX's")
 

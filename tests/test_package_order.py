@@ -55,6 +55,26 @@ def test_imports_only_from_above_in_the_order(module: str) -> None:
         assert inside or floor(name) < floor(module), f"{module} imports {name}"
 
 
+OUTSIDE = {  # folders beside the package, and those of them that each may import
+    "compressor": set(),
+    "trials": {"trials"},
+    "scripts": {"scripts", "trials"},
+    "benchmarks": {"benchmarks", "trials"},
+}
+
+
+@pytest.mark.parametrize("folder", OUTSIDE)
+def test_only_tests_import_tests(folder: str) -> None:
+    others = {"tests", *OUTSIDE} - {"compressor"} - OUTSIDE[folder]
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & others, file
+
+
 AT_ONCE = ("cli.main", "report.diff", "report.compare", "recipe.load")
 
 

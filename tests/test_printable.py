@@ -13,8 +13,8 @@ from compressor.cli.console import Console
 from compressor.errors import Diagnostic
 from compressor.printable import printable, printable_json, printable_lines
 from compressor.report.tables import Table
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_model
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_model
 
 EVIL = "\x1b[2J\x1b]0;pwn\x07\x9b31m\u202egnp.exe\r\n\ud800"
 SHOWN = r"\x1b[2J\x1b]0;pwn\x07\x9b31m\u202egnp.exe\r\n\ud800"

@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 IMPORTS = """
 import sys
 from pathlib import Path
-from tests.watched import watch
+from trials.watched import watch
 watch(Path(sys.argv[1]))
 import pkgutil
 from importlib import import_module

@@ -15,7 +15,7 @@ import torch
 from compressor.artifact.load import load_model
 from compressor.artifact.save import METADATA_KEY, Form, Provenance, encode_model, round_to_dtype
 from compressor.errors import CheckpointError
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 FLIPS = 2500
 

@@ -13,7 +13,7 @@ import torch
 from compressor.artifact.bitmask import encode
 from compressor.artifact.load import load_model
 from compressor.artifact.save import Dtype, Form, Provenance, encode_model, round_to_dtype
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 DOCS = Path(__file__).parents[2] / "docs" / "artifact.md"
 

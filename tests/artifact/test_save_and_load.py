@@ -27,7 +27,7 @@ from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.modifiers import Prune
 from tests.decoded import predict
-from tests.tiny import NAMES, tiny_model
+from trials.tiny import NAMES, tiny_model
 
 FROM = Provenance({"version": 1}, "tiny.pt", "ab" * 32)
 

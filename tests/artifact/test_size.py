@@ -17,7 +17,7 @@ from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.modifiers import Prune
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 FROM = Provenance({"version": 1, "description": 'dünn "und" klein\n'}, "tiny.pt", "ab" * 32)
 UNREAD = replace(FROM, source_sha256="0" * 64)

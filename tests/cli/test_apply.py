@@ -8,8 +8,8 @@ from compressor.artifact.load import load_model
 from compressor.plan.layers import convolutions
 from compressor.report.tables import steps_table
 from compressor.results.run import load_run
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from compressor.results.run import load_run
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 EXPORTS = """exports:
   - {format: yolov5}

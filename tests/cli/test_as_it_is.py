@@ -14,8 +14,8 @@ from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.modifiers import Prune
 from compressor.results.run import load_run
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_model
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_model
 
 RECIPE = (
     "version: 1\nmodel: {weights: pruned.safetensors, fuse: never}\ndata: tiny.yaml\nevaluation: {image_size: 64}\n"

@@ -16,8 +16,8 @@ from compressor.errors import CompressorError
 from compressor.progress import Silent
 from compressor.tasks import benchmark as work
 from compressor.tasks.benchmark import Backend, Question, benchmark
-from tests.cli.commands import compressor
-from tests.tiny import tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_weights
 
 SMALL = ("--image-size", "64", "--runs", "6", "--warm-up", "1")
 

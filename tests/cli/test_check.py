@@ -15,7 +15,7 @@ import yaml
 from compressor.plan.stock import check_recipe
 from compressor.recipe.load import load_recipe
 from compressor.recipe.overrides import parse_set
-from tests.cli.commands import compressor
+from trials.commands import compressor
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "recipes").glob("*.yaml"))

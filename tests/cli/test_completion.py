@@ -18,7 +18,7 @@ from click.shell_completion import CompletionItem, ShellComplete, get_completion
 from compressor.cli.completion import complete_code
 from compressor.cli.main import cli
 from compressor.rules.catalogue import rules
-from tests.cli.commands import compressor
+from trials.commands import compressor
 
 PROGRAM = Path(sys.executable).with_name("compressor")
 RECIPE = """version: 1

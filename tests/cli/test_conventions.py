@@ -9,8 +9,8 @@ import click
 import pytest
 
 from compressor.cli.main import cli
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 COMMANDS = sorted(cli.commands)
 DOCUMENTS = {

@@ -17,8 +17,8 @@ from compressor.errors import DatasetError
 from compressor.recipe.load import load_recipe
 from compressor.results.run import load_run
 from compressor.run.pipeline import Options, run
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 
 def evaluated(place: Path, data: str | Path, *options: str) -> dict[str, Any]:

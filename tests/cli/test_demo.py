@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import compressor
+from trials.commands import compressor
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "demo.yaml"
 

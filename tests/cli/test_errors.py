@@ -24,7 +24,7 @@ from compressor.artifact.save import METADATA_KEY
 from compressor.cli.main import cli, main
 from compressor.errors import AnswerError, CompressorError, InputError, RunError, UnforeseenError
 from compressor.modifiers.prune.selection import Cut, Dropped, Scores, drop
-from tests.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
+from trials.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
 
 TOLD = re.compile(r"^(?:(?P<place>.+?): )?(?P<code>[A-Z]\d{3}) (?P<message>.+)\n  help: (?P<help>.+)$", re.MULTILINE)
 

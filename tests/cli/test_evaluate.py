@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from compressor.artifact.save import Form, Provenance, encode_model
-from tests.cli.commands import compressor
 from tests.evaluation.test_diagnosis import overflowing
-from tests.tiny import tiny_data, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_weights
 
 EMBEDDED = Path(__file__).parents[2] / "compressor" / "data" / "weights" / "yolov5_shapes.safetensors"
 

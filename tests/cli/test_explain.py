@@ -9,7 +9,7 @@ import pytest
 
 from compressor.cli.explain import body
 from compressor.rules.catalogue import Rule, rules
-from tests.cli.commands import compressor
+from trials.commands import compressor
 
 R113 = """R113 Empty recipe
 

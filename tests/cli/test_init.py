@@ -16,8 +16,8 @@ from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import Prune
 from compressor.run import pipeline
 from compressor.tasks.init import ALLOCATION, SPARSITY
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_model, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_model, tiny_weights
 
 NASTY = ('"quo\'ted": ${x} # no', "two\nlines: {", "🚢 Größe")
 

@@ -8,9 +8,9 @@ import pytest
 
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.models.detector import Detector
-from tests.cli.commands import compressor
 from tests.models.yolov5.arithmetic import macs_of_weights
-from tests.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
 
 FORMS = [(dtype, layout) for dtype in ("float16", "float32") for layout in ("bitmask", "dense")]
 

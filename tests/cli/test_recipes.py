@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compressor.recipe.shipped import shipped_recipes
-from tests.cli.commands import compressor
+from trials.commands import compressor
 
 
 def test_every_shipped_recipe_is_listed_with_its_purpose(tmp_path: Path) -> None:

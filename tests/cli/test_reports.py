@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from compressor.results.run import load_run
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 GATES = "report:\n  fail_if: [AP > 50, kept.AP < 200, size < 99]\n  examples: 2\n"
 

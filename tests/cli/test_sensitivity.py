@@ -20,7 +20,7 @@ from compressor.recipe.load import load_recipe
 from compressor.results.sensitivity import load_table
 from compressor.run import pipeline
 from compressor.tasks.sensitivity_files import SensitivityFiles
-from tests.tiny import tiny_data, tiny_weights
+from trials.tiny import tiny_data, tiny_weights
 
 COMMAND = ("sensitivity", "tiny.safetensors", "--data", "tiny.yaml", "--images", "2", "--image-size", "64")
 SHORT = (*COMMAND, "--sparsities", "0.5")

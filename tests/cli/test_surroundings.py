@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
 LONG = "a" * 245  # a name that a file can have, and nothing can be written beside under a longer one

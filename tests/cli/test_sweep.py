@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from compressor.results.run import load_run
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 GRID = ("--over", "modifiers.0.sparsity=0.2,0.5", "--over", "weights=tiny.safetensors,other.safetensors")
 NAMES = {f"sparsity={sparsity}_weights={name}" for sparsity in ("0.2", "0.5") for name in ("tiny", "other")}

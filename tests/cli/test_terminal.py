@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 termios = pytest.importorskip("termios", reason="pseudo-terminals are POSIX's")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals and SIGINT are POSIX's")

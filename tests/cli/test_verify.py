@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import safetensors.torch
 
 from compressor.artifact.save import Form, Provenance, encode_model
 from compressor.recipe.schema import Recipe
-from tests.cli.commands import compressor
-from tests.tiny import NAMES, tiny_data, tiny_model, tiny_weights
+from trials.commands import compressor
+from trials.tiny import NAMES, tiny_data, tiny_model, tiny_weights
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

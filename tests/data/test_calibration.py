@@ -9,7 +9,7 @@ from torch import Tensor
 from compressor.data.calibration import draw, find_calibration_images, load_images, random_crops
 from compressor.errors import DatasetError
 from tests.data.images import noise, write_image
-from tests.tiny import tiny_data
+from trials.tiny import tiny_data
 
 
 def code(error: pytest.ExceptionInfo[DatasetError]) -> str:

@@ -15,7 +15,7 @@ from compressor.evaluation.diagnosis import check_finite, first_not_finite
 from compressor.evaluation.network import Network, Suppression, inference_network
 from compressor.evaluation.output_change import OutputChange
 from compressor.models.detector import Detector
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 CPU = torch.device("cpu")
 SAMPLES = tuple(Sample(Path(f"/pictures/{i}.png"), 64, 64, np.zeros((0, 5), np.float32)) for i in range(4))

@@ -13,7 +13,7 @@ from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import stock_architecture
 from compressor.models.yolov5.build import build
 from compressor.recipe.schema import Evaluation as Settings
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 CPU = torch.device("cpu")
 

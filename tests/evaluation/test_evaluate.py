@@ -15,7 +15,7 @@ from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
 from compressor.results.evaluation import EvaluationSettings
 from tests.data.test_batches import golden_samples
-from tests.tiny import tiny_data, tiny_model
+from trials.tiny import tiny_data, tiny_model
 
 CPU = torch.device("cpu")
 

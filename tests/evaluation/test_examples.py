@@ -8,7 +8,7 @@ import numpy as np
 from compressor.data.dataset import Sample, load_dataset, read_split
 from compressor.evaluation.coco import Predictions
 from compressor.evaluation.examples import examples_png
-from tests.tiny import NAMES, tiny_data
+from trials.tiny import NAMES, tiny_data
 
 Row = tuple[int, tuple[float, float, float, float], float, int]  # image, box, score, class
 

@@ -14,7 +14,7 @@ from compressor.evaluation.out_of_memory import Halving, enough_memory
 from compressor.evaluation.predict import detect
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation as Settings
-from tests.tiny import tiny_data, tiny_model
+from trials.tiny import tiny_data, tiny_model
 
 
 class Small:

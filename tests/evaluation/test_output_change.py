@@ -14,7 +14,7 @@ from compressor.models.detector import Detector
 from compressor.models.yolov5.difference import head_loss
 from compressor.models.yolov5.fuse import fuse
 from compressor.plan.layers import Layer, convolutions
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 CPU = torch.device("cpu")
 IMAGES = 11  # more than one batch

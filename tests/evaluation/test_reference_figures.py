@@ -18,7 +18,7 @@ from compressor.progress import Silent
 from compressor.recipe.modifiers import Prune
 from compressor.recipe.schema import Evaluation
 from compressor.results.evaluation import CocoMetrics, Metrics
-from tests.cli.commands import compressor
+from trials.commands import compressor
 
 NAMES = {
     **{"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APs": "AP_small", "APm": "AP_medium", "APl": "AP_large"},

@@ -10,7 +10,7 @@ from compressor.evaluation.network import Network, inference_network
 from compressor.evaluation.timing import PAIRS, Clocks, Pass, one_pass, order, rest, take_turns, time_in_turns
 from compressor.report.intervals import slowdown
 from compressor.results.run import Timing
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 
 def test_both_are_timed_as_often_and_a_network_that_does_it_twice_is_slower() -> None:

@@ -11,7 +11,7 @@ import torch
 from compressor.artifact.load import LoadedModel
 from compressor.export.write import Options, write
 from compressor.models.detector import Detector
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 SIZE = 64
 

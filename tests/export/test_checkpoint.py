@@ -19,9 +19,9 @@ from compressor.models.yolov5.containers import open_container
 from compressor.models.yolov5.convolutions import with_widths
 from compressor.models.yolov5.fuse import fuse
 from compressor.models.yolov5.references import Inert, StoredTensor
-from tests.conftest import fill
 from tests.decoded import predict
-from tests.tiny import tiny_model
+from trials.seeded import fill
+from trials.tiny import tiny_model
 
 OF_TRAINING = {"yaml_file", "hyp", "class_weights", "gr"}  # what training leaves: there, with values of its own
 DEFINED_ANEW = {"grid", "anchor_grid", "stride", "name", "inplace"}

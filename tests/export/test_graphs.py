@@ -26,7 +26,7 @@ from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
 from compressor.results.run import Agreement
 from tests.export.conftest import SIZE, loaded
-from tests.tiny import NAMES, tiny_data, tiny_model
+from trials.tiny import NAMES, tiny_data, tiny_model
 
 CPU = torch.device("cpu")
 

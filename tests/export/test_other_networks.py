@@ -21,10 +21,10 @@ from compressor.models.yolov5.build import build
 from compressor.models.yolov5.convolutions import with_widths
 from compressor.models.yolov5.fuse import fuse
 from compressor.recipe.exports import TRAITS, ExportFormat
-from tests.conftest import fill
 from tests.decoded import detections
 from tests.export.conftest import loaded
-from tests.tiny import NAMES
+from trials.seeded import fill
+from trials.tiny import NAMES
 
 SIZE = 128
 STRIDES = (4, 128)

@@ -32,7 +32,7 @@ from compressor.recipe.schema import Evaluation
 from compressor.results.evaluation import Evaluation as Evaluated
 from compressor.tasks.benchmark import Question, benchmark
 from tests.decoded import detections, predict
-from tests.tiny import NAMES, tiny_data
+from trials.tiny import NAMES, tiny_data
 
 CPU = torch.device("cpu")
 SIZE = 64

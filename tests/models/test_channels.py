@@ -16,7 +16,7 @@ from compressor.models.channels import ChannelGroup, Reader
 from compressor.models.detector import Detector
 from compressor.models.families import family_named, family_of
 from compressor.models.yolov5.architecture import Architecture, Generation, Row, stock_architecture
-from tests.conftest import fill
+from trials.seeded import fill
 
 FAMILY = family_named("yolov5")
 V6 = replace(stock_architecture("v6", "n", nc=3), width_multiple=0.0625)

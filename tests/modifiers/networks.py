@@ -17,7 +17,7 @@ from compressor.modifiers.prune.zeros import prune
 from compressor.modifiers.repair.repair import Subject
 from compressor.plan.layers import Layer, convolutions
 from compressor.recipe.modifiers import Prune
-from tests.tiny import NAMES, tiny_model
+from trials.tiny import NAMES, tiny_model
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import Prune
 from compressor.results.sensitivity import LayerLosses, SensitivityTable
 from tests.modifiers.networks import live_model
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 
 def needless(folder: Path, layers: tuple[Layer, ...], *steps: Prune) -> list[tuple[str, int | None]]:

@@ -15,7 +15,7 @@ from compressor.results.sensitivity import LayerLosses, SensitivityTable, table_
 from compressor.rules.catalogue import Rule, rules
 from compressor.run.pipeline import plan
 from compressor.run.readiness import Options
-from tests.tiny import tiny_model, tiny_weights
+from trials.tiny import tiny_model, tiny_weights
 
 RULES = [rule for rule in rules() if rule.code.startswith("P")]
 

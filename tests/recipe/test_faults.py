@@ -13,7 +13,7 @@ from compressor.errors import Diagnostic
 from compressor.plan.stock import stock_misfits
 from compressor.recipe.load import in_file_order, read_draft
 from compressor.rules.catalogue import rules
-from tests.cli.commands import compressor
+from trials.commands import compressor
 
 FOLDER = Path(__file__).parent / "faults"
 FAULTS = sorted(FOLDER.glob("*.yaml"))

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from compressor.cli.main import cli
 from compressor.recipe.load import load_recipe, read_draft
-from tests.cli.commands import compressor
+from trials.commands import compressor
 
 GOLDENS = Path(__file__).parent / "faults" / "made"
 MINIMAL = "version: 1\nmodifiers:\n  - {type: prune, allocation: lamp, sparsity: 0.3}\n"

@@ -23,7 +23,7 @@ from compressor.recipe.modifiers import Prune, Repair
 from compressor.recipe.part import words_of
 from compressor.recipe.schema import FILE_KEYS, Recipe
 from compressor.rules.catalogue import Rule, rules
-from tests.cli.commands import compressor
+from trials.commands import compressor
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "recipes").glob("*.yaml"))

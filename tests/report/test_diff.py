@@ -16,7 +16,7 @@ from compressor.results.files import FileSize
 from compressor.results.network import LayerSparsity
 from compressor.results.run import RunRecord
 from tests.report.made_up import assert_golden, evaluation, full_record, record
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 
 def side(run: RunRecord, name: str) -> Side:

@@ -18,7 +18,7 @@ from compressor.data.description import parse_description
 from compressor.errors import DatasetError, InputError, RecipeError
 from compressor.recipe.load import load_recipe
 from compressor.rules.catalogue import Rule, find_rule, rules
-from tests.cli.commands import compressor
+from trials.commands import compressor
 
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r'"([A-Z][0-9]{3})"')

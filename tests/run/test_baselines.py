@@ -12,7 +12,7 @@ from compressor.evaluation.evaluate import Evaluator, make_evaluator
 from compressor.progress import Silent
 from compressor.recipe.schema import Evaluation
 from compressor.run.baselines import Baselines, baseline_key
-from tests.tiny import tiny_data, tiny_model
+from trials.tiny import tiny_data, tiny_model
 
 
 @pytest.fixture

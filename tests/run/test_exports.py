@@ -7,7 +7,7 @@ import torch
 from compressor.artifact.load import LoadedModel
 from compressor.models.detector import Detector
 from compressor.run.exports import cautions
-from tests.tiny import tiny_model
+from trials.tiny import tiny_model
 
 
 def _told(model: Detector, form: str = "yolov5") -> tuple[str, ...]:

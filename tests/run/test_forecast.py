@@ -19,7 +19,7 @@ from compressor.run import forecast, pipeline
 from compressor.run import report as run_report
 from compressor.run import search as budget
 from compressor.run.readiness import Options
-from tests.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
+from trials.tiny import tiny_data, tiny_model, tiny_recipe, tiny_weights
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -15,7 +15,7 @@ from compressor.recipe.modifiers import Calibration, Prune
 from compressor.results.sensitivity import LayerLosses, SensitivityTable, table_text
 from compressor.run.job import CalibrationImages, Job, check_unseen, foresee, modify, open_job, storage, with_sparsity
 from tests.data.images import write_image
-from tests.tiny import tiny_data, tiny_model, tiny_weights
+from trials.tiny import tiny_data, tiny_model, tiny_weights
 
 CPU = torch.device("cpu")
 

@@ -25,7 +25,7 @@ from compressor.run import pipeline
 from compressor.run.job import CalibrationImages, open_job
 from compressor.run.readiness import Options
 from compressor.run.search import Seeker, lowest_step, out_of_reach
-from tests.tiny import tiny_data, tiny_weights
+from trials.tiny import tiny_data, tiny_weights
 
 CPU = torch.device("cpu")
 

@@ -27,7 +27,7 @@ from compressor.run import pipeline
 from compressor.run.pipeline import plan
 from compressor.run.readiness import Options
 from compressor.tasks.init import ALLOCATION, IMAGES, SPARSITY, Goal, Starter, _Candidates, start
-from tests.tiny import tiny_data, tiny_model
+from trials.tiny import tiny_data, tiny_model
 
 NASTY = ('it\'s "#1": ${x}', "new\nline\u2028\x85\x1b[31m", "ship 🚢 Größe")
 GOALS = {

@@ -30,7 +30,7 @@ from compressor.results.sensitivity import SensitivityTable
 from compressor.run.folder import sha256
 from compressor.tasks.sensitivity import Question, Subject, WantedRecipe, measure, open_subject, recipe_for
 from tests.modifiers.networks import live_model
-from tests.tiny import tiny_data, tiny_model, tiny_weights
+from trials.tiny import tiny_data, tiny_model, tiny_weights
 
 GRID = (0.5, 0.9)
 

@@ -22,7 +22,7 @@ from compressor.training.optimiser import (
     build_optimiser,
     optimiser_step,
 )
-from tests.conftest import fill
+from trials.seeded import fill
 
 
 def tiny(generation: Generation = "v6") -> Detector:

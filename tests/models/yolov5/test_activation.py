@@ -22,9 +22,9 @@ from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from compressor.models.yolov5.fuse import fuse
 from compressor.models.yolov5.onednn import prepare_for_cpu
-from tests.conftest import fill
 from tests.decoded import predict
 from tests.models.yolov5.test_checkpoint import LookAlikes, fault, look_alikes, save
+from trials.seeded import fill
 
 __all__ = ["look_alikes"]  # the fixture
 

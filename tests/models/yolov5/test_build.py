@@ -19,7 +19,7 @@ from compressor.models.yolov5.build import build
 from compressor.models.yolov5.describe import count_gflops, count_layers, summarise
 from compressor.models.yolov5.detect import head_of
 from compressor.models.yolov5.fuse import fuse
-from tests.conftest import fill
+from trials.seeded import fill
 
 ALL_STOCK: list[tuple[Generation, str]] = [
     *(("v5", size) for size in stock_sizes("v5")),

@@ -25,8 +25,8 @@ from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from compressor.models.yolov5.detect import head_of
 from compressor.models.yolov5.fuse import fuse
-from tests.conftest import fill, fill_array
 from tests.decoded import predict
+from trials.seeded import fill, fill_array
 
 CLASSES = {
     "models.yolo": ("Model", "DetectionModel", "SegmentationModel", "ClassificationModel", "Detect"),

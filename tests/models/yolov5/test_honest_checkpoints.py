@@ -30,10 +30,10 @@ from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import architecture_to_yaml, stock_architecture
 from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
-from tests.conftest import fill
 from tests.decoded import predict
 from tests.models.yolov5.test_checkpoint import LookAlikes, assert_equal_state, fault, look_alikes, save, tiny
-from tests.tiny import tiny_model, tiny_weights
+from trials.seeded import fill
+from trials.tiny import tiny_model, tiny_weights
 
 __all__ = ["look_alikes"]  # the fixture
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.models.yolov5.hostile import CALLS, CANARY, IMPORTS, write_corpus
-from tests.tiny import tiny_weights
+from trials.tiny import tiny_weights
 
 ROOT = Path(__file__).parents[3]
 SECONDS, MEGABYTES = 20, 2000

@@ -22,9 +22,9 @@ from compressor.models.yolov5.architecture import (
 from compressor.models.yolov5.build import build
 from compressor.models.yolov5.checkpoint import read_checkpoint
 from compressor.models.yolov5.convolutions import convolutions_of
-from tests.conftest import fill
 from tests.decoded import predict
 from tests.models.yolov5.test_checkpoint import LookAlikes, look_alikes, save
+from trials.seeded import fill
 
 __all__ = ["look_alikes"]  # the fixture
 

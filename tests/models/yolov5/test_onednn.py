@@ -15,8 +15,8 @@ from compressor.models.yolov5.build import build
 from compressor.models.yolov5.detect import head_of, scored
 from compressor.models.yolov5.fuse import fuse
 from compressor.models.yolov5.onednn import FusedConv2d, has_fused_kernels, prepare_for_cpu
-from tests.conftest import fill
 from tests.decoded import detections
+from trials.seeded import fill
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[3]

@@ -31,10 +31,10 @@ from compressor.models.yolov5.convolutions import convolutions_of, with_widths
 from compressor.models.yolov5.describe import summarise
 from compressor.models.yolov5.fuse import fuse
 from compressor.plan.layers import convolutions
-from tests.conftest import fill
 from tests.decoded import predict
 from tests.models.yolov5.arithmetic import macs_of_weights
-from tests.tiny import NAMES
+from trials.seeded import fill
+from trials.tiny import NAMES
 
 FROM = Provenance({"version": 1}, "tiny.pt", "ab" * 32)
 V6 = replace(stock_architecture("v6", "n", nc=3), width_multiple=0.0625)  # 8, 8, 16, 32 and 64 channels

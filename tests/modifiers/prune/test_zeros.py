@@ -20,8 +20,8 @@ from compressor.modifiers.prune.zeros import Evidence, keep_masks, prune
 from compressor.plan.layers import convolutions
 from compressor.recipe.modifiers import Prune
 from compressor.results.sensitivity import LayerLosses, SensitivityTable
-from tests.conftest import fill
-from tests.tiny import tiny_model
+from trials.seeded import fill
+from trials.tiny import tiny_model
 
 Allocation = Literal["uniform", "global", "lamp", "erk"]
 

@@ -11,10 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.watched import PROGRAMS
+from trials.watched import PROGRAMS
 
-_SERVER = "tests.cli.forked"
-_ROOT = Path(__file__).parents[2]
+_SERVER = "trials.forked"
+_ROOT = Path(__file__).parents[1]
 
 
 def compressor(

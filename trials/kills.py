@@ -17,8 +17,8 @@ from typing import Any
 
 from compressor.results.run import load_run
 from compressor.run.report import rendered
-from tests.cli.commands import compressor
-from tests.tiny import tiny_data, tiny_recipe, tiny_weights
+from trials.commands import compressor
+from trials.tiny import tiny_data, tiny_recipe, tiny_weights
 
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 ENDS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}

@@ -22,7 +22,7 @@ import compressor.run.pipeline
 import compressor.tasks.sensitivity  # what commands import when they run
 from compressor.cli.interrupts import exit_at_once
 from compressor.cli.streams import prepare_streams
-from tests.watched import watch
+from trials.watched import watch
 
 LONGEST_S = 300
 
