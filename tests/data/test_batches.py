@@ -16,6 +16,7 @@ from compressor.data.dataset import Sample, load_dataset, read_split
 from compressor.data.image_file import read_image
 from compressor.errors import DatasetError
 from tests.data.images import write_image
+from tests.oracles.vectors import BATCHES, PICTURES, committed
 
 NO_LABELS = np.zeros((0, 5), np.float32)
 
@@ -83,6 +84,21 @@ def test_batches_equal_upstream(golden: Path, tmp_path: Path) -> None:
                 assert known == (batch.ratios[index], batch.pads[index])
                 assert zlib.crc32(image.numpy().tobytes()) == item["crc32"], item["file"]
         assert next(items, None) is None
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_batches_equal_the_committed_vectors(tmp_path: Path, case: str) -> None:
+    vectors, (image_size, batch_size, stride, pad) = committed("batches"), BATCHES[case]
+    files = [write_image(tmp_path / f"{i}.png", *size, seed=i) for i, size in enumerate(PICTURES)]
+    samples = [sample(*size, str(file)) for size, file in zip(PICTURES, files, strict=True)]
+    plans = plan_batches(samples, image_size, batch_size, stride, pad)
+    assert [list(plan.shape) for plan in plans] == vectors[f"{case}.shapes"].tolist()
+    assert [int(s.image.stem) for plan in plans for s in plan.samples] == vectors[f"{case}.order"].tolist()
+    for batch in load_batches(plans, image_size, "floor"):
+        for image, each, ratios, pads in zip(batch.images, batch.samples, batch.ratios, batch.pads, strict=True):
+            key = f"{case}.{each.image.stem}"
+            assert np.array_equal(image.numpy(), vectors[f"{key}.tensor"])
+            assert (list(ratios), list(pads)) == (vectors[f"{key}.ratios"].tolist(), vectors[f"{key}.pad"].tolist())
 
 
 @pytest.mark.parametrize(("size", "stride", "fitted"), [(640, 32, 640), (641, 32, 672), (1, 64, 64), (640, 64, 640)])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressor.data.letterbox import Image, Rounding, letterbox, resize_to_fit
+from tests.oracles.vectors import LETTERBOX, committed, pixels
 
 sides = st.integers(1, 90)
 
@@ -26,6 +27,14 @@ def test_letterbox_equals_upstream(golden: Path) -> None:
         assert list(padded.shape) == case["out_shape"]
         assert list(pad) == case["pad_wh"]
         assert zlib.crc32(padded.tobytes()) == case["crc32"], case
+
+
+@pytest.mark.parametrize("case", LETTERBOX)
+def test_letterbox_equals_the_committed_vectors(case: str) -> None:
+    vectors, (size, shape) = committed("letterbox"), LETTERBOX[case]
+    padded, pad = letterbox(pixels(list(LETTERBOX).index(case), *size), shape)
+    assert list(pad) == vectors[f"{case}.pad"].tolist()
+    assert np.array_equal(padded, vectors[f"{case}.padded"])
 
 
 @given(sides, sides, sides, sides)

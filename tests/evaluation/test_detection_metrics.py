@@ -6,6 +6,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from compressor.evaluation.detection_metrics import average_precision, per_class, summarise
+from tests.oracles.vectors import committed
 
 TIGHT = 1e-12
 
@@ -26,6 +27,17 @@ def test_figures_are_upstreams(golden: Path, name: str) -> None:
     assert ours_means == pytest.approx(expected["mean_p_r_map50_map"], rel=0, abs=TIGHT)
     assert [figures.instances.sum()] == [len(target_cls)]
     assert [c.name for c in classes] == [str(c) for c in expected["classes"]]
+
+
+def test_figures_are_those_of_the_committed_vectors() -> None:
+    vectors = committed("figures")
+    detections = np.concatenate([vectors[f"{i}.detections"] for i in range(6)])
+    labels = np.concatenate([vectors[f"{i}.labels"][:, 0] for i in range(6)])
+    tp = np.concatenate([vectors[f"{i}.right"] for i in range(6)])
+    figures = per_class(tp, detections[:, 4], detections[:, 5], labels)
+    assert figures.classes.tolist() == vectors["classes"].tolist() == [0, 1, 2]
+    for ours, key in ((figures.P, "P"), (figures.R, "R"), (figures.AP, "AP")):
+        np.testing.assert_allclose(ours, vectors[key], rtol=0, atol=TIGHT)
 
 
 def test_a_perfect_class_has_ap_0_995() -> None:

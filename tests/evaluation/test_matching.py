@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from compressor.evaluation.matching import IOU_THRESHOLDS, match
+from tests.oracles.vectors import committed
 
 
 @pytest.mark.parametrize("name", ["match0", "match1", "match2", "match3"])
@@ -19,6 +20,13 @@ def test_true_positives_are_upstreams(golden: Path, name: str) -> None:
     assert torch.equal(found, vectors[f"{name}.correct_v62_v70"].bool())
     summary = next(c for c in json.loads((golden / "metrics.json").read_text())["match"] if c["id"] == name)
     assert found.sum(dim=0).tolist() == summary["col_sums_v62_v70"]
+
+
+def test_true_positives_are_those_of_the_committed_vectors() -> None:
+    vectors = {key: torch.from_numpy(array) for key, array in committed("figures").items()}
+    for i in range(6):
+        assert torch.equal(match(vectors[f"{i}.detections"], vectors[f"{i}.labels"]), vectors[f"{i}.right"]), i
+    assert 0 < vectors["2.right"][:, 9].sum() < vectors["2.right"][:, 0].sum() < len(vectors["2.right"])
 
 
 def pairwise_iou(a: Tensor, b: Tensor, eps: float) -> Tensor:

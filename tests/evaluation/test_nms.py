@@ -14,6 +14,7 @@ from torch import Tensor
 
 from compressor.evaluation.nms import MAX_WH, Limits, float32_at_most, non_max_suppression, suppress
 from compressor.models.yolov5.detect import scored
+from tests.oracles.vectors import SUPPRESSION, candidates, committed
 
 CASES = [
     "val_multilabel",
@@ -26,37 +27,11 @@ CASES = [
 ]
 
 
-def golden_predictions(
-    seed: int, bs: int, n: int, nc: int, size: float = 640.0, clusters: int = 12, degenerate: bool = False
-) -> NDArray[np.float32]:
-    """Seeded predictions, by the golden vectors' rule."""
-    rs = np.random.RandomState(seed)
-    u = rs.random_sample
-    p = np.zeros((bs, n, 5 + nc))
-    for b in range(bs):
-        c = u((clusters, 2)) * size
-        s = 20 + u((clusters, 2)) * 180
-        k = rs.randint(0, clusters, n)
-        p[b, :, 0:2] = c[k] + (2 * u((n, 2)) - 1) * 14
-        p[b, :, 2:4] = s[k] * (0.8 + 0.4 * u((n, 2)))
-        v = u(n)
-        p[b, :, 4] = v * v
-        cl = rs.randint(0, nc, (clusters, 3))
-        v = u((n, nc))
-        p[b, :, 5:] = 0.3 * v * v * v * v
-        for j in range(3):
-            p[b, np.arange(n), 5 + cl[k, j]] = u(n)
-    if degenerate:
-        p[:, :20, 2] = 1.0
-        p[:, 20:25, 3] = 9000.0
-    return p.astype(np.float32)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_detections_are_upstreams_bit_for_bit(golden: Path, name: str) -> None:
     case: dict[str, Any] = next(c for c in json.loads((golden / "nms.json").read_text())["cases"] if c["id"] == name)
     expected = load_file(golden / "nms.safetensors")
-    predictions = golden_predictions(**case["pred"])
+    predictions = candidates(**case["pred"])
     assert zlib.crc32(predictions.tobytes()) == case["input_crc32"]
     args = case["args"]
     results = non_max_suppression(
@@ -67,6 +42,13 @@ def test_detections_are_upstreams_bit_for_bit(golden: Path, name: str) -> None:
     )
     for image, detections in enumerate(results):
         assert detections.numpy().tobytes() == expected[f"{name}.{image}"].tobytes()
+
+
+@pytest.mark.parametrize("case", SUPPRESSION)
+def test_detections_are_those_of_the_committed_vectors_bit_for_bit(case: str) -> None:
+    vectors = committed("suppression")
+    (found,) = non_max_suppression(scored(torch.from_numpy(vectors[f"{case}.rows"])[None]), **SUPPRESSION[case])
+    assert found.numpy().tobytes() == vectors[f"{case}.detections"].tobytes()
 
 
 def plain_greedy(boxes: NDArray[np.float32], iou_thres: float, max_det: int) -> list[int]:

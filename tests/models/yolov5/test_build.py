@@ -1,5 +1,6 @@
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import (
     Generation,
     architecture_from_yaml,
@@ -19,6 +21,9 @@ from compressor.models.yolov5.build import build
 from compressor.models.yolov5.describe import count_gflops, count_layers, summarise
 from compressor.models.yolov5.detect import head_of
 from compressor.models.yolov5.fuse import fuse
+from tests.oracles import network
+from tests.oracles.test_oracles import SIZES
+from tests.oracles.vectors import NETWORKS, TINY, committed, noise
 from trials.seeded import fill
 
 ALL_STOCK: list[tuple[Generation, str]] = [
@@ -57,6 +62,37 @@ def test_state_dict_keys_and_shapes_equal_upstream(golden: Path, generation: Gen
         model = fuse(model) if form == "fused" else model
         ours = {key: list(value.shape) for key, value in model.state_dict().items()}
         assert ours == {key: shape for key, shape, _ in expected[form]}
+
+
+@pytest.mark.parametrize(("generation", "size"), ALL_STOCK)
+def test_state_dict_keys_and_shapes_are_those_of_the_layer_tables(generation: Generation, size: str) -> None:
+    with torch.device("meta"):
+        model = build(stock_architecture(generation, size))
+    for fused in (False, True):
+        model = fuse(model) if fused else model
+        ours = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+        assert ours == network.shapes(generation, size.endswith("6"), *SIZES[size[0]], 80, fused)
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.parametrize("fused", [False, True])
+def test_forward_equals_the_committed_vectors(case: str, fused: bool) -> None:
+    generation, p6 = NETWORKS[case]
+    stock = stock_architecture(generation, "s6" if p6 else "s", nc=3)
+    model = fill(build(replace(stock, depth_multiple=TINY[0], width_multiple=TINY[1]))).eval()
+    assert_outputs_equal_the_vectors(fuse(model) if fused else model, case)
+
+
+def assert_outputs_equal_the_vectors(model: Detector, case: str) -> None:
+    vectors = committed("forward")
+    with torch.no_grad():
+        raw = model(torch.from_numpy(noise(NETWORKS[case][1]))[None])
+        decoded = head_of(model).decode(raw)
+    for key, ours in [("decoded", decoded), *((f"raw{level}", tensor) for level, tensor in enumerate(raw))]:
+        theirs, values = vectors[f"{case}.{key}"], ours[0].numpy()
+        tolerance = 1e-5 * (np.abs(theirs) + 1) if key == "decoded" else 1e-5
+        assert values.shape == theirs.shape
+        assert np.all(np.abs(values - theirs) <= tolerance), f"{key}: {np.abs(values - theirs).max()}"
 
 
 FORWARD = ["v6_n", "v6_s", "v6_m", "v6_l", "v6_x", "v6_n6", "v5_s", "v5_m", "v5_l", "v5_x", "v5_s6"]

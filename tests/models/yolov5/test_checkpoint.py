@@ -26,6 +26,7 @@ from compressor.models.yolov5.checkpoint import read_checkpoint
 from compressor.models.yolov5.detect import head_of
 from compressor.models.yolov5.fuse import fuse
 from tests.decoded import predict
+from tests.models.yolov5.test_build import assert_outputs_equal_the_vectors
 from trials.seeded import fill, fill_array
 
 CLASSES = {
@@ -155,6 +156,16 @@ def test_golden_checkpoints_are_recovered_exactly(golden: Path, name: str) -> No
             assert value.dtype == torch.int64 and value.item() == 7
     stock = stock_architecture("v5" if "v5.0" in name else "v6", "s", nc=3)
     assert found.model.spec == replace(stock, depth_multiple=0.33, width_multiple=0.0625)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("generation", ["v5", "v6"])
+def test_a_written_checkpoint_computes_what_the_committed_vectors_say(
+    tmp_path: Path, look_alikes: LookAlikes, generation: Generation, legacy: bool
+) -> None:
+    root = look_alikes.root(tiny(generation), "Model")
+    file = save(tmp_path / "a.pt", root, legacy=legacy)
+    assert_outputs_equal_the_vectors(read_checkpoint(file).model.eval(), generation)
 
 
 REAL = {

@@ -12,6 +12,7 @@ from torch import Tensor
 from compressor.models.losses import LossSettings
 from compressor.models.yolov5.architecture import stock_architecture
 from compressor.models.yolov5.loss import assign, ciou, detection_loss
+from tests.oracles import vectors
 
 CASES = ["p5_nc80", "p5_nc4_smooth", "p5_nc1", "p6_nc80", "p5_empty", "p5_pw_focal", "p5_scaled_hyp_640"]
 
@@ -68,6 +69,26 @@ def test_assignment_order_equals_upstream(golden: Path, name: str) -> None:
         assert torch.equal(torch.stack((ours.image, ours.anchor, ours.row, ours.column, ours.class_index), 1), theirs)
         assert torch.allclose(ours.box, vectors[f"{name}.layer{level}.tbox_xywh"], atol=1e-5)
         assert torch.allclose(ours.anchor_size, vectors[f"{name}.layer{level}.anchor_wh"], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", vectors.LOSS)
+def test_loss_gradients_and_assignment_equal_the_committed_vectors(name: str) -> None:
+    found, (p6, _, _, changed) = vectors.committed("loss"), vectors.LOSS[name]
+    anchors = grid_anchors("P6" if p6 else "P5")
+    targets = torch.from_numpy(found[f"{name}.targets"])
+    raw = [torch.from_numpy(found[f"{name}.logits{level}"]).requires_grad_() for level in range(len(anchors))]
+    loss = detection_loss(raw, targets, anchors, LossSettings(**{**vectors.HYP, **changed}))
+    terms = [each.item() for each in (loss.box, loss.obj, loss.cls, loss.total)]
+    assert terms == pytest.approx(found[f"{name}.terms"].tolist(), rel=1e-5, abs=1e-7)
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    sums = [level.grad.abs().sum().item() for level in raw if level.grad is not None]
+    assert sums == pytest.approx(found[f"{name}.gradients"].tolist(), rel=1e-5)
+    for level, logits in enumerate(raw):
+        ours = assign(targets, anchors[level], (logits.shape[3], logits.shape[2]), vectors.HYP["anchor_t"])
+        cells = torch.stack((ours.image, ours.anchor, ours.row, ours.column, ours.class_index), 1)
+        expected = torch.from_numpy(found[f"{name}.matches{level}"])
+        assert torch.equal(cells, expected[:, :5].long())
+        assert torch.allclose(ours.box.double(), expected[:, 5:], atol=1e-5)
 
 
 def test_the_gains_of_the_defaults_fit_three_levels_80_classes_and_640_px() -> None:
