@@ -19,7 +19,7 @@ demo: $(VENV)/installed
 	$(BIN)/compressor apply recipes/demo.yaml --output runs/demo --force
 
 test: lint types
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-extras: $(VENV)/extras
 	$(BIN)/python -m pytest -m extras

@@ -14,9 +14,7 @@ from hypothesis import settings
 
 from compressor.cli import interrupts
 from compressor.files.signals import ENDING
-from tests.skips import pytest_collection_modifyitems, pytest_terminal_summary
-
-__all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
+from tests import order, skips
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no fault
 settings.load_profile("steady")
@@ -24,6 +22,11 @@ settings.load_profile("steady")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite golden texts; then review the diff")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for plugin in (skips, order):
+        config.pluginmanager.register(plugin)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A run of tests says how many were skipped and why, and leaves those of extras to `make test-extras`."""
+"""A run says how many tests were skipped and why, leaves those of extras, and begins with the longest files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from tests.order import LONGEST, pytest_collection_modifyitems
 
 ROOT = Path(__file__).parents[1]
 SUITE = """import pytest
@@ -49,6 +53,17 @@ def test_skipped_tests_are_counted_by_reason(tmp_path: Path, workers: str) -> No
         ["1", "no data"],
         ["1", "of extras: slow, or in need of packages of their own; `make test-extras` runs them"],
     ]
+
+
+def test_long_files_come_first_and_the_tests_of_a_file_stay_together() -> None:
+    def item(file: str, name: str) -> Any:
+        return SimpleNamespace(nodeid=f"{file}::{name}")
+
+    assert all((ROOT / file).is_file() for file in LONGEST)
+    short, long, longest = "tests/test_words.py", LONGEST[3], LONGEST[0]
+    items = [item(file, name) for file in (short, long, longest) for name in "ba"]
+    pytest_collection_modifyitems(items)
+    assert [each.nodeid for each in items] == [f"{file}::{name}" for file in (longest, long, short) for name in "ba"]
 
 
 def test_extras_run_when_they_are_asked_for(tmp_path: Path) -> None:

@@ -7,29 +7,43 @@ from __future__ import annotations
 import gc
 import json
 import os
+import pkgutil
 import resource
 import signal
 import sys
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 
+import compressor
 import compressor.cli.main
-import compressor.run.pipeline
-import compressor.tasks.sensitivity  # what commands import when they run
 from compressor.cli.interrupts import exit_at_once
 from compressor.cli.streams import prepare_streams
+from compressor.evaluation.nms import Limits, suppress
 from trials.watched import watch
 
 LONGEST_S = 300
 
 
-def main() -> None:
+def prepare() -> None:
+    """Do once what each command would do again: import our modules, and start Numba.
+
+    Matplotlib is left to the commands: what it reads and starts when it is imported depends on their surroundings.
+    """
+    for each in pkgutil.walk_packages(compressor.__path__, "compressor."):
+        import_module(each.name)
+    suppress(np.zeros((1, 6), np.float32), Limits(0.5, 1))  # the first compiled loop takes as long as a command
     with torch.device("meta"):  # the first of these loads a symbolic algebra system
         torch.nn.Conv2d(1, 1, 1)(torch.empty(1, 1, 1, 1))
+
+
+def main() -> None:
+    prepare()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a fork is told before it has begun is not this loop's
     gc.freeze()  # what is imported is shared by all forks
     for line in sys.stdin:

@@ -39,7 +39,7 @@ def test_layers_sparsity_and_file_size_come_true(place: Path, fuse: str) -> None
     assert plan["recipe"]["modifiers"][0]["sparsity"] == 0.5
     sizes = {(size["dtype"], size["layout"]): size["size_bytes"] for size in plan["sizes"]}
     assert list(sizes) == FORMS
-    for dtype, layout in FORMS:
+    for dtype, layout in FORMS if fuse == "before" else FORMS[::3]:  # a number type and a layout hang on no other
         sets = ("--set", f"artifact.dtype={dtype}", "--set", f"artifact.layout={layout}")
         output = f"{fuse}_{dtype}_{layout}"
         assert compressor("apply", recipe, *sets, "--no-evaluate", "--output", output, cwd=place).returncode == 0

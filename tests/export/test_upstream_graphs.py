@@ -107,6 +107,16 @@ def evaluated(network: Detector | Network, data: Path, batch_size: int) -> Evalu
     return evaluator.evaluate(network, Silent(), "")[0]
 
 
+def test_a_graph_of_any_size_is_evaluated_like_the_model(free: Path, model: Detector, tmp_path: Path) -> None:
+    evaluator = make_evaluator(
+        read_split(load_dataset(str(tiny_data(tmp_path))), "val"), Evaluation(image_size=96, batch_size=2), CPU
+    )
+    ours, _ = evaluator.evaluate(model, Silent(), "")
+    theirs, _ = evaluator.evaluate(open_onnx(free), Silent(), "")
+    assert theirs.settings.runs_on.startswith("onnxruntime")
+    assert pytest.approx(ours.metrics.coco.AP, abs=5e-4) == theirs.metrics.coco.AP
+
+
 @pytest.mark.parametrize("form", ["onnx", "openvino", "torchscript"])
 def test_a_graph_of_one_image_is_evaluated_one_image_at_a_time(
     form: str, static_graphs: dict[str, Network], model: Detector, tmp_path: Path

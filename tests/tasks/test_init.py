@@ -22,6 +22,7 @@ from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import Calibration, Prune, Repair
+from compressor.recipe.overrides import parse_set
 from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.run import pipeline
 from compressor.run.pipeline import plan
@@ -167,7 +168,8 @@ def test_the_file_has_as_many_bytes_as_promised(
     starter = begin(weights, GOALS[name], tiny_data(tmp_path / "data").as_posix())
     file = tmp_path / "recipe.yaml"
     file.write_text(starter.text, encoding="utf-8")
-    pipeline.run(load_recipe(file), Options(tmp_path / "run", "cpu", evaluate=False), Silent())
+    small = (parse_set("modifiers.1.crop=64"),)  # of what a repair learns, no byte of the size depends on
+    pipeline.run(load_recipe(file, small), Options(tmp_path / "run", "cpu", evaluate=False), Silent())
     found = (tmp_path / "run" / "model.safetensors").stat().st_size
     slack = 16 if kind == "not held" else 0  # a weight too small for float16 may be solved to a larger one
     assert abs(found - starter.size_bytes) <= slack
