@@ -31,10 +31,10 @@ from compressor.run.folder import steps_folder, unfinished_place
 from compressor.run.job import open_job
 from compressor.run.pipeline import run
 from compressor.run.readiness import Options
-from trials.commands import compressor
+from trials.commands import FORKS, compressor
 from trials.kills import COMMANDS, QUICK, FullDisk, Trials, make_inputs, timeless
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks are POSIX's")
+pytestmark = pytest.mark.skipif(not FORKS, reason="commands are killed where they are forked")
 
 
 @pytest.fixture(scope="module")

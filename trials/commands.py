@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trials.watched import PROGRAMS
 
+FORKS = sys.platform == "linux"
 _SERVER = "trials.forked"
 _ROOT = Path(__file__).parents[1]
 
@@ -27,22 +28,23 @@ def compressor(
 ) -> subprocess.CompletedProcess[str]:
     """Run `compressor` and return stdout, stderr and exit code apart.
 
-    Where processes can be forked, it is forked from one that has imported the package: importing torch takes longer
-    than most commands do. There it is also watched: it starts no program, and unless it `downloads` leaves the network
-    alone.
+    On Linux it is forked from a process that has imported the package: importing torch takes longer than most commands
+    do. There it is also watched: it starts no program, and unless it `downloads` leaves the network alone. Elsewhere a
+    fork is not sure to work, and the command is started as a person starts it.
 
     Args:
         arguments: of the command.
         cwd: where it runs.
         env: beside the environment.
         downloads: it may use the network.
-        kill: send a signal after so many seconds; only where processes can be forked.
+        kill: send a signal after so many seconds; only where commands are forked.
         file_bytes: the most that may be written to a file; likewise.
     """
     words = [str(argument) for argument in arguments]
     clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
     environment = {**clean, **(env or {})}
-    if not hasattr(os, "fork"):
+    if not FORKS:
+        assert kill is None and file_bytes is None
         command = [sys.executable, "-m", "compressor", *words]
         return subprocess.run(
             command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False

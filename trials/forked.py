@@ -40,6 +40,10 @@ def prepare() -> None:
     suppress(np.zeros((1, 6), np.float32), Limits(0.5, 1))  # the first compiled loop takes as long as a command
     with torch.device("meta"):  # the first of these loads a symbolic algebra system
         torch.nn.Conv2d(1, 1, 1)(torch.empty(1, 1, 1, 1))
+    if os.environ.get("OMP_NUM_THREADS") == "1":
+        assert len(list(Path("/proc/self/task").iterdir())) == 1, (
+            "a fork has none of the other threads, and may wait for them"
+        )
 
 
 def main() -> None:
