@@ -16,7 +16,7 @@ from scripts import house
 
 ROOT = Path(__file__).parents[1]
 LONG = {  # functions above the limit, by their lines: a number may fall and a line may go, nothing may come
-    "run.pipeline:run": 83,
+    "run.pipeline:run": 74,
 }
 MANY = {  # likewise by their parameters; commands of the CLI have one for each option
     "run.stages:settle": 8,
