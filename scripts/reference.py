@@ -263,7 +263,7 @@ def run_page() -> str:
         f"Every key of run.json, whose `schema` is `{RUN_SCHEMA}`. The whole document is a [run](#runrecord). A figure "
         "that is undefined is `null`; times are in milliseconds or seconds as their names say, sizes in bytes, shares "
         "and sparsities fractions from 0 to 1. Later versions may add keys; a change of what is here changes the "
-        "schema's number. "
+        "schema's number, and earlier ones are still read: [versions](../versions.md). "
         "`compressor schema --of run` prints it as JSON Schema.",
     ]
     for record in _records(RunRecord):

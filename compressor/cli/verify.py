@@ -34,12 +34,13 @@ def verify(
     """Check an artifact: structure, digest of every tensor, and that saving it again gives the same bytes. Of a run
     folder also its files, and every claim of its run.json that can be worked out: layers, sparsity, sizes, changes and
     gates, the figures and their draws from the detections in it where the data are at hand, the pictures and the
-    report. With --evaluate both models and the exports are evaluated again. What is taken on trust is named. Exits 1
-    where something differs.
+    report. With --evaluate both models and the exports are evaluated again. What is taken on trust is named, as are the
+    words of a run that another version wrote, and the files that a report kept without its model lacks. Exits 1 where
+    something differs.
 
     \b
     Example:
-      compressor verify reports/yolov5n_global30 --evaluate
+      compressor verify reports/yolov5n_global30
     """  # noqa: D205  # click shows the first sentence whole
     if device is not None and not evaluate:
         raise click.UsageError("--device goes with --evaluate")
@@ -52,6 +53,7 @@ def verify(
         document = {"schema": "compressor/tasks/verify/1", "place": str(place), "good": found.good}
         told = asdict(found)
         listed = {"checks": told["checks"], "on_trust": told["trusted"], "not_recorded": told["not_recorded"]}
+        listed |= {"absent": told["absent"], "counts": found.counts}
         console.document(json.dumps({**document, **listed}, indent=2))
     else:
         _print(found, console)
@@ -73,3 +75,10 @@ def _print(found: Verification, console: Console) -> None:
         console.result(f"{'trust':<8}{', '.join(each.keys)}: {printable(each.reason)}")
     if found.not_recorded:
         console.result(f"{'lacks':<8}{', '.join(found.not_recorded)}: the run does not record it")
+    for name in found.absent:
+        console.result(f"{'absent':<8}{printable(name)}: named in run.json, and not in this folder")
+    counts = found.counts
+    console.result(
+        f"{counts['hold']} claims hold, {counts['differ']} differ; {counts['on_trust']} entries are taken on trust"
+        + (f"; {counts['absent']} files are absent" if found.absent else "")
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from compressor.errors import Diagnostic, InputError, first_line
@@ -17,7 +17,8 @@ from compressor.results.files import FileDigest, Sizes
 from compressor.results.gates import Verdict
 from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
 
-RUN_SCHEMA = "compressor/run/1"
+RUN_SCHEMA = "compressor/run/2"  # what this version writes
+READ = ("compressor/run/1", RUN_SCHEMA)  # what it reads: a key that an older one lacks has its default
 _MOST_BYTES = 64 * MEGABYTE
 
 
@@ -159,7 +160,7 @@ class RunRecord:
     Attributes:
         name: the recipe's file name without its ending.
         command: the command line.
-        schema: of this document.
+        schema: of this document, by the version that wrote it; an earlier one is read too, and stays what it is.
         started: UTC time, ISO 8601.
         duration_s: wall time of the run in seconds, without writing report and record.
         recipe: the resolved recipe, after extends and overrides.
@@ -207,7 +208,9 @@ class RunRecord:
     files: tuple[FileDigest, ...] = ()
     report_sha256: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
-    schema: str = field(default=RUN_SCHEMA)
+    schema: Annotated[str, Field(description=f"one of {', '.join(READ)}; the last is what this version writes")] = (
+        RUN_SCHEMA
+    )
 
 
 def load_run(path: Path) -> RunRecord:
@@ -218,7 +221,10 @@ def load_run(path: Path) -> RunRecord:
     """
     file = path / "run.json" if path.is_dir() else path
     try:
-        record = _RUN.validate_python(from_json(file_bytes(file, _MOST_BYTES), allow_inf_nan=False))
+        document = from_json(file_bytes(file, _MOST_BYTES), allow_inf_nan=False)
+        if isinstance(document, dict) and document.get("schema", RUN_SCHEMA) not in READ:
+            raise _not_read(file, f"schema {document['schema']!r}, this version reads {' and '.join(READ)}")
+        record = _RUN.validate_python(document)
         _check(record)
     except OSError as error:
         help_text = "name a folder that `compressor apply` wrote, or its run.json"
@@ -227,8 +233,6 @@ def load_run(path: Path) -> RunRecord:
         ) from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise _not_read(file, f"not a run record: {_reason(error)}") from error
-    if record.schema != RUN_SCHEMA:
-        raise _not_read(file, f"schema {record.schema!r}, this version reads {RUN_SCHEMA!r}")
     return record
 
 

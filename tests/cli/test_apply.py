@@ -61,7 +61,7 @@ def test_run_json_holds_the_keys_others_rely_on(place: Path) -> None:
         coco = document[side]["metrics"]["coco"]
         assert list(coco) == ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
         assert list(document[side]["metrics"]["detection"]) == ["P", "R", "mAP50", "mAP50_95"]
-    assert document["schema"] == "compressor/run/1"
+    assert document["schema"] == "compressor/run/2"
 
 
 def test_evaluating_the_artifact_gives_the_figures_of_the_run(place: Path) -> None:

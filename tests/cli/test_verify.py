@@ -49,7 +49,10 @@ def test_what_was_made_holds(place: Path) -> None:
     assert len(checks) == 23
     assert len(verified(place, "run/model.safetensors")[1]) == 2
     text = compressor("verify", "run", cwd=place).stdout
-    assert all(line.startswith(("holds  ", "trust  ")) for line in text.splitlines())
+    *lines, counts = text.splitlines()
+    assert all(line.startswith(("holds  ", "trust  ")) for line in lines)
+    told = [sum(line.startswith(word) for line in lines) for word in ("holds", "trust")]
+    assert counts == f"{told[0]} claims hold, 0 differ; {told[1]} entries are taken on trust"
     assert "trust   name, command, started: nothing in the folder tells of them" in text
 
 
@@ -162,6 +165,26 @@ def test_what_claims_nothing_is_refused(made: Path, arguments: tuple[str, ...], 
     done = compressor("verify", *arguments, cwd=made)
     assert (done.returncode, words in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_report_kept_without_its_run_holds_and_names_what_is_absent(place: Path) -> None:
+    run = place / "run"
+    absent = ["model.safetensors", "predictions_after.json", "predictions_before.json"]
+    moved = [(run / name).rename(place / name) for name in absent]
+    done = compressor("verify", "run", cwd=place)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("absent")]
+    assert lines == [f"absent  {name}: named in run.json, and not in this folder" for name in absent]
+    document = json.loads(compressor("verify", "run", "--json", cwd=place).stdout)
+    assert (document["absent"], document["counts"]["absent"]) == (absent, 3)
+    assert document["on_trust"][0]["keys"] == ["*"]
+    done = compressor("verify", "run", "--evaluate", cwd=place)
+    assert (done.returncode, "U913" in done.stderr) == (2, True), done.stderr
+    change_record(place, lambda record: record["compressed"]["metrics"]["coco"].update(AP=0.9))
+    code, checks = verified(place, "run")
+    assert (code, len(checks["the report is the one that run.json gives"])) == (1, 1)
+    moved[1].rename(run / absent[1])
+    assert "model.safetensors is missing" in verified(place, "run")[1]["every file has its recorded digest"]
 
 
 @pytest.mark.parametrize("fault", ["{}", "[]", '{"schema": "compressor/run/1"}'])

@@ -137,9 +137,9 @@ def test_records_that_no_run_wrote_are_refused(change: Callable[[dict[str, Any]]
         load_run(tmp_path)
 
 
-@pytest.mark.parametrize("old", ['"compressor/run/1"', '"weights": 1728', '"AP": 0.4'])
+@pytest.mark.parametrize("old", ['"compressor/run/2"', '"weights": 1728', '"AP": 0.4'])
 def test_records_that_are_not_one_are_refused(tmp_path: Path, old: str) -> None:
-    new = {'"compressor/run/1"': '"compressor/run/9"', '"weights": 1728': '"weights": 0', '"AP": 0.4': '"AP": "x"'}[old]
+    new = {'"compressor/run/2"': '"compressor/run/9"', '"weights": 1728': '"weights": 0', '"AP": 0.4': '"AP": "x"'}[old]
     text = to_json(record())
     assert old in text
     (tmp_path / "run.json").write_text(text.replace(old, new))

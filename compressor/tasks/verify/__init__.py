@@ -25,8 +25,9 @@ from compressor.tasks.verify.figures import (
     evaluated_again,
     from_predictions,
 )
-from compressor.tasks.verify.files import leads_out, wrong_exports, wrong_files, wrong_pictures, wrong_report
+from compressor.tasks.verify.files import leads_out, left_out, wrong_exports, wrong_files, wrong_pictures, wrong_report
 from compressor.tasks.verify.record import (
+    OTHER_SUMMARY,
     recipe_of,
     wrong_changes,
     wrong_evaluations,
@@ -39,7 +40,8 @@ from compressor.tasks.verify.record import (
     wrong_sparsity,
     wrong_zeros,
 )
-from compressor.tasks.verify.trust import Known, not_recorded, trusted
+from compressor.tasks.verify.trust import Known, not_recorded, of_pictures, of_wording, trusted
+from compressor.tasks.verify.writer import other_writer
 from compressor.version import __version__
 
 
@@ -62,7 +64,14 @@ def verify(place: Path, data: str | None, again: Evaluating | None, progress: Pr
         if (again is not None or data is not None) and record.compressed is None:
             message = "the run judged nothing, so there are no figures to compare with"
             raise InputError(Diagnostic("U913", message, str(place), help="leave out --evaluate and --data"))
-        return _run(place, record, data, again, progress)
+        absent = left_out(place, record)
+        if not absent:
+            return _run(place, record, data, again, progress)
+        if again is not None or data is not None:
+            message = f"only the report of a run is here, without {absent[0]} and what else it is worked out from"
+            help_text = "leave out --evaluate and --data, or make the run again from its recipe"
+            raise InputError(Diagnostic("U913", message, str(place), help=help_text))
+        return _report_alone(place, record, absent, progress)
     if not place.is_file():
         raise missing(place)
     if again is not None or data is not None:
@@ -103,10 +112,7 @@ def _run(
 ) -> Verification:
     with progress.step("digests"):
         changed = tuple(wrong_files(folder, record))
-    checks = [
-        Check("every file has its recorded digest", changed),
-        Check("the report is the one that run.json gives", tuple(wrong_report(folder, record))),
-    ]
+    checks = [Check("every file has its recorded digest", changed), _report(folder, record)]
     whole, trust, loaded = _artifact(folder / MODEL, progress)
     checks += whole
     if loaded is None or loaded.origin is None:
@@ -142,6 +148,27 @@ def _run(
     return Verification(tuple(checks), (*trust, *trusted(record, known)), not_recorded(record))
 
 
+def _report(folder: Path, record: RunRecord) -> Check:
+    same = "is the one that run.json gives"
+    claim = same if other_writer(record) is None else "has its recorded digest, and the figures that run.json gives"
+    return Check(f"the report {claim}", tuple(wrong_report(folder, record)))
+
+
+def _report_alone(folder: Path, record: RunRecord, absent: tuple[str, ...], progress: Progress) -> Verification:
+    """What is known of a report that is kept without model, detections and exports, as in a repository."""
+    with progress.step("digests"):
+        changed = tuple(wrong_files(folder, record, absent))
+    checks = [Check("every file that is here has its recorded digest", changed), _report(folder, record)]
+    checks += of_record(record)
+    with progress.step("draw the pictures"):
+        drawn = drawn_here(record, MATPLOTLIB)
+        if drawn:
+            checks.append(Check("the pictures are those that run.json gives", tuple(wrong_pictures(folder, record))))
+    why = f"what it says of model and detections is not checked: only the report is here, without {', '.join(absent)}"
+    trust = [Trusted(("*",), why), *of_wording(record), *of_pictures(record, drawn=drawn, data=False)]
+    return Verification(tuple(checks), tuple(trust), not_recorded(record), absent)
+
+
 def data_of(record: RunRecord, data: str | None, facts: Facts, progress: Progress) -> Data | str:
     """The data that a run was judged on, or why they are not known."""
     if record.compressed is None:
@@ -160,11 +187,21 @@ def claims(record: RunRecord, facts: Facts, known: Known, artifact_bytes: int) -
     recipe = recipe_of(record)
     if recipe is None:
         return
-    yield Check("the changes are those that the recipe asks for", tuple(wrong_changes(record, recipe, facts)))
-    yield Check("the search found what the recipe holds", tuple(wrong_search(record)))
-    yield Check("the gates are decided as the figures say", tuple(wrong_gates(record, recipe)))
+    same_words = other_writer(record) is None
+    changes = (each for each in wrong_changes(record, recipe, facts) if same_words or not each.endswith(OTHER_SUMMARY))
+    yield Check("the changes are those that the recipe asks for", tuple(changes))
     claim = "the figures agree with the recipe, with the classes and with one another"
     yield Check(claim, tuple(wrong_evaluations(record, recipe, facts)))
+    yield from of_record(record)
+
+
+def of_record(record: RunRecord) -> Iterator[Check]:
+    """What run.json claims, against itself."""
+    recipe = recipe_of(record)
+    if recipe is None:
+        return
+    yield Check("the search found what the recipe holds", tuple(wrong_search(record)))
+    yield Check("the gates are decided as the figures say", tuple(wrong_gates(record, recipe)))
     yield Check("times, warnings and the reference are whole", tuple(wrong_rest(record, recipe)))
 
 

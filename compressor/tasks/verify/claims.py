@@ -39,13 +39,27 @@ class Verification:
         checks: every claim that was worked out.
         trusted: what was not.
         not_recorded: keys of run.json that the version which made the run did not write, or that hold nothing.
+        absent: files that run.json names and a report without its run leaves out.
     """
 
     checks: tuple[Check, ...]
     trusted: tuple[Trusted, ...] = ()
     not_recorded: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
         """Whether every claim holds that was worked out."""
-        return not any(check.differences for check in self.checks)
+        return not self.counts["differ"]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many claims hold and how many differ, and how many entries there are of what was not worked out."""
+        differ = sum(bool(check.differences) for check in self.checks)
+        return {
+            "hold": len(self.checks) - differ,
+            "differ": differ,
+            "on_trust": len(self.trusted),
+            "not_recorded": len(self.not_recorded),
+            "absent": len(self.absent),
+        }

@@ -44,6 +44,7 @@ class Facts:
     """What an artifact gives.
 
     Attributes:
+        version: of compressor, by which it says it was made.
         provenance: where it says that it comes from.
         names: class names.
         convolutions: of its network, in order.
@@ -55,6 +56,7 @@ class Facts:
         source: the weights it was made from; None where they are not at hand.
     """
 
+    version: str
     provenance: Provenance
     names: tuple[str, ...]
     convolutions: tuple[Convolution, ...]
@@ -84,6 +86,7 @@ def facts_of(
     family, spec, names = family_of(loaded.model), loaded.model.spec, loaded.model.names
     empty = {folded: family.build(spec, names, fused=folded).eval().requires_grad_(False) for folded in (False, True)}
     return Facts(
+        version=origin.version,
         provenance=origin.provenance,
         names=names,
         convolutions=tuple(layer.convolution for layer in layers),

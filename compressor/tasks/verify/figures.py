@@ -29,6 +29,7 @@ from compressor.run.readiness import open_evaluator
 from compressor.tasks.verify.claims import Check, Trusted
 from compressor.tasks.verify.facts import Facts
 from compressor.tasks.verify.own_metric import Bounds, as_found, bounds, wrong_own_metric
+from compressor.tasks.verify.writer import other_writer
 
 TOLERANCE = 5e-4  # two machines round otherwise, which moves a detection or two
 _EXACT = 1e-9  # the same arithmetic on the same numbers
@@ -139,7 +140,7 @@ def from_predictions(folder: Path, record: RunRecord, data: Data) -> Iterator[Ch
         except (OSError, ValueError) as fault:
             yield Check(claim, (f"{name} cannot be read: {str(fault).splitlines()[0]}",))
             continue
-        wrong = tuple(wrong_figures(evaluation, found[key]))
+        wrong = tuple(wrong_figures(evaluation, found[key], worded=other_writer(record) is None))
         if wrong and counted_otherwise(evaluation, found[key]):
             reason = (
                 f"an earlier version counted the objects of these data otherwise: by this one {'; '.join(wrong[:3])}"
@@ -158,8 +159,8 @@ def counted_otherwise(told: Evaluation, found: Figures) -> bool:
 
 
 def drawn_here(record: RunRecord, package: str) -> bool:
-    """Whether a run was made with the version of a package that is installed here, as its pictures come out alike."""
-    return record.environment.packages.get(package) == version(package)
+    """Whether this version made a run with the package that is installed here, so that its pictures come out alike."""
+    return other_writer(record) is None and record.environment.packages.get(package) == version(package)
 
 
 def _wrong_examples(
@@ -173,9 +174,10 @@ def _wrong_examples(
         yield f"{EXAMPLES} is another picture"
 
 
-def wrong_figures(told: Evaluation, found: Figures) -> Iterator[str]:
-    """What an evaluation tells otherwise than its detections do."""
+def wrong_figures(told: Evaluation, found: Figures, *, worded: bool) -> Iterator[str]:
+    """What an evaluation says otherwise than its detections do; `worded` if its sentences are those of this version."""
     yield from _wrong_data(found.data, told.data, older=told.settings.method < METHOD)
+    yield from _wrong_skipped(found.data, told.data, older=told.settings.method < METHOD, worded=worded)
     yield from _wrong_metrics(found.metrics, told.metrics, exact=True)
     yield from wrong_own_metric(found.own, told.metrics)
     if told.precision_by_recall and told.precision_by_recall != found.precision_by_recall:
@@ -193,7 +195,13 @@ def _wrong_data(found: DataSummary, told: DataSummary, *, older: bool) -> Iterat
         unknown = older and theirs == field.default
         if field.name not in ("source", "skipped", "sha256") and ours != theirs and not unknown:
             yield f"data.{field.name} is {ours}, recorded is {theirs}"
-    here, recorded = (Counter(text.partition(": ")[2] for text in each.skipped) for each in (found, told))
+
+
+def _wrong_skipped(found: DataSummary, told: DataSummary, *, older: bool, worded: bool) -> Iterator[str]:
+    """Sentences on images and labels that are not those of the data; of another version only their number is known."""
+    here, recorded = (
+        Counter(text.partition(": ")[2] if worded else "" for text in each.skipped) for each in (found, told)
+    )
     if recorded - here or (here - recorded and not older):
         yield f"data.skipped has {len(found.skipped)} sentences, recorded are {len(told.skipped)} or others"
 

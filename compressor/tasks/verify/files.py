@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePath
 
 from compressor.recipe.exports import Export
@@ -10,12 +10,33 @@ from compressor.recipe.load import check_part
 from compressor.report.pictures import EXAMPLES, pictures
 from compressor.results.run import RunRecord
 from compressor.run.exports import bytes_of
-from compressor.run.folder import MODEL, PAGE, PREDICTIONS_AFTER, PREDICTIONS_BEFORE, RECORD, REPORT, names_in, sha256
+from compressor.run.folder import (
+    MODEL,
+    PAGE,
+    PREDICTIONS_AFTER,
+    PREDICTIONS_BEFORE,
+    RECORD,
+    REPORT,
+    TEMPLATE,
+    names_in,
+    sha256,
+)
 from compressor.run.report import rendered
+from compressor.tasks.verify.writer import other_writer, wrong_figures_of_report
 
 
-def wrong_files(folder: Path, record: RunRecord) -> Iterator[str]:
-    """Files that are missing, changed, or of something else."""
+def left_out(folder: Path, record: RunRecord) -> tuple[str, ...]:
+    """The files that a report without its run leaves out: model, detections and exports; none if one of them is there.
+
+    Such is a folder of which only the report, its pictures and run.json are kept, as in a repository.
+    """
+    names = tuple(file.path for file in record.files if not file.path.endswith(".png") and file.path != TEMPLATE)
+    there = any(not leads_out(name) and (folder / name).exists() for name in (MODEL, *names))
+    return names if MODEL in names and not there else ()
+
+
+def wrong_files(folder: Path, record: RunRecord, absent: Collection[str] = ()) -> Iterator[str]:
+    """Files that are missing, unless they are known to be absent, or changed, or of something else."""
     recorded = {file.path for file in record.files}
     judged = ((record.baseline, PREDICTIONS_BEFORE), (record.compressed, PREDICTIONS_AFTER))
     needed = {MODEL, *(name for evaluation, name in judged if evaluation is not None)}
@@ -26,6 +47,8 @@ def wrong_files(folder: Path, record: RunRecord) -> Iterator[str]:
     )
     for file in record.files:
         path = folder / file.path
+        if file.path in absent:
+            continue
         if leads_out(file.path) or not path.is_file():
             yield f"{file.path} is missing"
         elif (sha256(path), path.stat().st_size) != (file.sha256, file.size_bytes):
@@ -42,7 +65,9 @@ def wrong_report(folder: Path, record: RunRecord) -> Iterator[str]:
     report = folder / REPORT
     if record.report_sha256 and (not report.is_file() or sha256(report) != record.report_sha256):
         yield f"{REPORT} has not its recorded digest"
-    if not report.is_file() or report.read_text(encoding="utf-8") != rendered(record, folder):
+    if other_writer(record) is not None:
+        yield from wrong_figures_of_report(folder, record)
+    elif not report.is_file() or report.read_text(encoding="utf-8") != rendered(record, folder):
         yield f"{REPORT} is missing or was changed"
 
 

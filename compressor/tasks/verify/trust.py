@@ -10,6 +10,7 @@ from compressor.results.run import RunRecord
 from compressor.tasks.verify.claims import Trusted
 from compressor.tasks.verify.figures import FIGURES, OPENCV, drawn_here
 from compressor.tasks.verify.record import evaluations_of, older
+from compressor.tasks.verify.writer import other_writer
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ def trusted(record: RunRecord, known: Known) -> tuple[Trusted, ...]:
             Trusted(("environment",), "the machine and the packages of a run leave no trace in its files"),
             Trusted(("duration_s", "steps", "timing", *_speeds(record)), "times cannot be measured again"),
             Trusted(("warnings",), "only those that follow from the files, the data and the exports are known"),
+            *of_wording(record),
             *_of_weights(record, known),
             *_of_evaluations(record, known),
-            *_of_pictures(record, known),
+            *of_pictures(record, drawn=known.drawn, data=known.no_data is None),
             *_of_search(record),
             *_of_exports(record, known),
             *_of_recipe(known),
@@ -59,6 +61,14 @@ def _judged(record: RunRecord) -> list[str]:
 
 def _speeds(record: RunRecord) -> list[str]:
     return [f"{key}.speed" for key, _ in evaluations_of(record)]
+
+
+def of_wording(record: RunRecord) -> Iterator[Trusted]:
+    """The sentences of another version."""
+    writer = other_writer(record)
+    if writer is not None:
+        keys = ("the words of report.md", "changes.*.summary", *(f"{key}.data.skipped" for key in _judged(record)))
+        yield Trusted(keys, f"exact sentences, not checked: written by {writer}")
 
 
 def _of_weights(record: RunRecord, known: Known) -> Iterator[Trusted]:
@@ -94,10 +104,13 @@ def _of_evaluations(record: RunRecord, known: Known) -> Iterator[Trusted]:
         yield Trusted(("reference",), "an earlier version compared with what was measured otherwise")
 
 
-def _of_pictures(record: RunRecord, known: Known) -> Iterator[Trusted]:
-    if not known.drawn:
-        yield Trusted(("the pictures",), "Matplotlib is another than that of the run, or the run does not tell which")
-    if record.baseline is not None and (known.no_data is not None or not drawn_here(record, OPENCV)):
+def of_pictures(record: RunRecord, *, drawn: bool, data: bool) -> Iterator[Trusted]:
+    """The pictures that cannot be drawn again alike, or not without data."""
+    if not drawn:
+        writer = other_writer(record)
+        another = "Matplotlib is another than that of the run, or the run does not tell which"
+        yield Trusted(("the pictures",), f"not checked: drawn by {writer}" if writer else another)
+    if record.baseline is not None and (not data or not drawn_here(record, OPENCV)):
         yield Trusted(("examples.png",), "it takes the data and the OpenCV of the run to draw it again")
 
 

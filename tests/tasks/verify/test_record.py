@@ -58,7 +58,7 @@ def differences(old: Old, record: RunRecord) -> list[str]:
     found = [difference for check in claims(record, old.facts, KNOWN, size) for difference in check.differences]
     for key, figures in old.figures.items():
         evaluation = getattr(record, key)
-        found += wrong_figures(evaluation, figures) if evaluation else []
+        found += wrong_figures(evaluation, figures, worded=False) if evaluation else []
     return [*found, *wrong_files(old.folder, record)]
 
 
