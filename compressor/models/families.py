@@ -60,9 +60,12 @@ class Family(Protocol):
         """A folded copy on a device, as that runs it fastest; for nothing but to be run and decoded."""
 
     def decode(self, detector: Detector, raw: list[Tensor]) -> Tensor:
-        """Raw outputs to (B, N, 4 + nc): boxes as centre x, centre y, width, height in input pixels, then a score in
-        [0, 1] for each class; NaN where a raw output that it depends on is not finite.
-        """  # noqa: D205
+        """Boxes of raw outputs and, for each, a score for every class.
+
+        Returns:
+            (B, N, 4 + nc): centre x, centre y, width, height in input pixels, then the scores, in [0, 1]; NaN where a
+            raw output that it depends on is not finite.
+        """
 
     def exported(self, detector: Detector, raw: list[Tensor]) -> Tensor:
         """Raw outputs to (B, N, `exported_width(nc)`): what graphs that were exported give in this family."""
