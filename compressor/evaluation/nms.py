@@ -106,14 +106,18 @@ def _are_apart(candidates: Float32) -> bool:
 
 @compiled
 def _above(prediction: Float32, conf_thres: np.float32) -> Float32:
-    count = 0
-    for row in prediction:
-        for score in row[4:]:
-            count += score > conf_thres
-    found = np.empty((count, 6), np.float32)
+    counts = np.zeros(len(prediction), np.int64)
+    for index, row in enumerate(prediction):
+        count = 0
+        for category in range(4, row.size):
+            count += row[category] > conf_thres
+        counts[index] = count
+    found = np.empty((counts.sum(), 6), np.float32)
     filled = 0
     half = np.float32(0.5)
-    for row in prediction:
+    for index, row in enumerate(prediction):
+        if counts[index] == 0:
+            continue
         x, y, half_width, half_height = row[0], row[1], row[2] * half, row[3] * half
         for category in range(4, row.size):
             score = row[category]
@@ -123,7 +127,7 @@ def _above(prediction: Float32, conf_thres: np.float32) -> Float32:
             each[0], each[1], each[2], each[3] = x - half_width, y - half_height, x + half_width, y + half_height
             each[4], each[5] = score, category - 4
             filled += 1
-    return found[:filled]
+    return found
 
 
 @compiled
