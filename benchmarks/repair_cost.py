@@ -25,11 +25,12 @@ from compressor.models.detector import Detector
 from compressor.models.yolov5.architecture import stock_architecture
 from compressor.models.yolov5.build import build
 from compressor.models.yolov5.fuse import fuse
-from compressor.modifiers import Materials, apply_steps
-from compressor.modifiers.redundant import steps_of
-from compressor.plan.layers import convolutions
-from compressor.progress import Silent
-from compressor.recipe.modifiers import Calibration, Prune, Repair
+from compressor.modifiers.apply import apply_steps
+from compressor.modifiers.state import Context, State
+from compressor.modifiers.steps import resolve
+from compressor.plan.layers import convolutions, outlined
+from compressor.recipe.modifiers import Prune, Repair
+from compressor.recipe.modifiers.step import Calibration
 from compressor.recipe.nodes import Place
 
 PEER_IMAGES = 4
@@ -61,7 +62,7 @@ def measured(
     prune = Prune(type="prune", allocation="lamp", sparsity=0.5)
     calibration = Calibration(images=images)
     repair = Repair(type="repair", method=method, crops=crops, calibration=calibration)
-    steps = steps_of([prune, repair], convolutions(model), _Nowhere())
+    steps = resolve([prune, repair], outlined(convolutions(model)), _Nowhere())
     known = load_images(draw(find_calibration_images(folder, "train"), images, 0), 640)
     start = time.process_time()
     with torch.inference_mode():
@@ -69,7 +70,7 @@ def measured(
             model(image[None])
     peer_cpu_s = (time.process_time() - start) / PEER_IMAGES
     start, clock = time.process_time(), time.perf_counter()
-    apply_steps(steps, Materials(model, lambda _: known, {}, torch.device("cpu")), Silent())
+    apply_steps(steps, State.before(steps, model, model), Context(lambda _: known, torch.device("cpu")))
     cpu_s, wall_s = time.process_time() - start, time.perf_counter() - clock
     layers = convolutions(model)
     zeros, weights = sum(layer.zeros for layer in layers), sum(layer.weight.numel() for layer in layers)

@@ -27,7 +27,9 @@ from compressor.recipe.exports import FORMATS
 from compressor.recipe.gates import GATE
 from compressor.recipe.json_schema import recipe_schema
 from compressor.recipe.load import load_recipe
-from compressor.recipe.modifiers import AP_IMAGES, METHODS, SCORES
+from compressor.recipe.modifiers.budget import AP_IMAGES
+from compressor.recipe.modifiers.prune import SCORES
+from compressor.recipe.modifiers.repair import METHODS
 from compressor.recipe.sizes import SIZE
 from compressor.recipe.targets import KERNEL, N_OF_M
 from compressor.results import evaluation as judgement

@@ -75,7 +75,7 @@ def test_only_tests_import_tests(folder: str) -> None:
             assert not {name.split(".")[0] for name in names} & others, file
 
 
-AT_ONCE = ("cli.main", "report.diff", "report.compare", "recipe.load")
+AT_ONCE = ("cli.main", "cli.check", "report.render", "report.diff", "report.compare", "recipe.load")
 
 
 @pytest.mark.parametrize("module", [f"compressor.{name}" for name in AT_ONCE])

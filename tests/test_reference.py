@@ -15,7 +15,9 @@ import yaml
 
 from compressor.cli.main import cli
 from compressor.recipe.load import load_recipe
-from compressor.recipe.modifiers import Budget, Calibration, Prune, Repair
+from compressor.recipe.modifiers import Prune, Repair
+from compressor.recipe.modifiers.budget import Budget
+from compressor.recipe.modifiers.step import Calibration
 from compressor.recipe.part import Part
 from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.rules.catalogue import rules

@@ -14,10 +14,10 @@ import click
 from compressor.cli.completion import complete_file, complete_recipe, complete_set
 from compressor.cli.console import Console, console_options
 from compressor.errors import Diagnostic, RecipeError
-from compressor.plan.stock import Checked, check_recipe
 from compressor.printable import printable
 from compressor.recipe.overrides import Override, parse_set
 from compressor.recipe.write import resolved_text, resolved_values
+from compressor.tasks.check import Checked, check_recipe
 
 CHECK_SCHEMA = "compressor/check/1"
 

@@ -10,6 +10,7 @@ from compressor.cli.console import Console, console_options
 from compressor.cli.interrupts import unwind
 from compressor.cli.recipe_options import recipe_options, run_options
 from compressor.errors import InputError
+from compressor.modifiers.behaviours import rows_of
 from compressor.progress import warn_of
 from compressor.recipe.load import RecipeFile
 from compressor.report.plan_tables import macs_table, plan_table, predicted_size_table, time_table
@@ -73,10 +74,11 @@ def _print(planned: Plan, console: Console) -> None:
     console.result(f"{model.name}, generation {model.generation}, {model.nc} classes, {model.parameters:,} parameters")
     for number, change in enumerate(planned.steps, start=1):
         console.heading(f"\n{number}. {change.summary}")
-        if change.prunes:
-            if any(not earlier.prunes for earlier in planned.steps[: number - 1]):
+        rows = rows_of(change)
+        if rows.cells:
+            if any("values" in earlier.altered for earlier in planned.steps[: number - 1]):
                 console.result(_AFTER_A_REPAIR)
-            console.result(plan_table(planned, change).text())
+            console.result(plan_table(planned, rows).text())
     tables = (
         ("Sparsity", sparsity_table(planned.sparsity)),
         ("Arithmetic", macs_table(planned)),

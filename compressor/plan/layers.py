@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressor.errors import Diagnostic
 from compressor.jit import compiled
 from compressor.models.batchnorm import batchnorm_behind, batchnorm_scale
 from compressor.models.convolution import Convolution
 from compressor.models.detector import Detector
 from compressor.models.families import family_of
-from compressor.recipe.nodes import Place
+from compressor.plan.outline import NO_TABLES, BatchNorm, Outline, Tables
 from compressor.recipe.targets import Role
 from compressor.results.network import LayerSparsity
 
@@ -46,6 +45,13 @@ class Layer:
     def role(self) -> Role:
         """Stem, backbone, neck or detect."""
         return self.convolution.role
+
+    @property
+    def batchnorm(self) -> BatchNorm | None:
+        """What became of its BatchNorm; None where it has none, as in the detection head."""
+        if self.scale is None:
+            return "lost" if self.folded and self.role != "detect" else None
+        return "folded" if self.folded else "separate"
 
     @property
     def zeros(self) -> int:
@@ -94,16 +100,12 @@ def convolutions(model: Detector, unfused: Detector | None = None) -> tuple[Laye
     return tuple(Layer(each, weights[each.name], scales.get(batchnorm_behind(each.name)), fused) for each in found)
 
 
-def raw_weights_unknown(layers: Iterable[Layer], place: Place, help_text: str) -> Diagnostic | None:
-    """The fault of asking layers that came folded for their weights as trained (P209); None where they are known.
+def outlined(layers: Sequence[Layer], tables: Tables = NO_TABLES) -> Outline:
+    """What is known of a network with its weights, before any step.
 
     Args:
-        layers: those asked about.
-        place: of the score that asks.
-        help_text: what to write instead.
+        layers: all of it.
+        tables: those that steps name.
     """
-    lost = [layer.name for layer in layers if layer.folded and layer.scale is None and layer.role != "detect"]
-    if not lost:
-        return None
-    message = f"the raw weights are not known: BatchNorm is folded in the file already, as in {lost[0]}"
-    return place.diagnostic("P209", message, help_text)
+    batchnorm = {layer.name: layer.batchnorm for layer in layers if layer.batchnorm is not None}
+    return Outline(tuple(layer.convolution for layer in layers), batchnorm, tables)

@@ -1,16 +1,16 @@
-"""Which convolutions a modifier's `targets`, `ignore` and `sparsity` mean; needs no torch."""
+"""Which convolutions the entries of a step mean, and what is wrong with these entries; needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol, assert_never
 
-from compressor.errors import Diagnostic, PlanError, did_you_mean
+from compressor.errors import Diagnostic, did_you_mean
 from compressor.models.convolution import Convolution
-from compressor.recipe.modifiers import Budget, Modifier, Prune, Repair
-from compressor.recipe.nodes import Place, show
+from compressor.recipe.modifiers.step import Selection
+from compressor.recipe.nodes import Place
 from compressor.recipe.targets import (
     MODULE_TYPES,
     ROLES,
@@ -37,53 +37,65 @@ class Places(Protocol):
 
 
 @dataclass(frozen=True)
-class Group:
-    """Convolutions that share one sparsity; None where a pattern or a budget says how many weights go."""
+class Spot:
+    """Where one modifier of a recipe is written.
+
+    Attributes:
+        places: of the recipe.
+        index: of the modifier.
+    """
+
+    places: Places
+    index: int
+
+    def error(self, code: str, message: str, help_text: str | None, *key: str | int) -> Diagnostic:
+        """An error at the value of a key of the modifier, or at the modifier itself."""
+        return self.places.place("modifiers", self.index, *key).diagnostic(code, message, help_text)
+
+    def place(self, *key: str | int) -> Place:
+        """Of the value of a key."""
+        return self.places.place("modifiers", self.index, *key)
+
+    def key_place(self, *key: str | int) -> Place:
+        """Of a key itself."""
+        return self.places.key_place("modifiers", self.index, *key)
+
+    def __str__(self) -> str:
+        """As messages name it: modifiers[0]."""
+        return f"modifiers[{self.index}]"
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The convolutions that a step touches, and what is wrong with the entries that name them.
+
+    Attributes:
+        convolutions: in the order of the model; empty where an error leaves open which they are.
+        errors: P201 an entry matches no layer; P203 everything targeted is ignored as well; P206 a targeted layer that
+            no key of a mapping covers; P207 an entry without effect; R115 a regular expression that finds no end.
+    """
 
     convolutions: tuple[Convolution, ...]
-    sparsity: float | None
+    errors: tuple[Diagnostic, ...] = ()
 
 
-def targeted(convolutions: Sequence[Convolution], modifier: Modifier, index: int, places: Places) -> tuple[Group, ...]:
-    """The convolutions that modifier `index` of a recipe touches, by sparsity, each in model order.
-
-    Raises:
-        PlanError: P201 an entry matches no layer; P202 a layer cannot hold the pattern; P203 everything targeted is
-            ignored as well; P204 no weight would go, or every one; P206 a targeted layer no key of `sparsity` covers;
-            P207 an entry without effect.
-    """
-    fit = _Fit(convolutions, index, places, suggest=True)
-    groups = fit.groups(modifier)
-    if fit.faults:
-        raise PlanError(*fit.faults)
-    return groups
+def select(convolutions: Sequence[Convolution], selection: Selection, spot: Spot, *, suggest: bool = True) -> Selected:
+    """The convolutions that a step touches; looking for the nearest names to `suggest` is most of the work."""
+    try:
+        return _Entries(convolutions, selection, spot, suggest=suggest).selected()
+    except TimeoutError:
+        return Selected((), (endless(spot.place()),))
 
 
-def misfits(
-    convolutions: Sequence[Convolution], modifier: Modifier, index: int, places: Places, *, suggest: bool = True
-) -> list[Diagnostic]:
-    """What `targeted` would raise, as a list; looking for the nearest names to `suggest` is most of the work."""
-    fit = _Fit(convolutions, index, places, suggest=suggest)
-    fit.groups(modifier)
-    return fit.faults
+def last_match(keys: Iterable[str], convolution: Convolution) -> str | None:
+    """The key of a mapping whose value counts for a convolution: the last that matches; None where none does."""
+    return next((key for key in reversed(list(keys)) if matches(key, convolution)), None)
 
 
-def sparsity_groups(convolutions: Sequence[Convolution], modifier: Prune) -> tuple[Group, ...]:
-    """Targeted convolutions by the sparsity that counts for them; those no key of `sparsity` matches are left out."""
-    if not isinstance(modifier.sparsity, dict):
-        sparsity = None if isinstance(modifier.sparsity, Budget) else modifier.sparsity
-        return (Group(tuple(convolutions), sparsity),)
-    owners = {c.name: _last_match(modifier.sparsity, c) for c in convolutions}
-    groups = (
-        Group(tuple(c for c in convolutions if owners[c.name] == key), sparsity)
-        for key, sparsity in modifier.sparsity.items()
-    )
-    return tuple(group for group in groups if group.convolutions)
-
-
-def exact_count(sparsity: float, weights: int) -> int:
-    """round(sparsity x weights), half to even as Python and upstream round: how many weights go."""
-    return round(sparsity * weights)
+def some(names: Sequence[str]) -> str:
+    """A few of many names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def matches(entry: str, convolution: Convolution) -> bool:
@@ -135,123 +147,72 @@ def _near(entry: str, convolutions: Sequence[Convolution]) -> str:
     return did_you_mean(entry, known) or "layers are named like model.2.cv1.conv; * matches any text"
 
 
-class _Fit:
-    """One modifier on one model, and what does not fit."""
+class _Entries:
+    """The entries of one step on one network."""
 
-    def __init__(self, convolutions: Sequence[Convolution], index: int, places: Places, *, suggest: bool) -> None:
-        self.convolutions = convolutions
-        self.index = index
-        self.places = places
+    def __init__(self, known: Sequence[Convolution], selection: Selection, spot: Spot, *, suggest: bool) -> None:
+        self.known = known
+        self.selection = selection
+        self.spot = spot
         self.suggest = suggest
-        self.faults: list[Diagnostic] = []
 
-    def groups(self, modifier: Modifier) -> tuple[Group, ...]:
-        try:
-            return self._groups(modifier)
-        except TimeoutError:
-            self.faults = [endless(self.places.place("modifiers", self.index))]
-            return ()
-
-    def _groups(self, modifier: Modifier) -> tuple[Group, ...]:
-        sparsity = modifier.sparsity if isinstance(modifier, Prune) else None
-        keys = sparsity if isinstance(sparsity, dict) else {}
-        self._unmatched(modifier.targets, "targets", told=frozenset(keys))
-        self._unmatched(modifier.ignore, "ignore")
-        self._unmatched_keys(keys)
-        chosen = self._named(modifier.targets)
-        left = [c for c in self.convolutions if c.name in chosen - self._named(modifier.ignore)]
-        if self.faults:  # what follows from them is not told
-            return ()
+    def selected(self) -> Selected:
+        targets, ignore, keys = self.selection.targets, self.selection.ignore, self.selection.keys
+        errors = [
+            *self._unmatched(targets, "targets", elsewhere=frozenset(keys)),
+            *self._unmatched(ignore, "ignore"),
+            *self._unmatched_keys(keys),
+        ]
+        chosen = self._named(targets)
+        left = tuple(c for c in self.known if c.name in chosen - self._named(ignore))
+        if errors:  # what follows from them is not reported
+            return Selected((), tuple(errors))
         if not left:
-            message = f"modifiers[{self.index}] touches no layer: everything targeted is ignored as well"
-            self._fault("P203", message, "take an entry out of `ignore`", "ignore")
-            return ()
-        self._ignore_matters(modifier, chosen)
-        if isinstance(modifier, Repair):
-            return (Group(tuple(left), None),)
-        self._keys_matter(keys, left)
-        self._pattern(modifier, left)
-        groups = sparsity_groups(left, modifier)
-        for group in groups:
-            self._count(modifier, group)
-        return groups
+            message = f"{self.spot} touches no layer: everything targeted is ignored as well"
+            return Selected((), (self.spot.error("P203", message, "take an entry out of `ignore`", "ignore"),))
+        return Selected(left, (*self._needless_ignores(ignore, chosen), *self._needless_keys(keys, left)))
 
     def _named(self, entries: Iterable[str]) -> set[str]:
         entries = tuple(entries)
-        return {c.name for c in self.convolutions if any(matches(entry, c) for entry in entries)}
+        return {c.name for c in self.known if any(matches(entry, c) for entry in entries)}
 
-    def _unmatched(self, entries: Sequence[str], key: str, told: frozenset[str] = frozenset()) -> None:
-        """Entries that match nothing, but for those another key has `told`, and those that add nothing."""
+    def _unmatched(
+        self, entries: Sequence[str], key: str, elsewhere: frozenset[str] = frozenset()
+    ) -> Iterator[Diagnostic]:
+        """Entries that match nothing, but for those that are reported `elsewhere`, and those that add nothing."""
         for position, entry in enumerate(entries):
-            place = self.places.place("modifiers", self.index, key, position)
+            place = self.spot.place(key, position)
             matched = self._named([entry])
-            if not matched and entry not in told:
-                self.faults.append(unmatched(entry, self.convolutions, place, suggest=self.suggest))
-            elif entry not in told and matched <= self._named(entries[:position]):
+            if not matched and entry not in elsewhere:
+                yield unmatched(entry, self.known, place, suggest=self.suggest)
+            elif entry not in elsewhere and matched <= self._named(entries[:position]):
                 message = f"{entry!r} adds nothing: the entries before it name all of its layers"
-                self.faults.append(place.diagnostic("P207", message, "take it out"))
+                yield place.diagnostic("P207", message, "take it out")
 
-    def _unmatched_keys(self, keys: Iterable[str]) -> None:
+    def _unmatched_keys(self, keys: Iterable[str]) -> Iterator[Diagnostic]:
         for key in keys:
             if not self._named([key]):
-                place = self.places.key_place("modifiers", self.index, "sparsity", key)
-                self.faults.append(unmatched(key, self.convolutions, place, suggest=self.suggest))
+                place = self.spot.key_place(self.selection.mapping, key)
+                yield unmatched(key, self.known, place, suggest=self.suggest)
 
-    def _ignore_matters(self, modifier: Modifier, chosen: set[str]) -> None:
-        for position, entry in enumerate(modifier.ignore):
+    def _needless_ignores(self, ignore: Sequence[str], chosen: set[str]) -> Iterator[Diagnostic]:
+        for position, entry in enumerate(ignore):
             if not self._named([entry]) & chosen:
                 message = f"{entry!r} leaves nothing out: none of its layers is targeted"
-                self._fault("P207", message, "take it out, or target its layers", "ignore", position)
+                yield self.spot.error("P207", message, "take it out, or target its layers", "ignore", position)
 
-    def _keys_matter(self, keys: Mapping[str, float], left: list[Convolution]) -> None:
-        """Every key of `sparsity` counts for some layer, and every layer is covered by one."""
+    def _needless_keys(self, keys: Sequence[str], left: Sequence[Convolution]) -> Iterator[Diagnostic]:
+        """Of a mapping, keys whose value counts for no layer, and layers that no key covers."""
         if not keys:
             return
-        effective = {c.name: _last_match(keys, c) for c in left}
+        mapping = self.selection.mapping
+        effective = {c.name: last_match(keys, c) for c in left}
         for key in keys:
             if key not in effective.values():
-                message = f"the sparsity of {key!r} counts for no layer: none it matches is targeted and left to it"
-                place = self.places.key_place("modifiers", self.index, "sparsity", key)
+                message = f"the {mapping} of {key!r} counts for no layer: none it matches is targeted and left to it"
                 help_text = "of several keys that match a layer the last one counts"
-                self.faults.append(place.diagnostic("P207", message, help_text))
+                yield self.spot.key_place(mapping, key).diagnostic("P207", message, help_text)
         bare = [c for c in left if effective[c.name] is None]
         if bare:
-            message = f"no key of sparsity covers {_some([c.name for c in bare])}"
-            self._fault("P206", message, "add a key for them, such as `detect`, or ignore them", "sparsity")
-
-    def _pattern(self, modifier: Prune, left: list[Convolution]) -> None:
-        if modifier.n_of_m is None:
-            return
-        small = [c for c in left if c.shape[1] < modifier.n_of_m[1]]
-        if small:
-            counts = _some([f"{c.name} has {c.shape[1]}" for c in small])
-            message = f"{modifier.pattern} needs {modifier.n_of_m[1]} input channels: {counts}"
-            entry = "stem" if {c.role for c in small} == {"stem"} else small[0].name
-            self._fault("P202", message, f"leave out what cannot hold it: ignore: [{entry}]", "pattern")
-
-    def _count(self, modifier: Prune, group: Group) -> None:
-        """Refuse a sparsity so small or large that rounding makes it none or all."""
-        if group.sparsity is None:
-            return
-        total = sum(c.weights for c in group.convolutions)
-        each = [c.weights for c in group.convolutions] if modifier.allocation == "uniform" else [total]
-        lost = sum(exact_count(group.sparsity, weights) for weights in each)
-        if lost in (0, total):
-            which = "no weight" if lost == 0 else "every weight"
-            message = f"sparsity {show(group.sparsity)} of {total:,} targeted weights takes {which}"
-            help_text = "choose a sparsity further from 0 and 1, or other targets"
-            self._fault("P204", message, help_text, "sparsity")
-
-    def _fault(self, code: str, message: str, help_text: str, *key: str | int) -> None:
-        place = self.places.place("modifiers", self.index, *key)
-        self.faults.append(place.diagnostic(code, message, help_text))
-
-
-def _last_match(keys: Iterable[str], convolution: Convolution) -> str | None:
-    """The key whose sparsity counts: the last that matches."""
-    return next((key for key in reversed(list(keys)) if matches(key, convolution)), None)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+            message = f"no key of {mapping} covers {some([c.name for c in bare])}"
+            yield self.spot.error("P206", message, "add a key for them, such as `detect`, or ignore them", mapping)

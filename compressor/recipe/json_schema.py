@@ -13,7 +13,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from compressor.recipe.exports import FORMATS, Export
-from compressor.recipe.modifiers import ALLOCATIONS, METHODS, SCORES, Budget, Prune, Repair
+from compressor.recipe.modifiers import Prune, Repair
+from compressor.recipe.modifiers.budget import Budget
+from compressor.recipe.modifiers.prune import ALLOCATIONS, SCORES
+from compressor.recipe.modifiers.repair import METHODS
 from compressor.recipe.part import Dependents, Part, words_of
 from compressor.recipe.schema import FILE_KEYS, Recipe
 from compressor.recipe.targets import MODULE_TYPES, N_OF_M, ROLES, Target

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from compressor.errors import Diagnostic, did_you_mean
-from compressor.recipe.modifiers import MODIFIERS, TAGS, Budget
+from compressor.recipe.modifiers import MODIFIERS
+from compressor.recipe.modifiers.budget import Budget
+from compressor.recipe.modifiers.prune import TAGS
 from compressor.recipe.nodes import UNKNOWN, Location, Node, dotted, shortened, show
 from compressor.recipe.part import NOTHING, Part, models_in, of_type, words_of
 from compressor.recipe.schema import FILE_KEYS, Recipe

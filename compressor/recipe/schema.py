@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from compressor.recipe.exports import Export
 from compressor.recipe.gates import GateText, parse_gate
-from compressor.recipe.modifiers import Modifier, Prune
+from compressor.recipe.modifiers import Modifier
 from compressor.recipe.part import Fraction, Name, Part
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -118,16 +118,14 @@ class Recipe(Part):
     @field_validator("modifiers")
     @classmethod
     def _one_budget(cls, modifiers: tuple[Modifier, ...]) -> tuple[Modifier, ...]:
-        asking = [(i, each) for i, each in enumerate(modifiers) if isinstance(each, Prune) and each.budget is not None]
+        asking = [(i, each.type, each.goal[0]) for i, each in enumerate(modifiers) if each.goal is not None]
         fault = PydanticCustomError(
             "R114",
             "asks for a second budget; only one can be settled by a run",
             {"help": "write a number there: settle one budget, then the other with the sparsity that was found"},
         )
         if asking[1:]:
-            details = [
-                InitErrorDetails(type=fault, loc=(i, each.type, "sparsity"), input=None) for i, each in asking[1:]
-            ]
+            details = [InitErrorDetails(type=fault, loc=where, input=None) for where in asking[1:]]
             raise ValidationError.from_exception_data("modifiers", details)
         return modifiers
 

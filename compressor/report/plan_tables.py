@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from compressor.report.tables import Table, shape_text
-from compressor.results.network import Change
+from compressor.report.tables import Table, rows_table
+from compressor.results.changes import Rows
 from compressor.results.plan import Plan, StageTime
 from compressor.results.units import duration, megabytes, percent
 
 
-def plan_table(plan: Plan, change: Change) -> Table:
-    """Every layer that a step changes, with its zeros afterwards and its share of the network's MACs."""
-    rows = tuple(
-        (layer.name, layer.role, shape_text(layer.shape), *_pruned(layer.weights, layer.pruned, layer.sparsity), share)
-        for layer in change.layers
-        for share in (percent(plan.macs[layer.name] / plan.network_macs),)
+def plan_table(plan: Plan, change: Rows) -> Table:
+    """The changes of a step, layer by layer, with each layer's share of the network's MACs."""
+    shares = [plan.macs[name] / plan.network_macs for name, *_ in change.cells]
+    with_shares = replace(
+        change,
+        headers=(*change.headers, "MACs"),
+        cells=tuple((*row, percent(share)) for row, share in zip(change.cells, shares, strict=True)),
+        total=(*change.total, percent(sum(shares))) if change.total else (),
     )
-    share = percent(sum(plan.macs[layer.name] for layer in change.layers) / plan.network_macs)
-    total = ("total", "", "", *_pruned(change.weights, change.pruned, change.zeros / change.weights), share)
-    headers = ("layer", "role", "shape", "weights", "pruned", "sparsity", "MACs")
-    return Table(headers, (*rows, total), text_columns=3)
-
-
-def _pruned(weights: int, pruned: int, sparsity: float) -> tuple[str, str, str]:
-    return f"{weights:,}", f"{pruned:,}", percent(sparsity)
+    return rows_table(with_shares)
 
 
 def macs_table(plan: Plan) -> Table:

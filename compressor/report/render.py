@@ -14,12 +14,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from compressor.errors import Diagnostic, InputError
 from compressor.files.reading import MEGABYTE, file_bytes, lies_below
+from compressor.modifiers.behaviours import rows_of
 from compressor.printable import printable, printable_lines
 from compressor.recipe.exports import traits_of
 from compressor.report import metric_tables, tables
 from compressor.report.escape import all_escaped, code, escaped
 from compressor.report.intervals import interval_sentence, slowdown, verdict_of
 from compressor.results.alike import absence, absences
+from compressor.results.changes import Change, Rows
 from compressor.results.run import RunRecord
 from compressor.results.units import signed
 
@@ -119,6 +121,7 @@ def context(run: RunRecord) -> dict[str, Any]:
     return {
         "run": all_escaped(replace(run, recipe={**run.recipe, "description": description})),
         "tables": {name: table.markdown() for name, table in _tables(run).items()},
+        "change_tables": [_rows(change) for change in run.changes],
         "pictures": [file.path for file in run.files if file.path.endswith(".png")],
         "summary": escaped(summary(run)),
         "verdicts": [("FAILED" if each.failed else "passed", escaped(tables.verdict_text(each))) for each in run.gates],
@@ -132,6 +135,12 @@ def context(run: RunRecord) -> dict[str, Any]:
         "recipe_yaml": recipe,
         "fence": "`" * max(3, 1 + max(map(len, re.findall("`+", recipe + command)), default=0)),
     }
+
+
+def _rows(change: Change) -> str:
+    """What a step did to shapes and number formats, as a table; its zeros stand in the table of all layers."""
+    rows = rows_of(change) if {"shapes", "numbers"} & set(change.altered) else Rows()
+    return tables.rows_table(rows).markdown() if rows.cells else ""
 
 
 def _tables(run: RunRecord) -> dict[str, tables.Table]:

@@ -10,6 +10,7 @@ from tabulate import tabulate
 from compressor.printable import printable
 from compressor.recipe.gates import parse_gate
 from compressor.report.escape import inline
+from compressor.results.changes import Rows
 from compressor.results.files import GZIP_LEVEL, FileSize, Sizes, StoredLayer
 from compressor.results.gates import Verdict
 from compressor.results.network import LayerSparsity, ModelSummary, SparsitySummary
@@ -177,3 +178,9 @@ def search_table(search: Search) -> Table:
         for each in search.tries
     )
     return Table(("sparsity", "images", "AP", "bytes"), rows)
+
+
+def rows_table(change: Rows) -> Table:
+    """The changes of a step, layer by layer."""
+    total = (change.total,) if change.total else ()
+    return Table(change.headers, (*change.cells, *total), text_columns=change.text_columns)

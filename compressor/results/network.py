@@ -1,4 +1,4 @@
-"""Summary of a network, and changes of its layers."""
+"""Summary of a network, and the zeros of its layers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
+
+from compressor.results.changes import Change
 
 
 @dataclass(frozen=True)
@@ -22,63 +24,6 @@ class ModelSummary:
     gradients: int
     gflops: float
     strides: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class LayerChange:
-    """One weight tensor before and after a step.
-
-    Attributes:
-        name: module name, such as `model.2.cv1.conv`.
-        role: stem, backbone, neck or detect.
-        shape: (C_out, C_in, kH, kW).
-        weights: number of weights.
-        pruned: exact number of weights that the mask drops.
-        zeros_before: weights that were exactly zero before the step.
-        zeros_after: weights that are exactly zero after it: those that the mask drops and those that were zero before.
-    """
-
-    name: str
-    role: str
-    shape: tuple[int, ...]
-    weights: Annotated[int, Field(gt=0)]
-    pruned: int
-    zeros_before: int
-    zeros_after: int
-
-    @property
-    def sparsity(self) -> float:
-        """Fraction of the weights that are zero after the step."""
-        return self.zeros_after / self.weights
-
-
-@dataclass(frozen=True)
-class Change:
-    """The changes made by one modifier."""
-
-    modifier: str
-    summary: str
-    layers: tuple[LayerChange, ...]
-
-    @property
-    def prunes(self) -> bool:
-        """Whether it sets weights to zero; if not, it changes the remaining ones."""
-        return self.modifier == "prune"
-
-    @property
-    def weights(self) -> int:
-        """Targeted weights."""
-        return sum(layer.weights for layer in self.layers)
-
-    @property
-    def pruned(self) -> int:
-        """Targeted weights the masks drop."""
-        return sum(layer.pruned for layer in self.layers)
-
-    @property
-    def zeros(self) -> int:
-        """Targeted weights that are zero after the step."""
-        return sum(layer.zeros_after for layer in self.layers)
 
 
 @dataclass(frozen=True)

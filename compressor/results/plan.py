@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compressor.errors import Diagnostic
-from compressor.results.network import Change, ModelSummary, SparsitySummary
+from compressor.results.changes import Change
+from compressor.results.network import ModelSummary, SparsitySummary
 
 PLAN_SCHEMA = "compressor/plan/1"
 

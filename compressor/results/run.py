@@ -12,10 +12,11 @@ from pydantic_core import from_json
 from compressor.errors import Diagnostic, InputError, first_line
 from compressor.files.reading import MEGABYTE, file_bytes
 from compressor.recipe.gates import parse_gate
+from compressor.results.changes import Change
 from compressor.results.evaluation import CocoMetrics, Evaluation
 from compressor.results.files import FileDigest, Sizes
 from compressor.results.gates import Verdict
-from compressor.results.network import Change, LayerSparsity, ModelSummary, SparsitySummary
+from compressor.results.network import LayerSparsity, ModelSummary, SparsitySummary
 
 RUN_SCHEMA = "compressor/run/2"  # what this version writes
 READ = ("compressor/run/1", RUN_SCHEMA)  # what it reads: a key that an older one lacks has its default

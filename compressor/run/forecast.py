@@ -19,8 +19,8 @@ from compressor.evaluation.evaluate import METRICS_STEP
 from compressor.evaluation.timing import PAIRS, WARM_UP
 from compressor.models.detector import Detector
 from compressor.models.strides import image_step
+from compressor.modifiers.steps import altered
 from compressor.recipe.exports import TRAITS, Export
-from compressor.recipe.modifiers import Repair
 from compressor.recipe.schema import Artifact, Recipe
 from compressor.results.files import GZIP_LEVEL
 from compressor.results.plan import PredictedSize, StageTime
@@ -88,7 +88,7 @@ def folds(recipe: Recipe, folded: bool, source: Detector, dtype: Dtype) -> bool:
 
 def repaired(recipe: Recipe) -> bool:
     """Whether a modifier changes weights other than to zero."""
-    return any(isinstance(modifier, Repair) for modifier in recipe.modifiers)
+    return bool(altered(recipe.modifiers) - {"zeros"})
 
 
 def forecast_size(recipe: Recipe, source_name: str, stored: Detector, zeros: Mapping[str, int], form: Form) -> int:

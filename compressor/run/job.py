@@ -18,20 +18,22 @@ from compressor.artifact.save import round_to_dtype, unfolded_storage
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import draw, find_calibration_images, load_images, same_images
 from compressor.data.dataset import not_drawn
-from compressor.errors import DatasetError, Diagnostic, RecipeError, RunError
+from compressor.errors import DatasetError, Diagnostic, RecipeError
 from compressor.models.detector import Detector
 from compressor.models.families import family_of
-from compressor.modifiers import Materials, apply_steps, foresee_steps
-from compressor.modifiers.redundant import Step, Tables, steps_of
-from compressor.plan.layers import convolutions
+from compressor.modifiers.apply import apply_steps, predict_steps, prove
+from compressor.modifiers.prune.redundant import check_every_prune_matters
+from compressor.modifiers.state import Context, State
+from compressor.modifiers.steps import Steps, altered, resolve
+from compressor.plan.layers import convolutions, outlined
+from compressor.plan.outline import Tables
 from compressor.progress import Progress
 from compressor.recipe.load import RecipeFile
-from compressor.recipe.modifiers import Calibration, Prune
+from compressor.recipe.modifiers.step import Calibration
 from compressor.recipe.schema import Recipe
-from compressor.results.network import Change
+from compressor.results.changes import Change, standing
 from compressor.results.sensitivity import load_table
 from compressor.run.folder import sha256
-from compressor.run.forecast import repaired
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Job:
     path: Path
     model: Detector
     unfused: Detector
-    steps: list[Step]
+    steps: Steps
     tables: Tables
     warnings: tuple[str, ...] = ()
 
@@ -74,7 +76,7 @@ def open_job(recipe_file: RecipeFile, progress: Progress) -> Job:
         RecipeError: R111 the recipe names no weights.
         CheckpointError, DownloadError: see `fetch_and_load`.
         InputError: see `load_table`.
-        PlanError: see `steps_of`.
+        PlanError: see `steps.resolve` and `check_every_prune_matters`.
     """
     path, source = _load_source(recipe_file, progress)
     job = _job(recipe_file, path, source.model, tables_of(recipe_file))
@@ -85,20 +87,26 @@ def tables_of(recipe_file: RecipeFile) -> Tables:
     """The sensitivity tables that steps name, each from the folder of the file in which its name is written."""
     tables = {}
     for index, step in enumerate(recipe_file.recipe.modifiers):
-        if isinstance(step, Prune) and step.table is not None:
-            tables[step.table] = load_table(recipe_file.folder("modifiers", index, "table") / step.table)
+        for key, name in step.tables.items():
+            tables[name] = load_table(recipe_file.folder("modifiers", index, key) / name)
     return tables
 
 
-def with_sparsity(job: Job, index: int, sparsity: float, *, final: bool = True) -> Job:
-    """The same job from the start, with a number where modifier `index` asked for a budget; `final` see `steps_of`.
+def with_number(job: Job, index: int, number: float, *, final: bool = True) -> Job:
+    """The same job from the start, with a number where modifier `index` holds a goal.
+
+    Args:
+        job: as it was opened.
+        index: of the modifier.
+        number: the one to be tried or taken.
+        final: whether it is taken; with one that is tried a step may make no difference.
 
     Raises:
-        PlanError: see `steps_of`.
+        PlanError: see `open_job`.
     """
     recipe = job.recipe
     modifiers = list(recipe.modifiers)
-    modifiers[index] = modifiers[index].model_copy(update={"sparsity": sparsity})
+    modifiers[index] = modifiers[index].settled(number)
     settled = recipe.model_copy(update={"modifiers": tuple(modifiers)})
     again = _job(replace(job.recipe_file, recipe=settled), job.path, job.unfused, job.tables, final=final)
     return replace(again, warnings=job.warnings)
@@ -109,7 +117,9 @@ def _job(recipe_file: RecipeFile, path: Path, source: Detector, tables: Tables, 
     if recipe_file.recipe.model.fuse == "before":
         family_of(model).fold(model)
     layers = convolutions(model, source)
-    steps = steps_of(recipe_file.recipe.modifiers, layers, recipe_file, tables, final=final)
+    steps = resolve(recipe_file.recipe.modifiers, outlined(layers, tables), recipe_file)
+    if final:
+        check_every_prune_matters(steps, layers)
     return Job(recipe_file, path, model, source, steps, tables)
 
 
@@ -175,13 +185,13 @@ class CalibrationImages:
             RecipeError, DatasetError: see `files`.
         """
         for step in self.recipe_file.recipe.modifiers:
-            wanted = step.calibration
+            wanted = step.images
             if wanted is not None and (draws or not not_drawn(wanted.data or self.recipe_file.recipe.data)):
                 self.files(wanted)
 
     def digests(self) -> list[list[list[str]]]:
         """Name and SHA-256 of every image that a step draws, by step: what a result by these images depends on."""
-        wanted = [step.calibration for step in self.recipe_file.recipe.modifiers if step.calibration is not None]
+        wanted = [step.images for step in self.recipe_file.recipe.modifiers if step.images is not None]
         return [[[file.name, self.sha256(file)] for file in self.files(each)] for each in wanted]
 
     @property
@@ -235,7 +245,7 @@ def check_unseen(made_by: dict[str, Any] | None, judged: Iterable[Path], data: s
     except ValidationError:
         return
     for step in recipe.modifiers:
-        wanted = step.calibration
+        wanted = step.images
         source = (wanted.data or recipe.data) if wanted else None
         if wanted is None or source is None:
             continue
@@ -256,42 +266,48 @@ def as_written(value: Any) -> Any:
     return [as_written(item) for item in value] if isinstance(value, list) else value
 
 
-def modify(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> tuple[Change, ...]:
+def modify(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> Modified:
     """Carry out every step on the job's model, then fold its BatchNorm where the recipe says so."""
-    changes = apply_steps(job.steps, Materials(job.model, images, job.tables, device), progress)
-    return _finished(job, changes)
+    state = State.before(job.steps, job.model, job.unfused)
+    changes = apply_steps(job.steps, state, Context(images, device, job.tables, progress))
+    return _finished(job, state, changes)
 
 
-def foresee(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> tuple[Change, ...]:
-    """What `modify` would count, without the repairs: the job's model has the zeros that it would have."""
-    changes = foresee_steps(job.steps, Materials(job.model, images, job.tables, device), progress)
-    return _finished(job, changes)
+def predict(job: Job, images: CalibrationImages, device: torch.device, progress: Progress) -> Modified:
+    """What `modify` would count, without what takes long: the job's model has the zeros that it would have."""
+    state = State.before((), job.model, job.unfused)
+    changes = predict_steps(job.steps, state, Context(images, device, job.tables, progress))
+    return _finished(job, state, changes)
 
 
-def _finished(job: Job, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+@dataclass(frozen=True, eq=False)
+class Modified:
+    """A network after all steps, and what each did."""
+
+    state: State
+    changes: tuple[Change, ...]
+
+
+def _finished(job: Job, state: State, changes: tuple[Change, ...]) -> Modified:
     if job.recipe.model.fuse == "after":
-        family_of(job.model).fold(job.model)
-    return changes
+        family_of(state.model).fold(state.model)
+    return Modified(state, changes)
 
 
-def storage(job: Job, changes: tuple[Change, ...]) -> tuple[Detector, list[str]]:
+def storage(job: Job, modified: Modified) -> tuple[Detector, list[str]]:
     """What the file will hold of the model; where that is not exact, the model is rounded to it. And what to warn of.
 
     Raises:
         RunError: E802 a pruned weight is not zero any more.
     """
-    dtype, model = job.recipe.artifact.dtype, job.model
-    may_unfold = model.fused and not job.unfused.fused and not repaired(job.recipe)
+    dtype, model = job.recipe.artifact.dtype, modified.state.model
+    may_unfold = model.fused and not job.unfused.fused and not altered(job.recipe.modifiers) - {"zeros"}
     stored = unfolded_storage(model, job.unfused, dtype) if may_unfold else None
     if stored is None:
         round_to_dtype(model, dtype)
-    planned = {layer.name: layer.zeros_after for change in changes for layer in change.layers}
-    surplus = 0
-    for layer in convolutions(model):
-        if layer.zeros < planned.get(layer.name, 0):
-            message = f"{layer.name} holds {layer.zeros} zeros, planned were {planned[layer.name]}"
-            raise RunError(Diagnostic("E802", message, help="this is a fault of compressor; please report it"))
-        surplus += layer.zeros - planned.get(layer.name, layer.zeros)
+    prove(modified.changes, job.recipe.modifiers, modified.state)
+    planned = {layer.name: layer.zeros_after for change in standing(modified.changes) for layer in change.layers}
+    surplus = sum(layer.zeros - planned.get(layer.name, layer.zeros) for layer in convolutions(model))
     return stored or model, [underflow(surplus, dtype)] if surplus else []
 
 

@@ -25,7 +25,7 @@ from compressor.export.open import is_graph, open_network
 from compressor.models.detector import Detector, sparsity
 from compressor.models.families import family_of
 from compressor.models.strides import image_step
-from compressor.modifiers import step_titles
+from compressor.modifiers.steps import titles
 from compressor.plan.layers import Layer, convolutions
 from compressor.progress import Ledger, Progress
 from compressor.recipe.load import RecipeFile
@@ -33,10 +33,11 @@ from compressor.recipe.schema import Evaluation as Settings
 from compressor.recipe.schema import Recipe
 from compressor.report.pictures import EXAMPLES
 from compressor.report.reference import published_reference
+from compressor.results.changes import Change
 from compressor.results.evaluation import Evaluation
 from compressor.results.files import FileDigest
 from compressor.results.gates import verdicts
-from compressor.results.network import Change, ModelSummary, SparsitySummary, summed_up
+from compressor.results.network import ModelSummary, SparsitySummary, summed_up
 from compressor.results.plan import Plan, PredictedSize
 from compressor.results.run import Exported, RunRecord, Timing
 from compressor.run.environment import describe_environment, surroundings
@@ -50,7 +51,7 @@ from compressor.run.folder import (
 )
 from compressor.run.forecast import Known, forecast_sizes, forecast_times
 from compressor.run.inputs import Inputs
-from compressor.run.job import Job, check_unseen, foresee, storage
+from compressor.run.job import Job, check_unseen, predict, storage
 from compressor.run.readiness import Options, Refusals, check_budget, make_ready, open_evaluator
 from compressor.run.report import write_report
 from compressor.run.stages import Evaluated, compress, evaluate_after, evaluate_before, settle
@@ -160,7 +161,8 @@ def plan(recipe_file: RecipeFile, options: Options, progress: Progress) -> Plan:
         check_budget(job, judged=False)
         job, _ = settle(job, budget, None, None, images, chosen, progress)
     search_s, clock = time.perf_counter() - clock, time.perf_counter()
-    changes = foresee(job, images, chosen, progress)  # of the model in memory
+    modified = predict(job, images, chosen, progress)  # of the model in memory
+    changes = modified.changes
     modify_s = time.perf_counter() - clock
     recipe, model, layers = job.recipe, job.model, convolutions(job.model)
     zeros = {layer.name: layer.zeros for layer in layers}
@@ -171,14 +173,14 @@ def plan(recipe_file: RecipeFile, options: Options, progress: Progress) -> Plan:
             open_s,
             None if budget is None else search_s,
             modify_s,
-            (*step_titles(recipe.modifiers), *images.titles),
+            (*titles(recipe.modifiers), *images.titles),
             _bytes_to_compress(job, sizes),
             options.evaluate,
             ready.images_evaluated,
         )
         times = forecast_times(recipe, model, known, chosen)
         sparsity_after = _sparsity(model, layers, changes)
-        storage(job, changes)  # refuses what the file cannot hold
+        storage(job, modified)  # refuses what the file cannot hold
     return Plan(
         model=summary,
         steps=changes,

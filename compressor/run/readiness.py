@@ -18,7 +18,7 @@ from compressor.evaluation.predict import select_device
 from compressor.progress import Progress
 from compressor.recipe.gates import parse_gate
 from compressor.recipe.load import RecipeFile
-from compressor.recipe.modifiers import Budget, Prune
+from compressor.recipe.modifiers.budget import Budget
 from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.reference import load_reference
 from compressor.report.render import read_template
@@ -232,13 +232,14 @@ def check_budget(job: Job, *, judged: bool) -> Budget | None:
         RecipeError: R120 it is a budget of AP, and nothing will be judged.
     """
     for index, step in enumerate(job.recipe.modifiers):
-        if isinstance(step, Prune) and step.budget is not None:
-            if step.budget.ap_drop is not None and not judged:
-                place = job.recipe_file.place("modifiers", index, "sparsity")
+        if step.goal is not None:
+            key, goal = step.goal
+            if goal.ap_drop is not None and not judged:
+                place = job.recipe_file.place("modifiers", index, key)
                 message = "a budget of AP is settled by judging, which is not done here"
-                help_text = f"run `apply` on data, or give a number: --set modifiers.{index}.sparsity=0.5"
+                help_text = f"run `apply` on data, or give a number: --set modifiers.{index}.{key}=0.5"
                 raise RecipeError(place.diagnostic("R120", message, help_text))
-            return step.budget
+            return goal
     return None
 
 

@@ -14,12 +14,12 @@ from compressor.errors import InputError
 from compressor.evaluation.evaluate import Evaluator
 from compressor.plan.layers import convolutions
 from compressor.progress import Progress
-from compressor.recipe.modifiers import Budget, Prune
+from compressor.recipe.modifiers.budget import Budget
 from compressor.recipe.sizes import parse_size
 from compressor.results.run import Search, Try
 from compressor.results.units import megabytes
 from compressor.run.forecast import folds, forecast_size
-from compressor.run.job import CalibrationImages, Job, foresee, modify, storage, with_sparsity
+from compressor.run.job import CalibrationImages, Job, modify, predict, storage, with_number
 
 AP_STEPS = 100  # a budget of AP is searched by whole per cents ...
 SIZE_STEPS = 1000  # ... and a size by tenths of a per cent ...
@@ -73,8 +73,8 @@ class Seeker:
     @property
     def asked(self) -> tuple[int, Budget]:
         """Which modifier asks, and for what."""
-        found = ((i, step.budget) for i, step in enumerate(self.job.recipe.modifiers) if isinstance(step, Prune))
-        return next((i, budget) for i, budget in found if budget is not None)
+        steps = enumerate(self.job.recipe.modifiers)
+        return next((index, step.goal[1]) for index, step in steps if step.goal is not None)
 
     def by_size(self) -> tuple[Job, Search]:
         """The job of the lowest sparsity whose file is small enough.
@@ -149,7 +149,7 @@ class Seeker:
             return known.AP
         model = self.job.model
         if sparsity is not None:
-            tried = with_sparsity(self.job, self.asked[0], sparsity, final=False)
+            tried = with_number(self.job, self.asked[0], sparsity, final=False)
             storage(tried, modify(tried, self.images, self.device, self.progress))
             model = tried.model
         title = "evaluate dense" if sparsity is None else f"evaluate {100 * sparsity:g} %"
@@ -166,8 +166,8 @@ class Seeker:
         if known is not None and known.size_bytes is not None:
             self.tries.append(known)
             return known.size_bytes
-        tried = with_sparsity(self.job, self.asked[0], sparsity, final=False)
-        foresee(tried, self.images, self.device, self.progress)
+        tried = with_number(self.job, self.asked[0], sparsity, final=False)
+        predict(tried, self.images, self.device, self.progress)
         found = forecast_file(tried)
         self._add(Try(sparsity, size_bytes=found))
         return found
@@ -178,12 +178,12 @@ class Seeker:
 
     def _dense_size(self) -> int:
         """Bytes of the file with every weight stored."""
-        return forecast_file(with_sparsity(self.job, self.asked[0], 0.5, final=False), dense=True)
+        return forecast_file(with_number(self.job, self.asked[0], 0.5, final=False), dense=True)
 
     def _settled(self, goal: str, dense: float | None, sparsity: float) -> tuple[Job, Search]:
         index = self.asked[0]
         self.progress.note(f"sparsity {sparsity:g}: {goal}")
-        job = with_sparsity(self.job, index, sparsity)
+        job = with_number(self.job, index, sparsity)
         return job, Search(index, goal, sparsity, baseline_AP=dense, tries=tuple(self.tries))
 
     def _refused(self, message: str, help_text: str) -> InputError:

@@ -20,9 +20,9 @@ from compressor.evaluation.network import Network
 from compressor.files.store import Steps
 from compressor.models.detector import Detector
 from compressor.progress import Progress
-from compressor.recipe.modifiers import Budget
+from compressor.recipe.modifiers.budget import Budget
+from compressor.results.changes import Change
 from compressor.results.evaluation import Evaluation
-from compressor.results.network import Change
 from compressor.results.run import Search, Try
 from compressor.results.sensitivity import table_text
 from compressor.run.baselines import Baselines, baseline_key, packed, unpacked
@@ -132,9 +132,10 @@ def compress(
         told = json.loads(kept["changes.json"])
         path.write_bytes(kept[MODEL])
         return load_model(path), _CHANGES.validate_python(told["changes"]), told["warnings"]
-    changes = modify(job, images, device, progress)
+    modified = modify(job, images, device, progress)
+    changes = modified.changes
     with progress.step(f"save {MODEL}"):
-        stored, warnings = storage(job, changes)
+        stored, warnings = storage(job, modified)
         form = Form(job.recipe.artifact.dtype, job.recipe.artifact.layout, fold_on_load=stored is not job.model)
         provenance = Provenance(job.recipe.model_dump(mode="json"), job.path.name, job.weights_sha256)
         path.write_bytes(encode_model(stored, form, provenance))

@@ -17,15 +17,18 @@ from compressor.errors import Diagnostic, InputError, PlanError, RecipeError
 from compressor.models.convolution import Convolution
 from compressor.models.detector import Detector
 from compressor.models.families import family_of
+from compressor.modifiers.prune.redundant import check_every_prune_matters
 from compressor.modifiers.prune.zeros import keep_masks
-from compressor.modifiers.redundant import steps_of
-from compressor.plan.layers import Layer, convolutions
-from compressor.plan.targets import misfits
+from compressor.modifiers.steps import resolve, resolved
+from compressor.plan.layers import Layer, convolutions, outlined
+from compressor.plan.outline import Outline
+from compressor.plan.targets import Spot
 from compressor.printable import printable
 from compressor.progress import Progress, warn_of
 from compressor.recipe.commented import YOUR_DATA, comment, commented
 from compressor.recipe.load import check_part
-from compressor.recipe.modifiers import Calibration, Prune, Repair
+from compressor.recipe.modifiers import Prune, Repair
+from compressor.recipe.modifiers.step import Calibration
 from compressor.recipe.nodes import Place
 from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.recipe.targets import ROLES
@@ -190,7 +193,8 @@ class _Candidates:
             help_text = "ask for a pattern over fewer channels"
             raise _out_of_reach(self.goal.option, f"no layer can hold {self.goal.pattern}", help_text)
         try:
-            steps_of(recipe.modifiers, self.layers, _Flags())
+            steps = resolve(recipe.modifiers, outlined(self.layers), _Flags())
+            check_every_prune_matters(steps, self.layers)
         except PlanError as fault:
             if any(each.code != "P205" for each in fault.diagnostics):
                 raise
@@ -289,7 +293,8 @@ def _n_of_m(pattern: str, ignore: tuple[str, ...] = ()) -> Prune:
 def _too_narrow(known: Sequence[Convolution], pattern: str) -> list[Convolution]:
     """The convolutions that cannot hold the pattern, by the rule a plan goes by."""
     modifier = _n_of_m(pattern)
-    return [each for each in known if any(fault.code == "P202" for fault in misfits([each], modifier, 0, _Flags()))]
+    alone = {each.name: resolved(modifier, Spot(_Flags(), 0), Outline((each,)))[1] for each in known}
+    return [each for each in known if any(error.code == "P202" for error in alone[each.name])]
 
 
 def _entries(chosen: Sequence[Convolution], known: Sequence[Convolution]) -> tuple[str, ...]:

@@ -25,8 +25,9 @@ from compressor.models.detector import Detector
 from compressor.models.families import family_of
 from compressor.modifiers.prune.zeros import prune
 from compressor.modifiers.repair.one_layer import Alone, put_back
-from compressor.plan.layers import Layer, convolutions, raw_weights_unknown
-from compressor.plan.targets import targeted
+from compressor.modifiers.steps import resolve
+from compressor.plan.layers import Layer, convolutions
+from compressor.plan.outline import Outline, raw_weights_unknown
 from compressor.progress import Progress, Silent, warn_of
 from compressor.recipe.load import check_part
 from compressor.recipe.modifiers import Prune
@@ -144,9 +145,9 @@ def open_subject(question: Question, device: str, progress: Progress) -> Subject
     layers = convolutions(model, source.model)
     if question.score == "raw_magnitude":
         help_text = "give --score magnitude, or name the checkpoint before it was fused"
-        unknown = raw_weights_unknown(layers, Place("--score"), help_text)
-        if unknown:
-            raise PlanError(unknown)
+        lost = [layer.name for layer in layers if layer.batchnorm == "lost"]
+        if lost:
+            raise PlanError(raw_weights_unknown(lost[0], Place("--score"), help_text))
     return Subject(question, sha256(path), model, layers, chosen)
 
 
@@ -318,7 +319,7 @@ def recipe_for(subject: Subject, table: str, wanted: WantedRecipe) -> Recipe:
     question, model = subject.question, subject.model
     pruning = {"score": question.score, "allocation": "sensitivity", "table": table, "sparsity": wanted.sparsity}
     step = check_part(Prune, {"type": "prune", **pruning})
-    targeted([layer.convolution for layer in subject.layers], step, 0, _Options())
+    resolve([step], Outline(tuple(layer.convolution for layer in subject.layers)), _Options())
     calibration: dict[str, Any] = {"split": question.split} if question.by == "output" else {}
     data = {"data": question.data}
     if Path(question.data).is_dir():

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from compressor.plan.stock import check_recipe
 from compressor.recipe.load import load_recipe
 from compressor.recipe.overrides import parse_set
+from compressor.tasks.check import check_recipe
 from trials.commands import compressor
 
 ROOT = Path(__file__).parents[2]

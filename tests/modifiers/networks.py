@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +16,17 @@ from compressor.models.detector import Detector
 from compressor.models.yolov5.build import build
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
-from compressor.modifiers.repair.repair import Subject
+from compressor.modifiers.state import Context, State
 from compressor.plan.layers import Layer, convolutions
+from compressor.plan.outline import Resolved
+from compressor.plan.targets import Spot
 from compressor.recipe.modifiers import Prune
+from compressor.recipe.modifiers.step import Step
+from compressor.recipe.nodes import Place
 from trials.tiny import NAMES, tiny_model
 
 CPU = torch.device("cpu")
+M = TypeVar("M", bound=Step)
 
 
 @cache
@@ -35,7 +42,10 @@ def grouped_model() -> Detector:
     """A model whose `model.1.conv` has two channel groups, as an architecture of one's own may."""
     stock = tiny_model().spec
     grouped = replace(stock.backbone[1], args=(*stock.backbone[1].args, 1, 2))
-    return _enlivened(build(replace(stock, backbone=(stock.backbone[0], grouped, *stock.backbone[2:])), NAMES))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # else the weights depend on the tests that ran before
+        built = build(replace(stock, backbone=(stock.backbone[0], grouped, *stock.backbone[2:])), NAMES)
+    return _enlivened(built)
 
 
 @cache
@@ -66,6 +76,40 @@ def live_model(*, fused: bool = False) -> Detector:
     """A model of one's own."""
     model = copy.deepcopy(_live())
     return fuse(model) if fused else model
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A compressed model beside the dense one."""
+
+    model: Detector
+    dense: Detector
+    groups: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """As a step finds them."""
+        return State(self.model, self.model, self.dense, dict(self.groups))
+
+
+class Nowhere:
+    """Of steps that stand in no file."""
+
+    def place(self, *location: str | int) -> Place:
+        """Their keys."""
+        return Place(".".join(map(str, location)))
+
+    key_place = place
+
+
+def step_on(modifier: M, layers: Iterable[Layer]) -> Resolved[M]:
+    """A step on just these layers."""
+    return Resolved(modifier, Spot(Nowhere(), 0), tuple(layer.convolution for layer in layers))
+
+
+def with_images(images: Tensor) -> Context:
+    """What steps are given beside the state: always these images."""
+    return Context(lambda _: images, CPU)
 
 
 def pruned(*, fused: bool = False, sparsity: float = 0.5, pattern: str | None = None) -> tuple[Subject, list[Layer]]:

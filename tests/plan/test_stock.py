@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from compressor.plan.stock import stock_misfits
 from compressor.recipe.load import read_draft
+from compressor.tasks.check import stock_misfits
 
 
 def codes(folder: Path, keys: str, head: str = "") -> list[str]:

@@ -5,7 +5,10 @@ import pytest
 from compressor.errors import PlanError
 from compressor.models.yolov5.architecture import Generation, stock_architecture, stock_sizes
 from compressor.models.yolov5.convolutions import convolutions_of
-from compressor.plan.targets import exact_count, misfits, sparsity_groups, targeted
+from compressor.modifiers.prune.groups import exact_count, sparsity_groups
+from compressor.modifiers.steps import resolve, resolved
+from compressor.plan.outline import Outline
+from compressor.plan.targets import Spot
 from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.modifiers import Prune
 
@@ -26,8 +29,8 @@ def recipe(folder: Path, keys: str) -> RecipeFile:
 
 def names(folder: Path, keys: str) -> list[str]:
     recipe_file = recipe(folder, keys)
-    groups = targeted(STOCK, recipe_file.recipe.modifiers[0], 0, recipe_file)
-    return [convolution.name for group in groups for convolution in group.convolutions]
+    (step,) = resolve(recipe_file.recipe.modifiers, Outline(STOCK), recipe_file)
+    return [convolution.name for convolution in step.convolutions]
 
 
 def test_everything_is_the_default(tmp_path: Path) -> None:
@@ -57,7 +60,8 @@ def test_sparsities_name_the_targets_and_the_last_match_counts(tmp_path: Path) -
     keys = 'allocation: lamp, sparsity: {backbone: 0.5, "kernel: 3x3": 0.3, model.1.conv: 0.1}'
     modifier = recipe(tmp_path, keys).recipe.modifiers[0]
     assert isinstance(modifier, Prune)
-    groups = targeted(STOCK, modifier, 0, recipe(tmp_path, keys))
+    (step,) = resolve([modifier], Outline(STOCK), recipe(tmp_path, keys))
+    groups = sparsity_groups(step.convolutions, modifier)
     sparsities = {c.name: group.sparsity for group in groups for c in group.convolutions}
     assert (sparsities["model.1.conv"], sparsities["model.3.conv"], sparsities["model.2.cv1.conv"]) == (0.1, 0.3, 0.5)
     assert sparsities["model.17.m.0.cv2.conv"] == 0.3  # a 3x3 of the neck
@@ -71,7 +75,8 @@ def test_shipped_recipes_fit_every_size_generation_and_class_count(path: Path) -
     for generation, size, nc in EVERY_NETWORK:
         convolutions = convolutions_of(stock_architecture(generation, size, nc))
         for index, modifier in enumerate(recipe_file.recipe.modifiers):
-            assert not misfits(convolutions, modifier, index, recipe_file), (generation, size, nc)
+            outline = Outline(convolutions, altered=frozenset({"zeros"}))
+            assert not resolved(modifier, Spot(recipe_file, index), outline)[1], (generation, size, nc)
 
 
 @pytest.mark.parametrize(

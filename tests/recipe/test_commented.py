@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from compressor.recipe.commented import YOUR_DATA, comment, commented
 from compressor.recipe.load import load_recipe
-from compressor.recipe.modifiers import Budget, Calibration, Prune, Repair
+from compressor.recipe.modifiers import Prune, Repair
+from compressor.recipe.modifiers.budget import Budget
+from compressor.recipe.modifiers.step import Calibration
 from compressor.recipe.schema import Model, Recipe
 
 LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff")  # which no recipe can hold
@@ -68,7 +70,7 @@ STEPS: list[Prune | Repair] = [
 def test_every_key_of_every_step_has_a_comment_above_it(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Prune | Repair]
 ) -> None:
-    asking = [step for step in steps if isinstance(step, Prune) and step.budget]
+    asking = [step for step in steps if isinstance(step, Prune) and step.goal]
     recipe = Recipe(version=1, modifiers=(*(step for step in steps if step not in asking), *asking[:1]))
     text = commented(recipe, [], {})
     file = tmp_path_factory.getbasetemp() / "steps.yaml"

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from compressor.cli.main import cli
 from compressor.errors import Diagnostic
-from compressor.plan.stock import stock_misfits
 from compressor.recipe.load import in_file_order, read_draft
 from compressor.rules.catalogue import rules
+from compressor.tasks.check import stock_misfits
 from trials.commands import compressor
 
 FOLDER = Path(__file__).parent / "faults"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from compressor.errors import RecipeError
-from compressor.plan.stock import stock_misfits
 from compressor.recipe.load import in_file_order, read_draft
 from compressor.recipe.overrides import Override, parse_set
+from compressor.tasks.check import stock_misfits
 
 BASE = """\
 version: 1

@@ -17,13 +17,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from compressor.errors import Diagnostic, RecipeError
-from compressor.plan.stock import stock_misfits
 from compressor.recipe.arithmetic import Value, evaluate
 from compressor.recipe.load import load_recipe, read_draft
 from compressor.recipe.nodes import parse
 from compressor.recipe.overrides import Override, parse_set
 from compressor.recipe.write import resolved_text
 from compressor.rules.catalogue import rules
+from compressor.tasks.check import stock_misfits
 
 CODES = {rule.code for rule in rules()}
 LONGEST = 5.0  # seconds for one small recipe, on a busy machine

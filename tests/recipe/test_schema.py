@@ -3,7 +3,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from compressor.recipe.modifiers import Budget, Calibration, Prune, Repair, is_budget
+from compressor.recipe.modifiers import Prune, Repair
+from compressor.recipe.modifiers.budget import Budget, is_budget
+from compressor.recipe.modifiers.step import Calibration
 from compressor.recipe.part import Part, models_in, of_type, words_of
 from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.recipe.targets import MODULE_TYPES, ROLES
@@ -74,9 +76,9 @@ def test_prune_holds_the_settings_of_its_score_alone(score: str) -> None:
 
 def test_budget_is_found_in_a_modifier() -> None:
     values = {"type": "prune", "allocation": "lamp", "sparsity": {"ap_drop": 0.005}}
-    assert Prune.model_validate(values).budget == Budget(ap_drop=0.005, images=128)
-    assert Prune.model_validate({**values, "sparsity": {"size": "60%"}}).budget == Budget(size="60%")
-    assert Prune.model_validate({**values, "sparsity": {"neck": 0.3}}).budget is None
+    assert Prune.model_validate(values).goal == ("sparsity", Budget(ap_drop=0.005, images=128))
+    assert Prune.model_validate({**values, "sparsity": {"size": "60%"}}).goal == ("sparsity", Budget(size="60%"))
+    assert Prune.model_validate({**values, "sparsity": {"neck": 0.3}}).goal is None
 
 
 def test_every_budget_but_the_first_is_refused_at_its_place() -> None:

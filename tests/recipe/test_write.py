@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from compressor.errors import Diagnostic, OutputError
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
-from compressor.recipe.modifiers import is_budget
+from compressor.recipe.modifiers.budget import is_budget
 from compressor.recipe.nodes import parse
 from compressor.recipe.schema import Recipe
 from compressor.recipe.variables import escaped

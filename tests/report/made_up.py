@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from compressor.results.changes import Change, LayerChange
 from compressor.results.evaluation import (
     ClassMetrics,
     CocoMetrics,
@@ -20,7 +21,7 @@ from compressor.results.evaluation import (
 )
 from compressor.results.files import FileDigest, FileSize, Sizes
 from compressor.results.gates import verdicts
-from compressor.results.network import Change, LayerChange, LayerSparsity, ModelSummary, SparsitySummary
+from compressor.results.network import LayerSparsity, ModelSummary, SparsitySummary
 from compressor.results.run import Agreement, Environment, Exported, Reference, RunRecord, StepTime, Timing
 
 GOLDEN = Path(__file__).parent / "golden"

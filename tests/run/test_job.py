@@ -11,9 +11,10 @@ from compressor.errors import DatasetError, InputError, PlanError, RecipeError, 
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import RecipeFile, load_recipe
-from compressor.recipe.modifiers import Calibration, Prune
+from compressor.recipe.modifiers import Prune
+from compressor.recipe.modifiers.step import Calibration
 from compressor.results.sensitivity import LayerLosses, SensitivityTable, table_text
-from compressor.run.job import CalibrationImages, Job, check_unseen, foresee, modify, open_job, storage, with_sparsity
+from compressor.run.job import CalibrationImages, Job, check_unseen, modify, open_job, predict, storage, with_number
 from tests.data.images import write_image
 from trials.tiny import tiny_data, tiny_model, tiny_weights
 
@@ -135,22 +136,23 @@ BIAS = "repair, method: bias, calibration: {images: 3, image_size: 64}"
 def test_steps_find_the_model_as_the_recipe_says(folder: Path, fuse: str, folded_for_steps: bool) -> None:
     job = opened(folder, HALF, BIAS, fuse=fuse)
     assert job.model.fused == folded_for_steps and not job.unfused.fused
-    assert all((layer.scale is None) == (layer.role == "detect") for layer in job.steps[0][0])
-    changes = modify(job, images(folder, job.recipe_file), CPU, Silent())
+    assert all((layer.scale is None) == (layer.role == "detect") for layer in convolutions(job.model, job.unfused))
+    modified = modify(job, images(folder, job.recipe_file), CPU, Silent())
+    changes = modified.changes
     assert job.model.fused == (fuse != "never")
     assert [change.modifier for change in changes] == ["prune", "repair"]
     assert sum(layer.zeros for layer in convolutions(job.model)) == changes[0].pruned == changes[1].zeros
-    stored, warnings = storage(job, changes)
+    stored, warnings = storage(job, modified)
     assert warnings == [] and stored is job.model  # a repaired model has other weights than its source
 
 
-def test_what_is_foreseen_is_counted_alike_and_needs_no_images(folder: Path) -> None:
+def test_what_is_predicted_is_counted_alike_and_needs_no_images(folder: Path) -> None:
     done, told = opened(folder, HALF, BIAS), opened(folder, HALF, BIAS)
-    changes = modify(done, images(folder, done.recipe_file), CPU, Silent())
+    changes = modify(done, images(folder, done.recipe_file), CPU, Silent()).changes
     for image in (folder / "other").iterdir():
         image.unlink()
-    foreseen = foresee(told, images(folder, told.recipe_file), CPU, Silent())
-    assert [change.layers for change in foreseen] == [change.layers for change in changes]
+    predicted = predict(told, images(folder, told.recipe_file), CPU, Silent()).changes
+    assert [change.layers for change in predicted] == [change.layers for change in changes]
     assert [layer.zeros for layer in convolutions(told.model)] == [layer.zeros for layer in convolutions(done.model)]
 
 
@@ -158,7 +160,7 @@ def test_every_sparsity_starts_from_the_model_as_it_was(folder: Path) -> None:
     job = opened(folder, "prune, allocation: lamp, sparsity: {size: 60%}", BIAS)
     source = copy.deepcopy(job.unfused)
     for sparsity in (0.8, 0.3):
-        tried = with_sparsity(job, 0, sparsity)
+        tried = with_number(job, 0, sparsity)
         assert all(layer.zeros == 0 for layer in convolutions(tried.model))
         assert isinstance(tried.recipe.modifiers[0], Prune) and tried.recipe.modifiers[0].sparsity == sparsity
         modify(tried, images(folder, job.recipe_file), CPU, Silent())
@@ -180,8 +182,9 @@ def test_tables_stand_beside_the_recipe(folder: Path) -> None:
     (folder / "t.json").write_text(table_text(table))
     job = opened(folder, step)
     assert job.tables == {"t.json": table}
-    assert with_sparsity(job, 0, 0.3).tables == job.tables
-    (change,) = modify(job, images(folder, job.recipe_file), CPU, Silent())
+    searched = opened(folder, step.replace("0.5", "{size: 60%}"))
+    assert with_number(searched, 0, 0.3).tables == job.tables
+    (change,) = modify(job, images(folder, job.recipe_file), CPU, Silent()).changes
     assert change.pruned == round(0.5 * sum(layer.weight.numel() for layer in layers))
     (folder / "t.json").write_text(json.dumps({**json.loads(table_text(table)), "layers": []}))
     with pytest.raises(PlanError) as other:
@@ -199,20 +202,20 @@ def test_a_recipe_without_weights_is_refused(folder: Path) -> None:
 
 def test_a_zero_that_comes_to_life_is_a_fault(folder: Path) -> None:
     job = opened(folder, HALF)
-    changes = modify(job, images(folder, job.recipe_file), CPU, Silent())
+    modified = modify(job, images(folder, job.recipe_file), CPU, Silent())
     weight = convolutions(job.model)[4].weight
     weight[weight == 0] = 1.0
     with pytest.raises(RunError) as error:
-        storage(job, changes)
+        storage(job, modified)
     assert error.value.diagnostics[0].code == "E802"
 
 
 def test_kept_weights_too_small_for_the_file_are_told(folder: Path) -> None:
     job = opened(folder, HALF, BIAS)
-    changes = modify(job, images(folder, job.recipe_file), CPU, Silent())
+    modified = modify(job, images(folder, job.recipe_file), CPU, Silent())
     layer = convolutions(job.model)[4]
     layer.weight[layer.weight != 0] = 1e-12
-    _, warnings = storage(job, changes)
+    _, warnings = storage(job, modified)
     kept = layer.weight.numel() - round(0.5 * layer.weight.numel())
     assert warnings == [f"{kept:,} kept weights are too small for float16 and became zero"]
 

@@ -21,7 +21,8 @@ from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
-from compressor.recipe.modifiers import Calibration, Prune, Repair
+from compressor.recipe.modifiers import Prune, Repair
+from compressor.recipe.modifiers.step import Calibration
 from compressor.recipe.overrides import parse_set
 from compressor.recipe.schema import Artifact, Evaluation, Model, Recipe
 from compressor.run import pipeline

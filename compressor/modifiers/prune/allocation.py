@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressor.jit import compiled
-from compressor.plan.targets import exact_count
+from compressor.modifiers.prune.groups import exact_count
 from compressor.results.sensitivity import LayerLosses
 
 Scores = Sequence[NDArray[np.float32]]

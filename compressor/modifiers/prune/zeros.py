@@ -12,13 +12,14 @@ from torch import Tensor
 
 from compressor.errors import Diagnostic, RunError
 from compressor.modifiers.prune import allocation
+from compressor.modifiers.prune.groups import exact_count, sparsity_groups
 from compressor.modifiers.prune.patterns import n_of_m_mask
 from compressor.modifiers.prune.scores import Score, magnitude, score
 from compressor.modifiers.prune.selection import Cut, cut, cuts, drop, zeros_last
+from compressor.modifiers.prune.words import described
 from compressor.plan.layers import Layer
-from compressor.plan.targets import exact_count, sparsity_groups
 from compressor.recipe.modifiers import Prune
-from compressor.results.network import Change, LayerChange
+from compressor.results.changes import Change, LayerChange
 from compressor.results.sensitivity import SensitivityTable
 
 
@@ -45,7 +46,8 @@ def prune(layers: tuple[Layer, ...], modifier: Prune, evidence: Evidence = NO_EV
         RunError: E801 the zeros found afterwards are not those planned.
     """
     done = {layer.name: _drop(layer, scores, at) for layer, scores, at in _chosen(layers, modifier, evidence)}
-    return Change("prune", described(modifier, len(layers)), tuple(done[layer.name] for layer in layers))
+    changes = tuple(done[layer.name] for layer in layers)
+    return Change("prune", described(modifier, len(layers)), changes, alters=tuple(sorted(modifier.alters)))
 
 
 def keep_masks(layers: tuple[Layer, ...], modifier: Prune, evidence: Evidence = NO_EVIDENCE) -> list[NDArray[np.bool_]]:
@@ -116,16 +118,3 @@ def _drop(layer: Layer, scores: Score, at: Cut) -> LayerChange:
         zeros_before=found.zeros_before,
         zeros_after=found.zeros_after,
     )
-
-
-def described(modifier: Prune, layers: int) -> str:
-    """One line for the terminal and the report."""
-    if modifier.n_of_m is not None:
-        n, m = modifier.n_of_m
-        return f"prune {layers} layers to {n} of every {m} weights along the input channels ({modifier.score})"
-    how = f"({modifier.pattern}, {modifier.score}, {modifier.allocation})"
-    if isinstance(modifier.sparsity, dict):
-        shares = ", ".join(f"{100 * sparsity:g} % of {key}" for key, sparsity in modifier.sparsity.items())
-        return f"prune {shares}: {layers} layers {how}"
-    assert isinstance(modifier.sparsity, float)  # the schema asks for one, and budgets are settled before
-    return f"prune {100 * modifier.sparsity:g} % of the weights of {layers} layers {how}"

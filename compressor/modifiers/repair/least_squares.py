@@ -145,5 +145,5 @@ def solve(found: Moments, start: Tensor, keep: Tensor, damping: float) -> Tensor
 
 
 def _pair(value: int | str | tuple[int, ...]) -> tuple[int, int]:
-    assert isinstance(value, tuple)  # as nn.Conv2d keeps them; YOLOv5 pads by numbers
+    assert isinstance(value, tuple)  # as nn.Conv2d keeps them; Detector pads by numbers
     return value[0], value[1]

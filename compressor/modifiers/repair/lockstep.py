@@ -141,7 +141,7 @@ def _before_batchnorm(
         dense: the dense model's weight, its outputs (N, C_out, H', W') and the BatchNorm behind them.
     """
     weight, outputs, theirs = dense
-    assert batchnorm.running_mean is not None and theirs.running_mean is not None  # as YOLOv5 keeps them
+    assert batchnorm.running_mean is not None and theirs.running_mean is not None  # as Detector keeps them
     scale = batchnorm_scale(batchnorm)
     live = scale != 0
     unit = scale.where(live, 1.0)

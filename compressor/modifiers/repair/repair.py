@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import assert_never
 
 import torch
@@ -19,78 +19,67 @@ from compressor.modifiers.repair.distill import crop_size, distill
 from compressor.modifiers.repair.least_squares import moments, solve
 from compressor.modifiers.repair.lockstep import Meeting, objectness, side_by_side
 from compressor.modifiers.repair.obs import choose
+from compressor.modifiers.repair.words import described, title, unit
+from compressor.modifiers.state import Context, State
 from compressor.plan.layers import Layer
-from compressor.progress import Progress, Update
+from compressor.plan.outline import Resolved
+from compressor.progress import Update
 from compressor.recipe.modifiers import Repair
-from compressor.results.network import Change, LayerChange
+from compressor.results.changes import Change, LayerChange, Retrained
 
 POSITIONS = 65_536  # of a layer's outputs that its weights are solved for, over all images
 _LEAST_SPREAD = 0.05  # of the dense outputs' standard deviation
 _CHUNK = 8  # images at a time where nothing else decides it
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """What a repair works on beside the layers.
-
-    Attributes:
-        model: the compressed model, in evaluation mode.
-        dense: the model before the modifiers, in the same form.
-        groups: by layer within how many neighbouring input channels zeros may move, where a pattern says so.
-        settled: by layer where it was zero after an earlier repair: no later one makes these other than zero.
-    """
-
-    model: Detector
-    dense: Detector
-    groups: Mapping[str, int]
-    settled: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-def repair(
-    layers: tuple[Layer, ...],
-    modifier: Repair,
-    subject: Subject,
-    images: Tensor,
-    device: torch.device,
-    progress: Progress,
-) -> Change:
-    """Bring the outputs of `layers` back towards the dense model's, in place; no zero is lost or added.
+def repair(step: Resolved[Repair], state: State, context: Context) -> Change:
+    """Bring the outputs of a step's layers back towards the dense model's, in place; no zero is lost or added.
 
     Args:
-        layers: of the compressed model.
-        modifier: how.
-        subject: both models.
-        images: (N, 3, H, W) in [0, 1]; unlabelled.
-        device: where to compute; the models stay where they are.
-        progress: told of every layer or step.
+        step: says how, on which layers, and by which images.
+        state: with the dense model.
+        context: the images, the device to compute on, and who receives every layer or step done.
 
     Raises:
         RunError: E803 a layer lost or gained zeros, or a weight is not finite.
     """
+    modifier, layers = step.modifier, state.layers(step)
+    assert state.dense is not None  # a repair compares
     before = {layer.name: layer.weight == 0 for layer in layers}
-    names = frozenset(before)
-    twin = replace(subject, model=on_device(subject.model, device), dense=on_device(subject.dense, device))
-    images = images.to(device)
-    with progress.bar(title(modifier), _unit(modifier)) as update:
-        match modifier.method:
-            case "distill":
-                distill(twin.dense, twin.model, names, images, modifier, update)
-            case "batchnorm":
-                measure_batchnorm(twin.model, names, images, update)
-            case "bias" | "moments" | "least_squares" | "obs":
-                _layer_by_layer(names, modifier, twin, images, update)
-            case _:
-                assert_never(modifier.method)
-    _bring_back(twin.model, subject.model)
+    images = context.images(modifier.calibration).to(context.device)
+    twin = replace(state, model=on_device(state.model, context.device), dense=on_device(state.dense, context.device))
+    with context.progress.bar(title(modifier), unit(modifier)) as update:
+        _change_weights(modifier, step.names, twin, images, update)
+    _bring_back(twin.model, state.model)
     fixed = modifier.method != "obs"
     changes = tuple(_change(layer, before[layer.name], fixed=fixed) for layer in layers)
-    return Change("repair", described(modifier, len(layers), len(images)), changes)
+    state.settled |= {layer.name: layer.weight == 0 for layer in layers}
+    return _described(modifier, layers, len(images), changes)
 
 
-def foreseen(layers: tuple[Layer, ...], modifier: Repair) -> Change:
+def _change_weights(modifier: Repair, names: frozenset[str], twin: State, images: Tensor, update: Update) -> None:
+    assert twin.dense is not None
+    match modifier.method:
+        case "distill":
+            distill(twin.dense, twin.model, names, images, modifier, update)
+        case "batchnorm":
+            measure_batchnorm(twin.model, names, images, update)
+        case "bias" | "moments" | "least_squares" | "obs":
+            _layer_by_layer(names, modifier, twin, images, update)
+        case _:
+            assert_never(modifier.method)
+
+
+def predicted(layers: tuple[Layer, ...], modifier: Repair) -> Change:
     """What `repair` would count: as many zeros as there are."""
     changes = tuple(_change(layer, layer.weight == 0, fixed=True) for layer in layers)
-    return Change("repair", described(modifier, len(layers), modifier.calibration.images), changes)
+    return _described(modifier, layers, modifier.calibration.images, changes)
+
+
+def _described(modifier: Repair, layers: tuple[Layer, ...], images: int, changes: tuple[LayerChange, ...]) -> Change:
+    effects = tuple(Retrained(each.name, each.weights - each.zeros_after) for each in changes)
+    summary = described(modifier, len(layers), images)
+    return Change("repair", summary, changes, effects, alters=tuple(sorted(modifier.alters)))
 
 
 def _bring_back(source: Detector, model: Detector) -> None:
@@ -100,69 +89,39 @@ def _bring_back(source: Detector, model: Detector) -> None:
             tensor.copy_(source.state_dict()[name])
 
 
-def described(modifier: Repair, layers: int, images: int) -> str:
-    """One line for the terminal and the report."""
-    return f"repair {layers} layers by {_words(modifier)} on {images} unlabelled images"
-
-
-def title(modifier: Repair) -> str:
-    """Of the step, in the account of where the time went."""
-    return f"repair: {_words(modifier)}"
-
-
-def _words(modifier: Repair) -> str:
-    match modifier.method:
-        case "obs":
-            return "obs, which chooses the zeros anew"
-        case "batchnorm":
-            return "BatchNorm statistics"
-        case "distill":
-            return f"{modifier.steps} steps of distillation"
-        case _:
-            return modifier.method.replace("_", " ")
-
-
-def _unit(modifier: Repair) -> str:
-    match modifier.method:
-        case "distill":
-            return "steps"
-        case "batchnorm":
-            return "images"
-        case _:
-            return "layers"
-
-
 def _layer_by_layer(
     names: frozenset[str],
     modifier: Repair,
-    subject: Subject,
+    twin: State,
     images: Tensor,
     update: Update,
 ) -> None:
+    dense = twin.dense
+    assert dense is not None
     generator = torch.Generator().manual_seed(modifier.calibration.seed)
     solves = modifier.method in ("least_squares", "obs")
     seen = None
     if solves:
         assert modifier.crops is not None  # the schema fills it in
         count = len(images) * modifier.crops
-        images = next(random_crops(images, crop_size(modifier, subject.model), count, generator))
-        seen = objectness(subject.dense, images)
+        images = next(random_crops(images, crop_size(modifier, twin.model), count, generator))
+        seen = objectness(dense, images)
 
     def meet(meeting: Meeting) -> None:
         if meeting.name not in names:
             return
         if seen is not None:
             if meeting.differs:  # else there is nothing to make up for
-                settled = subject.settled.get(meeting.name)
+                settled = twin.settled.get(meeting.name)
                 if settled is not None:
                     meeting = replace(meeting, dense=meeting.dense.masked_fill(settled.to(meeting.dense.device), 0.0))
-                solve_layer(meeting, modifier, subject.groups.get(meeting.name), seen, generator)
+                solve_layer(meeting, modifier, twin.groups.get(meeting.name), seen, generator)
             return
         if modifier.method == "moments":
             match_spread(meeting)
         meeting.shift((meeting.wanted - meeting.outputs()).mean(dim=(0, 2, 3)))
 
-    side_by_side(subject.dense, subject.model, images, meet, update)
+    side_by_side(dense, twin.model, images, meet, update)
 
 
 def match_spread(meeting: Meeting) -> None:

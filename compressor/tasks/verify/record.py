@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from compressor.data.batches import fit_image_size
-from compressor.errors import PlanError
 from compressor.models.strides import image_step
-from compressor.modifiers.prune import allocation
-from compressor.modifiers.prune.patterns import n_of_m_mask
-from compressor.modifiers.prune.zeros import described as described_prune
-from compressor.modifiers.repair.repair import described as described_repair
-from compressor.plan.targets import Group, exact_count, targeted
+from compressor.modifiers.behaviours import behaviour_of
+from compressor.modifiers.steps import resolved
+from compressor.plan.outline import Outline
+from compressor.plan.targets import Spot
 from compressor.recipe.gates import parse_gate
 from compressor.recipe.load import RecipeFile
-from compressor.recipe.modifiers import Modifier, Prune
+from compressor.recipe.modifiers import Modifier
 from compressor.recipe.nodes import Node, Place
 from compressor.recipe.schema import Recipe
 from compressor.report.reference import published_reference
+from compressor.results.changes import Change, LayerChange
 from compressor.results.evaluation import METHOD, Evaluation
 from compressor.results.gates import Verdict, metric, verdicts
-from compressor.results.network import Change, LayerChange, LayerSparsity, summed_up
+from compressor.results.network import LayerSparsity, summed_up
 from compressor.results.run import RunRecord
 from compressor.run.exports import own_settings
 from compressor.run.job import as_written, underflow
@@ -121,91 +117,41 @@ def wrong_changes(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterator[s
         return
     file = RecipeFile(Node(None, Place("run.json")), recipe, Path("run.json"))
     layers = {layer.name: layer for layer in facts.layers}
+    outline = Outline(facts.convolutions)
     before: dict[str, int] = dict(facts.source.zeros(folded=record.model.fused)) if facts.source else {}
     for index, (change, modifier) in enumerate(zip(record.changes, recipe.modifiers, strict=True)):
-        try:
-            groups = targeted(facts.convolutions, modifier, index, file)
-        except PlanError as fault:
-            yield f"changes.{index}: {fault.diagnostics[0].message}"
+        step, errors = resolved(modifier, Spot(file, index), outline)
+        outline = outline.after(modifier)
+        if errors:
+            yield f"changes.{index}: {errors[0].message}"
             continue
-        wrong = [*_wrong_layers(change, groups, layers), *_wrong_counts(change, modifier, groups, before)]
-        yield from (f"changes.{index}: {each}" for each in wrong)
+        yield from (f"changes.{index}: {each}" for each in _wrong_layers(change, step.names, layers))
+        yield from (f"changes.{index}: {each}" for each in _wrong_kind(change, modifier))
+        if change.modifier == modifier.type:
+            behaviour = behaviour_of(modifier)
+            if change.summary != behaviour.summary(change, step):
+                yield f"changes.{index}: {OTHER_SUMMARY}"
+            wrong = behaviour.contradictions(change, step, before)
+            yield from (f"changes.{index}: {each}" for each in wrong)
         before |= {layer.name: layer.zeros_after for layer in change.layers}
     yield from _wrong_surplus(record, layers)
 
 
-def _wrong_layers(change: Change, groups: Sequence[Group], layers: Mapping[str, LayerSparsity]) -> Iterator[str]:
-    chosen = {convolution.name for group in groups for convolution in group.convolutions}
+def _wrong_kind(change: Change, modifier: Modifier) -> Iterator[str]:
+    if change.modifier != modifier.type:
+        yield f"it is a {change.modifier}, the recipe asks for a {modifier.type}"
+    elif sorted(change.altered) != sorted(modifier.alters):
+        told, expected = (", ".join(sorted(each)) or "nothing" for each in (change.altered, modifier.alters))
+        yield f"it alters {told}, a {modifier.type} alters {expected}"
+
+
+def _wrong_layers(change: Change, chosen: frozenset[str], layers: Mapping[str, LayerSparsity]) -> Iterator[str]:
     expected = [name for name in layers if name in chosen]
     if [layer.name for layer in change.layers] != expected:
         yield f"it tells of {len(change.layers)} layers, the recipe targets {len(expected)}"
     for layer in change.layers:
         if layer.name in layers and _layer(layer) != _layer(layers[layer.name]):
             yield f"{layer.name} is {_layer(layers[layer.name])}, recorded is {_layer(layer)}"
-
-
-def _wrong_counts(
-    change: Change, modifier: Modifier, groups: Sequence[Group], before: Mapping[str, int]
-) -> Iterator[str]:
-    if change.modifier != modifier.type:
-        yield f"it is a {change.modifier}, the recipe asks for a {modifier.type}"
-        return
-    if change.summary != _summary(change, modifier):
-        yield OTHER_SUMMARY
-    for layer in change.layers:
-        expected = before.get(layer.name, layer.zeros_before)
-        if layer.zeros_before != expected:
-            yield f"{layer.name} had {expected} zeros before, recorded are {layer.zeros_before}"
-        least, most = max(layer.pruned, layer.zeros_before), layer.pruned + layer.zeros_before
-        if isinstance(modifier, Prune) and modifier.n_of_m is None:
-            most = least  # zeros go first
-        if not least <= layer.zeros_after <= min(most, layer.weights):
-            yield f"{layer.name} cannot hold {layer.zeros_after} zeros of {layer.pruned} pruned"
-    if isinstance(modifier, Prune):
-        pruned = {layer.name: layer.pruned for layer in change.layers}
-        for group in groups:
-            yield from _wrong_group(group, modifier, pruned)
-    elif any(layer.pruned for layer in change.layers):
-        yield "a repair prunes nothing"
-
-
-def _summary(change: Change, modifier: Modifier) -> str:
-    if isinstance(modifier, Prune):
-        return described_prune(modifier, len(change.layers))
-    images = re.search(r" on (\d+) unlabelled images$", change.summary)
-    count = min(int(images[1]), modifier.calibration.images) if images else 0
-    return described_repair(modifier, len(change.layers), count)
-
-
-def _wrong_group(group: Group, modifier: Prune, pruned: Mapping[str, int]) -> Iterator[str]:
-    """Counts that are not those of the layers which share a sparsity."""
-    each = _each(group, modifier)
-    if each is not None:
-        for convolution, count in zip(group.convolutions, each, strict=True):
-            if pruned.get(convolution.name) != count:
-                told = pruned.get(convolution.name)
-                yield f"{convolution.name} loses {count} weights by the recipe, recorded are {told}"
-    elif group.sparsity is not None:
-        total = exact_count(group.sparsity, sum(convolution.weights for convolution in group.convolutions))
-        found = sum(pruned.get(convolution.name, 0) for convolution in group.convolutions)
-        if found != total:
-            yield f"{total:,} weights go by the recipe, recorded are {found:,}"
-
-
-def _each(group: Group, modifier: Prune) -> list[int] | None:
-    """How many weights each layer loses, where shapes alone decide it."""
-    sizes = [convolution.weights for convolution in group.convolutions]
-    if modifier.n_of_m is not None:
-        shapes = [convolution.shape for convolution in group.convolutions]
-        masks = (n_of_m_mask(np.ones(math.prod(shape), np.float32), shape, *modifier.n_of_m) for shape in shapes)
-        return [int((~mask).sum()) for mask in masks]
-    if group.sparsity is None:
-        return None
-    if modifier.allocation == "uniform":
-        return allocation.uniform(sizes, group.sparsity)
-    if modifier.allocation == "erk":
-        return allocation.erdos_renyi_kernel([convolution.shape for convolution in group.convolutions], group.sparsity)
-    return None
 
 
 def _wrong_surplus(record: RunRecord, layers: Mapping[str, LayerSparsity]) -> Iterator[str]:

@@ -10,10 +10,9 @@ from compressor.models.yolov5.blocks import C3, SPPF
 from compressor.models.yolov5.difference import head_loss
 from compressor.modifiers.prune.zeros import prune
 from compressor.modifiers.repair.distill import distill, feature_loss, schedule
-from compressor.modifiers.repair.repair import Subject
 from compressor.plan.layers import Layer, convolutions
 from compressor.recipe.modifiers import Prune, Repair
-from tests.modifiers.networks import grouped_model, hooks_left, pictures, pruned
+from tests.modifiers.networks import Subject, grouped_model, hooks_left, pictures, pruned
 
 FORMS = pytest.mark.parametrize("fused", [False, True], ids=["batchnorm", "folded"])
 

@@ -14,12 +14,21 @@ from compressor.errors import RunError
 from compressor.models.detector import Detector
 from compressor.models.yolov5.fuse import fuse
 from compressor.modifiers.prune.zeros import prune
-from compressor.modifiers.repair.repair import Subject, foreseen, repair
+from compressor.modifiers.repair.repair import predicted, repair
 from compressor.plan.layers import Layer, convolutions
-from compressor.progress import Silent
 from compressor.recipe.modifiers import Prune, Repair
-from compressor.results.network import Change
-from tests.modifiers.networks import CPU, grouped_model, hooks_left, inputs_and_outputs, live_model, pictures, pruned
+from compressor.results.changes import Change
+from tests.modifiers.networks import (
+    Subject,
+    grouped_model,
+    hooks_left,
+    inputs_and_outputs,
+    live_model,
+    pictures,
+    pruned,
+    step_on,
+    with_images,
+)
 
 MODULE = importlib.import_module("compressor.modifiers.repair.repair")  # its package has a function of that name
 METHODS = ("bias", "moments", "least_squares", "obs", "distill", "batchnorm")
@@ -33,7 +42,8 @@ def by(method: str, **keys: Any) -> Repair:
 
 
 def mended(subject: Subject, layers: list[Layer], method: str, images: Tensor | None = None, **keys: Any) -> Change:
-    return repair(tuple(layers), by(method, **keys), subject, pictures() if images is None else images, CPU, Silent())
+    given = pictures() if images is None else images
+    return repair(step_on(by(method, **keys), layers), subject.state, with_images(given))
 
 
 def zeros(layers: list[Layer]) -> list[Tensor]:
@@ -157,14 +167,14 @@ class Done:
     zeros: list[Tensor]
     model: dict[str, Tensor]
     dense: dict[str, Tensor]
-    foreseen: Change
+    predicted: Change
     change: Change
 
 
 def do(method: str, *, fused: bool) -> Done:
     subject, layers = pruned(fused=fused)
     chosen = some(layers)
-    before = zeros(layers), state(subject.model), state(subject.dense), foreseen(tuple(chosen), by(method))
+    before = zeros(layers), state(subject.model), state(subject.dense), predicted(tuple(chosen), by(method))
     return Done(subject, layers, chosen, *before, mended(subject, chosen, method))
 
 
@@ -178,7 +188,7 @@ def test_zeros_are_kept_and_counted(method: str, fused: bool) -> None:
     if method != "obs":
         assert all(torch.equal(layer.weight == 0, old) for layer, old in zip(found.layers, found.zeros, strict=True))
     assert found.change.modifier == "repair" and "8 unlabelled images" in found.change.summary
-    assert found.change.layers == found.foreseen.layers
+    assert found.change.layers == found.predicted.layers
     for layer, counted in zip(found.chosen, found.change.layers, strict=True):
         assert (counted.name, counted.pruned) == (layer.name, 0)
         assert counted.zeros_before == counted.zeros_after == layer.zeros > 0

@@ -1,20 +1,23 @@
-"""Whether a recipe is right and fits the stock YOLOv5 networks, told without weights and without torch."""
+"""Whether a recipe is right and fits the stock networks, without weights and without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from compressor.errors import Diagnostic
 from compressor.models.convolution import Convolution
 from compressor.models.stock import every_released, released
-from compressor.plan.targets import endless, matches, misfits, unmatched
+from compressor.modifiers.steps import needless_twin, resolved
+from compressor.plan.outline import Outline
+from compressor.plan.targets import Spot, endless, matches, unmatched
 from compressor.recipe.load import Draft, in_file_order, read_draft
-from compressor.recipe.modifiers import Modifier, Repair, is_budget
+from compressor.recipe.modifiers import MODIFIERS, Modifier
+from compressor.recipe.modifiers.budget import is_budget
+from compressor.recipe.modifiers.step import Alters
 from compressor.recipe.nodes import Node, Place
 from compressor.recipe.overrides import Override
 from compressor.recipe.schema import MOST_MODIFIERS, Recipe
@@ -24,7 +27,7 @@ _MODIFIER: TypeAdapter[Modifier] = TypeAdapter(Modifier)
 
 
 def stock_misfits(draft: Draft) -> list[Diagnostic]:
-    """What `targeted` would say of a recipe on the stock network that suits it best.
+    """What `steps.resolve` would say of a recipe on the stock network that suits it best.
 
     Weights named like a release, such as `yolov5x.pt`, are that size of the last releases. A recipe for any checkpoint
     is tried on every stock network. A checkpoint of another name may be of any architecture, so patterns on its
@@ -51,47 +54,47 @@ def stock_misfits(draft: Draft) -> list[Diagnostic]:
 def _misfits(draft: Draft, convolutions: tuple[Convolution, ...], *, custom: bool, suggest: bool) -> list[Diagnostic]:
     modifiers = draft.root.subtree(("modifiers",))
     nodes = modifiers.value[:MOST_MODIFIERS] if modifiers and isinstance(modifiers.value, list) else []
-    faults: list[Diagnostic] = []
+    errors: list[Diagnostic] = []
     earlier: dict[int, Modifier] = {}
+    outline = Outline(convolutions, suggest=suggest)
     for index, node in enumerate(nodes):
-        modifier = _valid(node)
-        twins = [i for i, other in earlier.items() if other == modifier]
-        if isinstance(modifier, Repair):
-            faults += _nothing_to_repair(nodes, index)
-            twins = [i for i in twins if i == index - 1]  # what is repaired again after another step may differ
-        if modifier is not None and twins:
-            message = f"modifiers[{index}] makes no difference: it is the same as modifiers[{twins[0]}]"
-            faults.append(node.place.diagnostic("P205", message, "take one of the two out"))
+        modifier, entries, before = _valid(node), _entries(node), outline
+        outline = replace(outline, altered=outline.altered | _alters(node, modifier))
         if modifier is not None:
+            twin = needless_twin(modifier, index, earlier.items())
             earlier[index] = modifier
-            if twins:  # what it names is judged already
+            if twin is not None:  # what it names is checked already
+                message = f"modifiers[{index}] makes no difference: it is the same as modifiers[{twin}]"
+                errors.append(node.place.diagnostic("P205", message, "take one of the two out"))
                 continue
-        entries = _entries(node)
-        if modifier is None or (custom and any(entry.names_layers for entry in entries)):
+        named = custom and any(entry.names_layers for entry in entries)
+        if modifier is None or named:
             known = [entry for entry in entries if not (custom and entry.names_layers)]
-            faults += _unmatched(known, convolutions, suggest=suggest)
-        else:
-            faults += misfits(convolutions, modifier, index, draft, suggest=suggest)
-    return faults
+            errors += _unmatched(known, convolutions, suggest=suggest)
+        if modifier is not None:
+            found = resolved(modifier, Spot(draft, index), before)[1]
+            errors += [each for each in found if each.code == "P205"] if named else found
+    return errors
 
 
-def _nothing_to_repair(nodes: list[Node], index: int) -> Iterator[Diagnostic]:
-    """P205 where every modifier before a repair is one too."""
-    kinds = [node.subtree(("type",)) for node in nodes[:index]]
-    if all(kind is not None and kind.value == "repair" for kind in kinds):
-        message = f"modifiers[{index}] makes no difference: nothing is pruned before it"
-        yield nodes[index].place.diagnostic("P205", message, "write it after the prune whose loss it is to repair")
+def _alters(node: Node, modifier: Modifier | None) -> frozenset[Alters]:
+    """What a modifier alters, even if something is wrong with it; anything, where its kind is not known."""
+    if modifier is not None:
+        return modifier.alters
+    kind = node.subtree(("type",))
+    known = MODIFIERS.get(str(kind.value)) if kind is not None else None
+    return frozenset(get_args(Alters)) if known is None else known.alters
 
 
 def _unmatched(entries: list[_Entry], convolutions: tuple[Convolution, ...], *, suggest: bool) -> list[Diagnostic]:
-    faults = []
+    errors = []
     for entry in entries:
         try:
             if not any(matches(entry.text, convolution) for convolution in convolutions):
-                faults.append(unmatched(entry.text, convolutions, entry.place, suggest=suggest))
+                errors.append(unmatched(entry.text, convolutions, entry.place, suggest=suggest))
         except TimeoutError:
-            faults.append(endless(entry.place))
-    return faults
+            errors.append(endless(entry.place))
+    return errors
 
 
 def _valid(node: Node) -> Modifier | None:
@@ -156,6 +159,6 @@ def check_recipe(path: Path, overrides: tuple[Override, ...] = ()) -> Checked:
     """
     draft = read_draft(path, overrides)
     found = in_file_order([*draft.faults, *stock_misfits(draft)])
-    # what is extended on two ways, or repeated by a YAML alias, would tell its faults twice
-    faults = tuple(dict.fromkeys(found))
-    return Checked(path.as_posix(), None if faults else draft.recipe, faults)
+    # what is extended on two ways, or repeated by a YAML alias, would tell its errors twice
+    errors = tuple(dict.fromkeys(found))
+    return Checked(path.as_posix(), None if errors else draft.recipe, errors)

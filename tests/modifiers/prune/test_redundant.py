@@ -4,9 +4,12 @@ import pytest
 
 from compressor.errors import Diagnostic, PlanError
 from compressor.models.yolov5.fuse import fuse
+from compressor.modifiers.prune.redundant import check_every_prune_matters
 from compressor.modifiers.prune.zeros import prune
-from compressor.modifiers.redundant import NO_TABLES, Tables, check_every_step_matters, steps_of
-from compressor.plan.layers import Layer, convolutions
+from compressor.modifiers.steps import resolve
+from compressor.plan.layers import Layer, convolutions, outlined
+from compressor.plan.outline import NO_TABLES, Resolved, Tables
+from compressor.plan.targets import Spot
 from compressor.recipe.load import load_recipe
 from compressor.recipe.modifiers import Prune
 from compressor.results.sensitivity import LayerLosses, SensitivityTable
@@ -18,10 +21,16 @@ def needless(folder: Path, layers: tuple[Layer, ...], *steps: Prune) -> list[tup
     path = folder / "r.yaml"
     lines = "".join("  - {type: prune, allocation: lamp, sparsity: 0.3}\n" for _ in steps)
     path.write_text(f"version: 1\nmodifiers:\n{lines}")
-    touched = [(tuple(x for x in layers if "*" in step.targets or x.role in step.targets), step) for step in steps]
+    recipe_file = load_recipe(path)
+    touched = [
+        Resolved(
+            each, Spot(recipe_file, index), tuple(x.convolution for x in layers if {"*", x.role} & {*each.targets})
+        )
+        for index, each in enumerate(steps)
+    ]
     before = [layer.weight.clone() for layer in layers]
     try:
-        check_every_step_matters(touched, load_recipe(path))
+        check_every_prune_matters(tuple(touched), layers)
     except PlanError as error:
         return [(fault.code, fault.line) for fault in error.diagnostics]
     finally:
@@ -79,12 +88,13 @@ def faults(folder: Path, layers: tuple[Layer, ...], *steps: str, tables: Tables 
     recipe_file = load_recipe(path)
     before = [layer.weight.clone() for layer in layers]
     try:
-        found = steps_of(recipe_file.recipe.modifiers, layers, recipe_file, tables)
+        found = resolve(recipe_file.recipe.modifiers, outlined(layers, tables), recipe_file)
+        check_every_prune_matters(found, layers)
     except PlanError as error:
         return error.diagnostics
     finally:
         assert all((layer.weight == old).all() for layer, old in zip(layers, before, strict=True))
-    assert [modifier for _, modifier in found] == list(recipe_file.recipe.modifiers)
+    assert [step.modifier for step in found] == list(recipe_file.recipe.modifiers)
     return ()
 
 
