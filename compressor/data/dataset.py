@@ -275,7 +275,7 @@ def _check(image: Path, census: LabelCensus) -> _Checked:
     try:
         labels, repeated = parse_labels(label_content or b"", len(census.names))
     except ValueError as error:
-        raise ValueError(f"its label file {shown(label_file)} is at fault: {error}") from error  # words: recorded
+        raise ValueError(f"its label file {shown(label_file)} is invalid: {error}") from error
     census.used(label_file, label_content or b"", labels, repeated)
     if repeated:
         notes.append(f"{shown(label_file)}: {repeated} repeated line{'s' * (repeated > 1)} left out")

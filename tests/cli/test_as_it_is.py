@@ -122,4 +122,4 @@ def test_warnings_that_move_figures_are_shown_without_asking(place: Path) -> Non
     ):
         done = compressor(*words, cwd=place)
         assert done.returncode == 0, done.stderr
-        assert "images/001.png: left out, its label file labels/001.txt is at fault" in done.stdout + done.stderr
+        assert "images/001.png: left out, its label file labels/001.txt is invalid" in done.stdout + done.stderr

@@ -78,7 +78,7 @@ def test_objects_in_no_figure_are_told_without_being_asked_and_in_json(tmp_path:
         in done.stdout
     )
     assert "  1 object not evaluated because the label file has no image (bar 1; labels/gone.txt)\n" in done.stdout
-    assert "  images/001.png: left out, its label file labels/001.txt is at fault" in done.stdout
+    assert "  images/001.png: left out, its label file labels/001.txt is invalid" in done.stdout
     document = json.loads(compressor(*command, "--json", cwd=tmp_path).stdout)
     assert [(each["reason"], each["objects"]) for each in document["data"]["not_evaluated"]] == [
         ("image left out", 1),

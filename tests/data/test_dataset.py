@@ -343,7 +343,7 @@ class TestSplit:
             "images/c.jpg: left out, the file is damaged, or no image of a kind that can be read",
             "images/d.png: left out, it is 9 x 50 px, and a side below 10 px is too small",
             "images/e.jpg: kept, but it does not end as a JPEG does and may be cut short",
-            "images/f.png: left out, its label file labels/f.txt is at fault: "
+            "images/f.png: left out, its label file labels/f.txt is invalid: "
             "line 2: the data set has only 2 classes, counted from 0",
             "labels/g.txt: 2 repeated lines left out",
         )
