@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from compressor.progress import Silent
 from compressor.report.html import page
 from compressor.report.pictures import EXAMPLES, pictures
 from compressor.results.run import load_run
 from compressor.run.folder import sha256
 from compressor.run.report import rendered
+from compressor.tasks.verify import verify
 
 REPORTS = Path(__file__).parents[2] / "reports"
 RUNS = sorted(file.parent for file in REPORTS.glob("*/run.json"))
@@ -37,3 +39,11 @@ def test_the_processor_is_all_that_is_named_of_the_machine_it_was_made_on(run: P
     text = (run / "run.json").read_text(encoding="utf-8")
     assert "/home/" not in text
     assert str(Path.home()) not in text
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_each_is_verified_and_says_what_is_not_shipped(run: Path) -> None:
+    found = verify(run, None, None, Silent())
+    assert [check for check in found.checks if check.differences] == []
+    assert found.absent == ("model.safetensors", "predictions_after.json", "predictions_before.json")
+    assert found.trusted[0].keys == ("*",)
