@@ -15,6 +15,7 @@ from compressor.results.run import RunRecord, load_run
 from compressor.run.environment import ZLIB
 from compressor.run.folder import MODEL
 from compressor.tasks.verify.claims import Check, Trusted, Verification
+from compressor.tasks.verify.evaluations import wrong_evaluations
 from compressor.tasks.verify.facts import Facts, facts_of, source_at_hand
 from compressor.tasks.verify.figures import (
     MATPLOTLIB,
@@ -27,10 +28,8 @@ from compressor.tasks.verify.figures import (
 )
 from compressor.tasks.verify.files import leads_out, left_out, wrong_exports, wrong_files, wrong_pictures, wrong_report
 from compressor.tasks.verify.record import (
-    OTHER_SUMMARY,
     recipe_of,
     wrong_changes,
-    wrong_evaluations,
     wrong_gates,
     wrong_models,
     wrong_origin,
@@ -187,9 +186,7 @@ def claims(record: RunRecord, facts: Facts, known: Known, artifact_bytes: int) -
     recipe = recipe_of(record)
     if recipe is None:
         return
-    same_words = other_writer(record) is None
-    changes = (each for each in wrong_changes(record, recipe, facts) if same_words or not each.endswith(OTHER_SUMMARY))
-    yield Check("the changes are those that the recipe asks for", tuple(changes))
+    yield Check("the changes are those that the recipe asks for", tuple(wrong_changes(record, recipe, facts)))
     claim = "the figures agree with the recipe, with the classes and with one another"
     yield Check(claim, tuple(wrong_evaluations(record, recipe, facts)))
     yield from of_record(record)

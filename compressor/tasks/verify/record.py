@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from compressor.data.batches import fit_image_size
-from compressor.models.strides import image_step
 from compressor.modifiers.behaviours import behaviour_of
 from compressor.modifiers.steps import resolved
 from compressor.plan.outline import Outline
@@ -22,18 +20,15 @@ from compressor.recipe.nodes import Node, Place
 from compressor.recipe.schema import Recipe
 from compressor.report.reference import published_reference
 from compressor.results.changes import Change, LayerChange
-from compressor.results.evaluation import METHOD, Evaluation
+from compressor.results.evaluation import METHOD
 from compressor.results.gates import Verdict, metric, verdicts
 from compressor.results.network import LayerSparsity, summed_up
 from compressor.results.run import RunRecord
-from compressor.run.exports import own_settings
 from compressor.run.job import as_written, underflow
 from compressor.run.pipeline import uncompared
 from compressor.tasks.verify.facts import Facts
 from compressor.tasks.verify.writer import other_writer
 
-OTHER_SUMMARY = "its summary is not that of the recipe"
-_ROUNDED = 1e-6  # of the precision at each recall
 _EXACT = 1e-9  # sums in another order
 
 
@@ -88,16 +83,16 @@ def _layer(layer: LayerSparsity | LayerChange) -> str:
 def wrong_sparsity(record: RunRecord, facts: Facts) -> Iterator[str]:
     """Fractions of zeros that are not those of the layers."""
     expected = asdict(summed_up(facts.layers, record.changes, facts.all_parameters))
-    yield from _differing("sparsity", expected, asdict(record.sparsity))
+    yield from differing("sparsity", expected, asdict(record.sparsity))
 
 
 def wrong_models(record: RunRecord, facts: Facts) -> Iterator[str]:
     """Summaries of the two models that are not those of the artifact's network."""
-    yield from _differing("compressed_model", asdict(facts.model), asdict(record.compressed_model))
+    yield from differing("compressed_model", asdict(facts.model), asdict(record.compressed_model))
     folded = record.recipe.get("model", {}).get("fuse") == "before" or record.model.fused
     if facts.source is not None:
         folded = record.recipe.get("model", {}).get("fuse") == "before" or facts.source.model.model.fused
-    yield from _differing("model", asdict(facts.dense[folded]), asdict(record.model))
+    yield from differing("model", asdict(facts.dense[folded]), asdict(record.model))
 
 
 def wrong_sizes(record: RunRecord, facts: Facts, *, gzipped: bool) -> Iterator[str]:
@@ -105,7 +100,7 @@ def wrong_sizes(record: RunRecord, facts: Facts, *, gzipped: bool) -> Iterator[s
     for name in ("dense_float32", "dense", "artifact", *(["source"] if facts.source else [])):
         ours, theirs = asdict(getattr(facts.sizes, name)), asdict(getattr(record.sizes, name))
         known = ("size_bytes", "gzip_bytes") if gzipped else ("size_bytes",)
-        yield from _differing(f"sizes.{name}", *({key: each[key] for key in known} for each in (ours, theirs)))
+        yield from differing(f"sizes.{name}", *({key: each[key] for key in known} for each in (ours, theirs)))
     if record.sizes.source.size_bytes != record.weights.size_bytes:
         yield f"weights.size_bytes is {record.weights.size_bytes:,}, that of sizes.source is another"
 
@@ -118,6 +113,7 @@ def wrong_changes(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterator[s
     file = RecipeFile(Node(None, Place("run.json")), recipe, Path("run.json"))
     layers = {layer.name: layer for layer in facts.layers}
     outline = Outline(facts.convolutions)
+    same_words = other_writer(record) is None
     before: dict[str, int] = dict(facts.source.zeros(folded=record.model.fused)) if facts.source else {}
     for index, (change, modifier) in enumerate(zip(record.changes, recipe.modifiers, strict=True)):
         step, errors = resolved(modifier, Spot(file, index), outline)
@@ -129,8 +125,8 @@ def wrong_changes(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterator[s
         yield from (f"changes.{index}: {each}" for each in _wrong_kind(change, modifier))
         if change.modifier == modifier.type:
             behaviour = behaviour_of(modifier)
-            if change.summary != behaviour.summary(change, step):
-                yield f"changes.{index}: {OTHER_SUMMARY}"
+            if same_words and change.summary != behaviour.summary(change, step):
+                yield f"changes.{index}: its summary is not that of the recipe"
             wrong = behaviour.contradictions(change, step, before)
             yield from (f"changes.{index}: {each}" for each in wrong)
         before |= {layer.name: layer.zeros_after for layer in change.layers}
@@ -231,84 +227,6 @@ def _verdict(verdict: Verdict) -> str:
     return f"{'failed' if verdict.failed else 'passed'} at {value}"
 
 
-def wrong_evaluations(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterator[str]:
-    """Judgements that contradict the recipe, one another or themselves."""
-    for label, evaluation in evaluations_of(record):
-        yield from (f"{label}.{each}" for each in _wrong_evaluation(evaluation, facts))
-        if label in ("baseline", "compressed"):
-            yield from (f"{label}.{each}" for each in _wrong_settings(evaluation, recipe, facts))
-        if record.compressed is not None and not same_data(evaluation, record.compressed):
-            yield f"{label}.data is not that of the compressed model"
-    if record.compressed is not None and record.compressed.data.source != recipe.data:
-        yield f"compressed.data.source is {record.compressed.data.source}, the recipe names {recipe.data}"
-    yield from _wrong_export_settings(record, recipe, facts)
-    if (record.baseline is None) != (record.compressed is None or not recipe.evaluation.baseline):
-        yield "baseline is not there where the recipe asks for it, or is where it does not"
-
-
-def evaluations_of(record: RunRecord) -> list[tuple[str, Evaluation]]:
-    """Every judgement of a run, by its key."""
-    told = {"baseline": record.baseline, "compressed": record.compressed}
-    for index, export in enumerate(record.exports):
-        told |= {f"exports.{index}.evaluation": export.evaluation, f"exports.{index}.model": export.model}
-    return [(key, evaluation) for key, evaluation in told.items() if evaluation is not None]
-
-
-def same_data(a: Evaluation, b: Evaluation) -> bool:
-    """Whether two models were judged on the same data, however it was named and wherever it lay."""
-    return replace(a.data, source="", skipped=()) == replace(b.data, source="", skipped=())
-
-
-def _wrong_export_settings(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterator[str]:
-    stride = image_step(facts.model.strides)
-    for index, (asked, export) in enumerate(zip(recipe.exports, record.exports, strict=False)):
-        if export.evaluation is not None:
-            size = fit_image_size(asked.image_size or recipe.evaluation.image_size, stride)
-            expected = {**recipe.evaluation.model_dump(), **own_settings(asked, size)}
-            known = {key: expected[key] for key in ("image_size", "conf_thres", "iou_thres", "max_det", "resize")}
-            yield from _differing(f"exports.{index}.evaluation.settings", known, asdict(export.evaluation.settings))
-
-
-def _wrong_settings(evaluation: Evaluation, recipe: Recipe, facts: Facts) -> Iterator[str]:
-    ours, theirs = asdict(evaluation.settings), recipe.evaluation.model_dump()
-    size = fit_image_size(recipe.evaluation.image_size, image_step(facts.model.strides))
-    expected = {**theirs, "shapes": "rectangles", "used_size": size, "most_per_class": None}
-    known = {key: value for key, value in expected.items() if ours.get(key) is not None and key != "precision"}
-    yield from _differing("settings", known, ours)
-    named = recipe.evaluation.precision
-    by_device = "float16" if ours["device"].startswith("cuda") else "float32"
-    if ours["precision"] != (by_device if named == "auto" else named):
-        yield f"settings.precision is {ours['precision']}, the recipe asks for {named} on {ours['device']}"
-    if ours["runs_on"] != "torch":
-        yield f"settings.runs_on is {ours['runs_on']}, a run judges by torch"
-    if evaluation.data.split != recipe.evaluation.split:
-        yield f"data.split is {evaluation.data.split}, the recipe names {recipe.evaluation.split}"
-
-
-def _wrong_evaluation(evaluation: Evaluation, facts: Facts) -> Iterator[str]:
-    """Sums and means that do not add up, and classes of other names than the model's."""
-    metrics, data, draws = evaluation.metrics, evaluation.data, evaluation.resampled
-    for each in metrics.classes:
-        if each.index >= len(facts.names) or each.name != facts.names[each.index]:
-            yield f"metrics.classes: the model has no class {each.index} called {each.name}"
-    if metrics.classes:
-        if sum(each.instances for each in metrics.classes) != data.instances:
-            yield f"data.instances is {data.instances:,}, the classes have others"
-        of_mean = {"P": "P", "R": "R", "mAP50": "AP50", "mAP50_95": "AP50_95"}
-        for name, of_class in of_mean.items():
-            mean = sum(getattr(each, of_class) for each in metrics.classes) / len(metrics.classes)
-            told = getattr(metrics.detection, name)
-            if told is not None and abs(told - mean) > _EXACT:
-                yield f"metrics.detection.{name} is {told}, the mean of the classes is {mean}"
-    curve = evaluation.precision_by_recall
-    if curve and metrics.coco.AP50 is not None and abs(sum(curve) / len(curve) - metrics.coco.AP50) > _ROUNDED:
-        yield f"metrics.coco.AP50 is {metrics.coco.AP50}, the precision by recall gives {sum(curve) / len(curve):.6f}"
-    if draws is not None and (draws.images != data.images or len(draws.AP) != len(draws.AP50)):
-        yield f"resampled draws {draws.images:,} images, data.images is {data.images:,}"
-    if not data.backgrounds <= data.images:
-        yield f"data.backgrounds is {data.backgrounds:,} of {data.images:,} images"
-
-
 def wrong_rest(record: RunRecord, recipe: Recipe) -> Iterator[str]:
     """Times that do not add up, warnings that are left out, and a reference that is none."""
     if record.steps and abs(sum(step.wall_s for step in record.steps) - record.duration_s) > _EXACT:
@@ -327,7 +245,8 @@ def wrong_rest(record: RunRecord, recipe: Recipe) -> Iterator[str]:
             yield "reference is not what is published for this model and data"
 
 
-def _differing(place: str, expected: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+def differing(place: str, expected: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+    """Every expected value that is recorded otherwise, below a place of run.json."""
     for key, value in expected.items():
         if told[key] != value:
             yield f"{place}.{key} is {value}, recorded is {told[key]}"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from compressor.recipe.exports import traits_of
 from compressor.results.run import RunRecord
 from compressor.tasks.verify.claims import Trusted
+from compressor.tasks.verify.evaluations import evaluations_of
 from compressor.tasks.verify.figures import FIGURES, OPENCV, drawn_here
-from compressor.tasks.verify.record import evaluations_of, older
+from compressor.tasks.verify.record import older
 from compressor.tasks.verify.writer import other_writer
 
 
