@@ -51,9 +51,9 @@ def verify(
     found = verified(place, data, Evaluating(data, device or "auto") if evaluate else None, console)
     if as_json:
         document = {"schema": "compressor/tasks/verify/1", "place": str(place), "good": found.good}
-        told = asdict(found)
-        listed = {"checks": told["checks"], "on_trust": told["trusted"], "not_recorded": told["not_recorded"]}
-        listed |= {"absent": told["absent"], "counts": found.counts}
+        entries = asdict(found)
+        listed = {"checks": entries["checks"], "on_trust": entries["trusted"], "not_recorded": entries["not_recorded"]}
+        listed |= {"absent": entries["absent"], "counts": found.counts}
         console.document(json.dumps({**document, **listed}, indent=2))
     else:
         _print(found, console)

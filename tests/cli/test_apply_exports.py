@@ -100,7 +100,7 @@ def test_the_run_can_be_verified_from_anywhere(place: Path) -> None:
     done = compressor("verify", "reports/shipped", "--evaluate", "--json", cwd=place)
     assert done.returncode == 0, done.stdout
     claims = [check["claim"] for check in json.loads(done.stdout)["checks"]]
-    assert {claim.split(":")[0] for claim in claims if "judged again" in claim} >= {"model.safetensors", *NAMES[:3]}
+    assert {claim.split(":")[0] for claim in claims if "evaluated again" in claim} >= {"model.safetensors", *NAMES[:3]}
 
 
 def test_a_changed_export_is_told(copy: Path) -> None:
@@ -121,8 +121,8 @@ def test_what_is_not_the_runs_own_is_not_opened(copy: Path) -> None:
     checks = {check["claim"]: check["differences"] for check in json.loads(done.stdout)["checks"]}
     assert checks["the exports are those that the recipe asks for, as large as recorded"] == ["the record names others"]
     for name in ("../../outside.pt", "model_nms.onnx"):
-        assert checks[f"{name}: judged again"] == ["it is not the file that was judged, so it is not run"]
-    assert checks["model.safetensors: judged again every figure over all classes is within 0.0005"] == []
+        assert checks[f"{name}: evaluated again"] == ["it is not the file that was evaluated, so it is not run"]
+    assert checks["model.safetensors: evaluated again every figure over all classes is within 0.0005"] == []
 
 
 def test_the_run_is_replaced_when_asked_to_and_nothing_else_with_it(copy: Path) -> None:

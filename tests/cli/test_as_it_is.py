@@ -58,7 +58,7 @@ def test_the_run_evaluates_and_packs_the_same_model(place: Path) -> None:
         (("plan", "r.yaml", "--force"), 0, "of all convolution weights              60.0"),
         (("report", "reports/r"), 0, ""),
         (("diff", "reports/r", "reports/r"), 0, ""),
-        (("verify", "reports/r", "--evaluate"), 0, "judged again"),
+        (("verify", "reports/r", "--evaluate"), 0, "evaluated again"),
         (("compare", "reports/r"), 0, "60.0"),
         (
             ("sweep", "r.yaml", "--over", "evaluation.max_det=10,20", "--set", "evaluation.baseline=false"),

@@ -53,7 +53,7 @@ def test_what_was_made_holds(place: Path) -> None:
     assert all(line.startswith(("holds  ", "trust  ")) for line in lines)
     told = [sum(line.startswith(word) for line in lines) for word in ("holds", "trust")]
     assert counts == f"{told[0]} claims hold, 0 differ; {told[1]} entries are taken on trust"
-    assert "trust   name, command, started: nothing in the folder tells of them" in text
+    assert "trust   name, command, started: nothing in the folder shows them" in text
 
 
 def test_figures_are_worked_out_from_the_detections_where_the_data_are(place: Path) -> None:

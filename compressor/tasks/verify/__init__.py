@@ -51,7 +51,7 @@ def verify(place: Path, data: str | None, again: Evaluating | None, progress: Pr
         place: the artifact, or the run folder.
         data: the data set of the run where it has moved; None for the place that the run names.
         again: evaluate the models again and compare with the run's figures; None leaves that out.
-        progress: told of every step.
+        progress: receives every step.
 
     Raises:
         CheckpointError: W301 there is no such file, W3xx it is another kind of file.
@@ -61,7 +61,7 @@ def verify(place: Path, data: str | None, again: Evaluating | None, progress: Pr
     if place.is_dir():
         record = load_run(place)
         if (again is not None or data is not None) and record.compressed is None:
-            message = "the run judged nothing, so there are no figures to compare with"
+            message = "the run evaluated nothing, so there are no figures to compare with"
             raise InputError(Diagnostic("U913", message, str(place), help="leave out --evaluate and --data"))
         absent = left_out(place, record)
         if not absent:
@@ -88,8 +88,8 @@ def _artifact(file: Path, progress: Progress) -> tuple[tuple[Check, ...], tuple[
     try:
         with progress.step(f"read {file.name}"):
             loaded = load_model(file)
-    except CheckpointError as fault:
-        return (Check(structure, tuple(each.message for each in fault.diagnostics)),), (), None
+    except CheckpointError as error:
+        return (Check(structure, tuple(each.message for each in error.diagnostics)),), (), None
     if loaded.origin is None:
         raise _no_artifact(file)
     if loaded.origin.version != __version__:
@@ -137,9 +137,9 @@ def _run(
             checks.append(Check("the pictures are those that run.json gives", tuple(wrong_pictures(folder, record))))
     if isinstance(found, Data):
         with progress.step("figures of the detections"):
-            told = tuple(from_predictions(folder, record, found))
-        checks += (each for each in told if isinstance(each, Check))
-        trust += tuple(each for each in told if isinstance(each, Trusted))
+            stated = tuple(from_predictions(folder, record, found))
+        checks += (each for each in stated if isinstance(each, Check))
+        trust += tuple(each for each in stated if isinstance(each, Trusted))
     elif data is not None:
         checks.append(Check("the data are those of the run", (found,)))
     if again is not None:
@@ -154,7 +154,7 @@ def _report(folder: Path, record: RunRecord) -> Check:
 
 
 def _report_alone(folder: Path, record: RunRecord, absent: tuple[str, ...], progress: Progress) -> Verification:
-    """What is known of a report that is kept without model, detections and exports, as in a repository."""
+    """What is known of a report without model, detections and exports, as in a repository."""
     with progress.step("digests"):
         changed = tuple(wrong_files(folder, record, absent))
     checks = [Check("every file that is here has its recorded digest", changed), _report(folder, record)]
@@ -169,15 +169,15 @@ def _report_alone(folder: Path, record: RunRecord, absent: tuple[str, ...], prog
 
 
 def data_of(record: RunRecord, data: str | None, facts: Facts, progress: Progress) -> Data | str:
-    """The data that a run was judged on, or why they are not known."""
+    """The data that a run was evaluated on, or why they are not known."""
     if record.compressed is None:
-        return "the run judged nothing"
+        return "the run evaluated nothing"
     return data_at_hand(record.compressed, data, facts, progress)
 
 
 def claims(record: RunRecord, facts: Facts, known: Known, artifact_bytes: int) -> Iterator[Check]:
     """What run.json claims, against itself and the artifact."""
-    yield Check("the artifact and run.json tell of the same run", tuple(wrong_origin(record, facts, artifact_bytes)))
+    yield Check("the artifact and run.json are of the same run", tuple(wrong_origin(record, facts, artifact_bytes)))
     yield Check("every layer has the zeros that were planned and recorded", tuple(wrong_zeros(record, facts)))
     yield Check("the sparsity is that of the layers", tuple(wrong_sparsity(record, facts)))
     yield Check("the models are those of the artifact's layer table", tuple(wrong_models(record, facts)))
@@ -213,7 +213,7 @@ def _again(
     for export in record.exports:
         if export.evaluation is None or traits_of(export.format).program:
             continue
-        if any(export.path in told for told in wrong) or leads_out(export.path):
-            yield Check(f"{export.path}: judged again", ("it is not the file that was judged, so it is not run",))
+        if any(export.path in stated for stated in wrong) or leads_out(export.path):
+            yield Check(f"{export.path}: evaluated again", ("it is not the file that was evaluated, so it is not run",))
         else:
             yield from evaluated_again(folder / export.path, export.evaluation, again, progress)

@@ -1,4 +1,4 @@
-"""What a verification found: claims that hold or do not, and what nothing at hand can tell."""
+"""What a verification found: claims that hold or do not, and what nothing at hand can show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Trusted:
-    """What a record says and nothing at hand can tell, true or not.
+    """What a record says, and nothing at hand can show to be true or not.
 
     Attributes:
         keys: of run.json, such as `compressed.speed`, with all below them; `*` stands for every entry of a list.

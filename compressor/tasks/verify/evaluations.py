@@ -34,15 +34,15 @@ def wrong_evaluations(record: RunRecord, recipe: Recipe, facts: Facts) -> Iterat
 
 
 def evaluations_of(record: RunRecord) -> list[tuple[str, Evaluation]]:
-    """Every judgement of a run, by its key."""
-    told = {"baseline": record.baseline, "compressed": record.compressed}
+    """Every evaluation of a run, by its key."""
+    stated = {"baseline": record.baseline, "compressed": record.compressed}
     for index, export in enumerate(record.exports):
-        told |= {f"exports.{index}.evaluation": export.evaluation, f"exports.{index}.model": export.model}
-    return [(key, evaluation) for key, evaluation in told.items() if evaluation is not None]
+        stated |= {f"exports.{index}.evaluation": export.evaluation, f"exports.{index}.model": export.model}
+    return [(key, evaluation) for key, evaluation in stated.items() if evaluation is not None]
 
 
 def same_data(a: Evaluation, b: Evaluation) -> bool:
-    """Whether two models were judged on the same data, however it was named and wherever it lay."""
+    """Whether two models were evaluated on the same data, however it was named and wherever it lay."""
     return replace(a.data, source="", skipped=()) == replace(b.data, source="", skipped=())
 
 
@@ -67,7 +67,7 @@ def _wrong_settings(evaluation: Evaluation, recipe: Recipe, facts: Facts) -> Ite
     if ours["precision"] != (by_device if named == "auto" else named):
         yield f"settings.precision is {ours['precision']}, the recipe asks for {named} on {ours['device']}"
     if ours["runs_on"] != "torch":
-        yield f"settings.runs_on is {ours['runs_on']}, a run judges by torch"
+        yield f"settings.runs_on is {ours['runs_on']}, a run evaluates by torch"
     if evaluation.data.split != recipe.evaluation.split:
         yield f"data.split is {evaluation.data.split}, the recipe names {recipe.evaluation.split}"
 
@@ -84,9 +84,9 @@ def _wrong_evaluation(evaluation: Evaluation, facts: Facts) -> Iterator[str]:
         of_mean = {"P": "P", "R": "R", "mAP50": "AP50", "mAP50_95": "AP50_95"}
         for name, of_class in of_mean.items():
             mean = sum(getattr(each, of_class) for each in metrics.classes) / len(metrics.classes)
-            told = getattr(metrics.detection, name)
-            if told is not None and abs(told - mean) > _EXACT:
-                yield f"metrics.detection.{name} is {told}, the mean of the classes is {mean}"
+            stated = getattr(metrics.detection, name)
+            if stated is not None and abs(stated - mean) > _EXACT:
+                yield f"metrics.detection.{name} is {stated}, the mean of the classes is {mean}"
     curve = evaluation.precision_by_recall
     if curve and metrics.coco.AP50 is not None and abs(sum(curve) / len(curve) - metrics.coco.AP50) > _ROUNDED:
         yield f"metrics.coco.AP50 is {metrics.coco.AP50}, the precision by recall gives {sum(curve) / len(curve):.6f}"

@@ -52,7 +52,7 @@ class Evaluating:
 
 @dataclass(frozen=True)
 class Data:
-    """The data that a run was judged on.
+    """The data that a run was evaluated on.
 
     Attributes:
         evaluator: of them.
@@ -66,19 +66,19 @@ class Data:
 
 
 def data_at_hand(evaluation: Evaluation, data: str | None, facts: Facts, progress: Progress) -> Data | str:
-    """The data that a run was judged on, or why it is not known here.
+    """The data that a run was evaluated on, or why it is not known here.
 
     Args:
         evaluation: of the run.
         data: where the data set is now; None for where the run found it.
         facts: of the model.
-        progress: told of reading it.
+        progress: receives the step of reading it.
     """
     source = data or evaluation.data.source
     try:
         evaluator = open_evaluator(source, _settings(evaluation), facts.names, torch.device("cpu"), progress)
-    except CompressorError as fault:
-        return f"{source} cannot be read here ({fault.diagnostics[0].code})"
+    except CompressorError as error:
+        return f"{source} cannot be read here ({error.diagnostics[0].code})"
     if evaluator.split.sha256 != evaluation.data.sha256:
         return f"{source} holds other images or labels here than the run's"
     return Data(evaluator, facts.names, image_step(facts.model.strides))
@@ -101,7 +101,7 @@ class Figures:
         data: the data.
         metrics: all figures; those of YOLOv5's own metric from rounded detections.
         own: between which its APs lie.
-        precision_by_recall: as an evaluation tells it.
+        precision_by_recall: as an evaluation holds it.
         resampled: figures of the recorded draws.
         predictions: the detections.
     """
@@ -122,23 +122,23 @@ def figures_of(file: Path, data: Data) -> Figures:
     """
     predictions = read_predictions(file, data.evaluator.ground_truth)
     found = as_found(data.evaluator, predictions, data.stride)
-    metrics, judged = data.evaluator.metrics(found, predictions, data.names)
-    curve, draws = precision_by_recall(judged), resample(judged)
+    metrics, evaluated = data.evaluator.metrics(found, predictions, data.names)
+    curve, draws = precision_by_recall(evaluated), resample(evaluated)
     return Figures(data.evaluator.summary(), metrics, bounds(found), curve, draws, predictions)
 
 
 def from_predictions(folder: Path, record: RunRecord, data: Data) -> Iterator[Check | Trusted]:
     """The figures of both models, from the detections in the run folder and the data."""
-    told = (("baseline", record.baseline, PREDICTIONS_BEFORE), ("compressed", record.compressed, PREDICTIONS_AFTER))
+    stated = (("baseline", record.baseline, PREDICTIONS_BEFORE), ("compressed", record.compressed, PREDICTIONS_AFTER))
     found: dict[str, Figures] = {}
-    for key, evaluation, name in told:
+    for key, evaluation, name in stated:
         if evaluation is None:
             continue
         claim = f"{key}: the data, the figures and the draws are those of {name}"
         try:
             found[key] = figures_of(folder / name, data)
-        except (OSError, ValueError) as fault:
-            yield Check(claim, (f"{name} cannot be read: {str(fault).splitlines()[0]}",))
+        except (OSError, ValueError) as error:
+            yield Check(claim, (f"{name} cannot be read: {str(error).splitlines()[0]}",))
             continue
         wrong = tuple(wrong_figures(evaluation, found[key], worded=other_writer(record) is None))
         if wrong and counted_otherwise(evaluation, found[key]):
@@ -153,9 +153,9 @@ def from_predictions(folder: Path, record: RunRecord, data: Data) -> Iterator[Ch
         yield Check(f"{EXAMPLES} shows what both models find", tuple(_wrong_examples(folder, record, data, *both)))
 
 
-def counted_otherwise(told: Evaluation, found: Figures) -> bool:
+def counted_otherwise(stated: Evaluation, found: Figures) -> bool:
     """Whether the version that made a run had other rules for some objects of its data than this one."""
-    return told.settings.method < METHOD and (bool(found.data.not_evaluated) or found.data.ground_truth != "labels")
+    return stated.settings.method < METHOD and (bool(found.data.not_evaluated) or found.data.ground_truth != "labels")
 
 
 def drawn_here(record: RunRecord, package: str) -> bool:
@@ -174,52 +174,54 @@ def _wrong_examples(
         yield f"{EXAMPLES} is another picture"
 
 
-def wrong_figures(told: Evaluation, found: Figures, *, worded: bool) -> Iterator[str]:
+def wrong_figures(stated: Evaluation, found: Figures, *, worded: bool) -> Iterator[str]:
     """What an evaluation says otherwise than its detections do; `worded` if its sentences are those of this version."""
-    yield from _wrong_data(found.data, told.data, older=told.settings.method < METHOD)
-    yield from _wrong_skipped(found.data, told.data, older=told.settings.method < METHOD, worded=worded)
-    yield from _wrong_metrics(found.metrics, told.metrics, exact=True)
-    yield from wrong_own_metric(found.own, told.metrics)
-    if told.precision_by_recall and told.precision_by_recall != found.precision_by_recall:
+    yield from _wrong_data(found.data, stated.data, older=stated.settings.method < METHOD)
+    yield from _wrong_skipped(found.data, stated.data, older=stated.settings.method < METHOD, worded=worded)
+    yield from _wrong_metrics(found.metrics, stated.metrics, exact=True)
+    yield from wrong_own_metric(found.own, stated.metrics)
+    if stated.precision_by_recall and stated.precision_by_recall != found.precision_by_recall:
         yield "precision_by_recall is another curve"
-    if told.resampled is not None:
+    if stated.resampled is not None:
         for field in fields(Resampled):
-            if getattr(told.resampled, field.name) != getattr(found.resampled, field.name):
+            if getattr(stated.resampled, field.name) != getattr(found.resampled, field.name):
                 yield f"resampled.{field.name} is not that of these draws"
 
 
-def _wrong_data(found: DataSummary, told: DataSummary, *, older: bool) -> Iterator[str]:
+def _wrong_data(found: DataSummary, stated: DataSummary, *, older: bool) -> Iterator[str]:
     """Counts that are not those of the data; an `older` version did not write all of them."""
     for field in fields(DataSummary):
-        ours, theirs = getattr(found, field.name), getattr(told, field.name)
+        ours, theirs = getattr(found, field.name), getattr(stated, field.name)
         unknown = older and theirs == field.default
         if field.name not in ("source", "skipped", "sha256") and ours != theirs and not unknown:
             yield f"data.{field.name} is {ours}, recorded is {theirs}"
 
 
-def _wrong_skipped(found: DataSummary, told: DataSummary, *, older: bool, worded: bool) -> Iterator[str]:
+def _wrong_skipped(found: DataSummary, stated: DataSummary, *, older: bool, worded: bool) -> Iterator[str]:
     """Sentences on images and labels that are not those of the data; of another version only their number is known."""
     here, recorded = (
-        Counter(text.partition(": ")[2] if worded else "" for text in each.skipped) for each in (found, told)
+        Counter(text.partition(": ")[2] if worded else "" for text in each.skipped) for each in (found, stated)
     )
     if recorded - here or (here - recorded and not older):
-        yield f"data.skipped has {len(found.skipped)} sentences, recorded are {len(told.skipped)} or others"
+        yield f"data.skipped has {len(found.skipped)} sentences, recorded are {len(stated.skipped)} or others"
 
 
-def _wrong_metrics(found: Metrics, told: Metrics, *, exact: bool) -> Iterator[str]:
+def _wrong_metrics(found: Metrics, stated: Metrics, *, exact: bool) -> Iterator[str]:
     """Figures over all classes, and the counts of each.
 
     Args:
         found: worked out here.
-        told: recorded.
+        stated: recorded.
         exact: COCO's figures follow from the very numbers that they came of, and YOLOv5's are not compared here: they
             came of numbers before they were rounded. Else both came of a network that ran elsewhere.
     """
-    ours, theirs = ({**asdict(each.coco), **({} if exact else asdict(each.detection))} for each in (found, told))
+    ours, theirs = ({**asdict(each.coco), **({} if exact else asdict(each.detection))} for each in (found, stated))
     for name, value in ours.items():
         if not close(value, theirs[name], _EXACT if exact else TOLERANCE):
             yield f"{name} is {value}, recorded is {theirs[name]}"
-    counts = [{each.index: (each.name, each.images, each.instances) for each in part.classes} for part in (found, told)]
+    counts = [
+        {each.index: (each.name, each.images, each.instances) for each in part.classes} for part in (found, stated)
+    ]
     for index, (name, images, instances) in counts[0].items():
         if counts[1].get(index) != (name, images, instances):
             yield f"{name} has {instances:,} objects in {images:,} images, recorded are others"
@@ -230,13 +232,13 @@ def _wrong_metrics(found: Metrics, told: Metrics, *, exact: bool) -> Iterator[st
 def evaluated_again(file: Path, known: Evaluation, again: Evaluating, progress: Progress) -> Iterator[Check]:
     """The data and the figures of one model, by evaluating its file again."""
     data = again.data or known.data.source
-    claim = f"{file.name}: judged again every figure over all classes is within {TOLERANCE}"
+    claim = f"{file.name}: evaluated again every figure over all classes is within {TOLERANCE}"
     try:
         _, found, _ = evaluate(str(file), data, _settings(known), again.device, progress, seen=True)
     except DatasetError:
-        raise  # nothing can be judged then
-    except CompressorError as fault:
-        yield Check(claim, tuple(each.message for each in fault.diagnostics))
+        raise  # nothing can be evaluated then
+    except CompressorError as error:
+        yield Check(claim, tuple(each.message for each in error.diagnostics))
         return
     others = () if found.data.sha256 == known.data.sha256 else (f"{data} holds other images or labels",)
     yield Check(f"{file.name}: the data are those of the run", others)

@@ -38,8 +38,8 @@ def left_out(folder: Path, record: RunRecord) -> tuple[str, ...]:
 def wrong_files(folder: Path, record: RunRecord, absent: Collection[str] = ()) -> Iterator[str]:
     """Files that are missing, unless they are known to be absent, or changed, or of something else."""
     recorded = {file.path for file in record.files}
-    judged = ((record.baseline, PREDICTIONS_BEFORE), (record.compressed, PREDICTIONS_AFTER))
-    needed = {MODEL, *(name for evaluation, name in judged if evaluation is not None)}
+    evaluations = ((record.baseline, PREDICTIONS_BEFORE), (record.compressed, PREDICTIONS_AFTER))
+    needed = {MODEL, *(name for evaluation, name in evaluations if evaluation is not None)}
     yield from (f"{name} is not recorded" for name in sorted(needed - recorded))
     present = names_in(folder)
     yield from (
@@ -87,8 +87,8 @@ def wrong_exports(folder: Path, record: RunRecord) -> Iterator[str]:
     """Exports that the recipe does not ask for, or that are not as recorded."""
     written = record.recipe.get("exports", ())
     asked = [check_part(Export, {key: value for key, value in each.items() if value is not None}) for each in written]
-    told = [(export.format, export.path) for export in record.exports]
-    if told != [(each.format, each.file_name) for each in asked]:
+    stated = [(export.format, export.path) for export in record.exports]
+    if stated != [(each.format, each.file_name) for each in asked]:
         yield "the record names others"
         return
     recorded = {file.path for file in record.files}
@@ -99,4 +99,4 @@ def wrong_exports(folder: Path, record: RunRecord) -> Iterator[str]:
         elif not place.exists() or bytes_of(place) != export.size_bytes:
             yield f"{export.path} has not its {export.size_bytes:,} bytes"
         if each.evaluate and record.compressed is not None and export.evaluation is None:
-            yield f"{export.path} was to be judged and was not"
+            yield f"{export.path} was to be evaluated and was not"

@@ -73,16 +73,16 @@ def _average_precisions(matches: OwnMatches, favour: float) -> NDArray[np.float6
     return np.stack(columns, axis=1)
 
 
-def wrong_own_metric(found: Bounds, told: Metrics) -> Iterator[str]:
+def wrong_own_metric(found: Bounds, stated: Metrics) -> Iterator[str]:
     """APs of YOLOv5's own metric that these detections cannot have."""
-    if len(told.classes) != len(found.low):
-        return  # which is told elsewhere
+    if len(stated.classes) != len(found.low):
+        return  # which another check finds
     for name, of_class, part in (("mAP50", "AP50", slice(0, 1)), ("mAP50_95", "AP50_95", slice(None))):
         low, high = (each[:, part].mean(axis=1) for each in (found.low, found.high))
-        for i, each in enumerate(told.classes):
+        for i, each in enumerate(stated.classes):
             value = getattr(each, of_class)
             if not low[i] - _CLASS <= value <= high[i] + _CLASS:
                 yield f"{of_class} of {each.name} lies from {low[i]:.4f} to {high[i]:.4f}, recorded is {value:.4f}"
-        mean = getattr(told.detection, name)
+        mean = getattr(stated.detection, name)
         if mean is not None and len(low) and not low.mean() - _MEAN <= mean <= high.mean() + _MEAN:
             yield f"{name} lies from {low.mean():.4f} to {high.mean():.4f}, recorded is {mean:.4f}"

@@ -41,16 +41,16 @@ def recipe_of(record: RunRecord) -> Recipe | None:
 
 
 def wrong_origin(record: RunRecord, facts: Facts, artifact_bytes: int) -> Iterator[str]:
-    """Where the artifact tells of another run."""
+    """Where the artifact is of another run."""
     provenance = facts.provenance
-    told = {
+    stated = {
         "recipe": (record.recipe, provenance.recipe),
         "version of compressor": (record.environment.compressor, facts.version),
         "size of the file": (record.sizes.artifact.size_bytes, artifact_bytes),
         "digest of the source weights": (record.weights.sha256, provenance.source_sha256),
         "name of the source weights": (record.weights.path, provenance.recipe.get("model", {}).get("weights")),
     }
-    yield from (f"the {what} differs" for what, (ours, theirs) in told.items() if ours != theirs)
+    yield from (f"the {what} differs" for what, (ours, theirs) in stated.items() if ours != theirs)
 
 
 def wrong_zeros(record: RunRecord, facts: Facts) -> Iterator[str]:
@@ -59,13 +59,13 @@ def wrong_zeros(record: RunRecord, facts: Facts) -> Iterator[str]:
     recorded = {layer.name: layer for layer in record.layers}
     planned = _planned(record)
     for name in dict.fromkeys((*found, *recorded)):
-        there, told = found.get(name), recorded.get(name)
-        if there is None or told is None:
-            yield f"{name} holds {there and there.zeros} zeros, recorded are {told and told.zeros}"
-        elif there.zeros != told.zeros:
-            yield f"{name} holds {there.zeros} zeros, recorded are {told.zeros}"
-        elif there != told:
-            yield f"{name} is {_layer(there)}, recorded is {_layer(told)}"
+        there, stated = found.get(name), recorded.get(name)
+        if there is None or stated is None:
+            yield f"{name} holds {there and there.zeros} zeros, recorded are {stated and stated.zeros}"
+        elif there.zeros != stated.zeros:
+            yield f"{name} holds {there.zeros} zeros, recorded are {stated.zeros}"
+        elif there != stated:
+            yield f"{name} is {_layer(there)}, recorded is {_layer(stated)}"
         elif there.zeros < planned.get(name, 0):
             yield f"{name} holds {there.zeros} zeros, planned were {planned[name]}"
     if [layer.name for layer in record.layers] != [layer.name for layer in facts.layers]:
@@ -137,34 +137,34 @@ def _wrong_kind(change: Change, modifier: Modifier) -> Iterator[str]:
     if change.modifier != modifier.type:
         yield f"it is a {change.modifier}, the recipe asks for a {modifier.type}"
     elif sorted(change.altered) != sorted(modifier.alters):
-        told, expected = (", ".join(sorted(each)) or "nothing" for each in (change.altered, modifier.alters))
-        yield f"it alters {told}, a {modifier.type} alters {expected}"
+        stated, expected = (", ".join(sorted(each)) or "nothing" for each in (change.altered, modifier.alters))
+        yield f"it alters {stated}, a {modifier.type} alters {expected}"
 
 
 def _wrong_layers(change: Change, chosen: frozenset[str], layers: Mapping[str, LayerSparsity]) -> Iterator[str]:
     expected = [name for name in layers if name in chosen]
     if [layer.name for layer in change.layers] != expected:
-        yield f"it tells of {len(change.layers)} layers, the recipe targets {len(expected)}"
+        yield f"it lists {len(change.layers)} layers, the recipe targets {len(expected)}"
     for layer in change.layers:
         if layer.name in layers and _layer(layer) != _layer(layers[layer.name]):
             yield f"{layer.name} is {_layer(layers[layer.name])}, recorded is {_layer(layer)}"
 
 
 def _wrong_surplus(record: RunRecord, layers: Mapping[str, LayerSparsity]) -> Iterator[str]:
-    """Zeros that no modifier made are those which the number type made, and the warnings tell how many."""
+    """Zeros that no modifier made are those which the number type made, and a warning says how many."""
     planned = _planned(record)
     surplus = sum(layers[name].zeros - zeros for name, zeros in planned.items() if name in layers)
     if other_writer(record) is not None:
         if surplus > 0 and not any(f"{surplus:,} " in warning for warning in record.warnings):
             yield f"the layers hold {surplus:,} zeros more than the changes made, and no warning has that number"
         return
-    told = [
+    stated = [
         warning for warning in record.warnings if warning.endswith(underflow(0, record.recipe["artifact"]["dtype"])[1:])
     ]
-    if surplus > 0 and underflow(surplus, record.recipe["artifact"]["dtype"]) not in told:
-        yield f"the layers hold {surplus:,} zeros more than the changes made, and no warning tells of them"
-    elif surplus <= 0 and told:
-        yield f"a warning tells of zeros that are not there: {told[0]}"
+    if surplus > 0 and underflow(surplus, record.recipe["artifact"]["dtype"]) not in stated:
+        yield f"the layers hold {surplus:,} zeros more than the changes made, and no warning says so"
+    elif surplus <= 0 and stated:
+        yield f"a warning names zeros that are not there: {stated[0]}"
 
 
 def wrong_search(record: RunRecord) -> Iterator[str]:
@@ -200,11 +200,11 @@ def older(record: RunRecord) -> bool:
     return record.compressed is not None and record.compressed.settings.method < METHOD
 
 
-def _follows_as_before(told: Verdict, now: Verdict, record: RunRecord) -> bool:
+def _follows_as_before(stated: Verdict, now: Verdict, record: RunRecord) -> bool:
     """Whether a verdict follows by the rules of earlier versions, which decided between any two figures."""
-    gate = parse_gate(told.gate)
+    gate = parse_gate(stated.gate)
     value = _value_before(gate.quantity, record) if now.value is None else now.value
-    return told.value == value and told.failed == (value is None or gate.holds(value))
+    return stated.value == value and stated.failed == (value is None or gate.holds(value))
 
 
 def _value_before(quantity: str, record: RunRecord) -> float | None:
@@ -238,15 +238,15 @@ def wrong_rest(record: RunRecord, recipe: Recipe) -> Iterator[str]:
     named = recipe.report.reference is not None
     if record.compressed is None or named:
         if (record.reference is None) == (named and record.compressed is not None):
-            yield "reference is not there where the recipe names one, or is where nothing was judged"
+            yield "reference is not there where the recipe names one, or is where nothing was evaluated"
     else:
         published = published_reference(record.model, record.compressed.data, record.compressed.settings)
         if record.reference != published and not (older(record) and published is None):
             yield "reference is not what is published for this model and data"
 
 
-def differing(place: str, expected: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+def differing(place: str, expected: Mapping[str, Any], stated: Mapping[str, Any]) -> Iterator[str]:
     """Every expected value that is recorded otherwise, below a place of run.json."""
     for key, value in expected.items():
-        if told[key] != value:
-            yield f"{place}.{key} is {value}, recorded is {told[key]}"
+        if stated[key] != value:
+            yield f"{place}.{key} is {value}, recorded is {stated[key]}"

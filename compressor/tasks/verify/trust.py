@@ -40,7 +40,7 @@ def trusted(record: RunRecord, known: Known) -> tuple[Trusted, ...]:
     return tuple(
         each
         for each in (
-            Trusted(("name", "command", "started"), "nothing in the folder tells of them"),
+            Trusted(("name", "command", "started"), "nothing in the folder shows them"),
             Trusted(("environment",), "the machine and the packages of a run leave no trace in its files"),
             Trusted(("duration_s", "steps", "timing", *_speeds(record)), "times cannot be measured again"),
             Trusted(("warnings",), "only those that follow from the files, the data and the exports are known"),
@@ -56,7 +56,7 @@ def trusted(record: RunRecord, known: Known) -> tuple[Trusted, ...]:
     )
 
 
-def _judged(record: RunRecord) -> list[str]:
+def _evaluated(record: RunRecord) -> list[str]:
     return [key for key in ("baseline", "compressed") if getattr(record, key) is not None]
 
 
@@ -68,7 +68,7 @@ def of_wording(record: RunRecord) -> Iterator[Trusted]:
     """The sentences of another version."""
     writer = other_writer(record)
     if writer is not None:
-        keys = ("the words of report.md", "changes.*.summary", *(f"{key}.data.skipped" for key in _judged(record)))
+        keys = ("the words of report.md", "changes.*.summary", *(f"{key}.data.skipped" for key in _evaluated(record)))
         yield Trusted(keys, f"exact sentences, not checked: written by {writer}")
 
 
@@ -78,23 +78,21 @@ def _of_weights(record: RunRecord, known: Known) -> Iterator[Trusted]:
         yield Trusted(keys, f"the weights that it began with, {record.weights.path}, are not here")
     if not known.gzipped:
         sizes = tuple(f"sizes.{name}.gzip_bytes" for name in ("source", "dense_float32", "dense", "artifact"))
-        yield Trusted(
-            sizes, "gzip sizes depend on zlib, and the run was made with another, or does not tell with which"
-        )
+        yield Trusted(sizes, "gzip sizes depend on zlib, and the run was made with another, or does not say with which")
 
 
 def _of_evaluations(record: RunRecord, known: Known) -> Iterator[Trusted]:
-    judged = _judged(record)
-    yield Trusted(tuple(f"{key}.settings.device" for key in judged), "any device can have given the detections")
+    models = _evaluated(record)
+    yield Trusted(tuple(f"{key}.settings.device" for key in models), "any device can have given the detections")
     if known.no_data is not None:
-        keys = tuple(f"{key}.{part}" for key in judged for part in FIGURES)
+        keys = tuple(f"{key}.{part}" for key in models for part in FIGURES)
         yield Trusted(keys, f"{known.no_data}; say where the data are now with --data")
-    elif judged:
-        means = [f"{key}.metrics.detection.{name}" for key in judged for name in "PR"]
-        classes = [f"{key}.metrics.classes.*.{name}" for key in judged for name in "PR"]
+    elif models:
+        means = [f"{key}.metrics.detection.{name}" for key in models for name in "PR"]
+        classes = [f"{key}.metrics.classes.*.{name}" for key in models for name in "PR"]
         evaluated = known.evaluated and known.source
         reason = (
-            "P and R jump where the best confidence moves, which the rounded detections do not tell to the last digit"
+            "P and R jump where the best confidence moves, which the rounded detections do not show to the last digit"
         )
         yield Trusted((*classes, *(() if evaluated else means)), reason)
     if record.baseline is not None:
@@ -109,7 +107,7 @@ def of_pictures(record: RunRecord, *, drawn: bool, data: bool) -> Iterator[Trust
     """The pictures that cannot be drawn again alike, or not without data."""
     if not drawn:
         writer = other_writer(record)
-        another = "Matplotlib is another than that of the run, or the run does not tell which"
+        another = "Matplotlib is another than that of the run, or the run does not say which"
         yield Trusted(("the pictures",), f"not checked: drawn by {writer}" if writer else another)
     if record.baseline is not None and (not data or not drawn_here(record, OPENCV)):
         yield Trusted(("examples.png",), "it takes the data and the OpenCV of the run to draw it again")
@@ -134,8 +132,8 @@ def _of_exports(record: RunRecord, known: Known) -> Iterator[Trusted]:
                 (f"{place}.evaluation",), "a run keeps no detections of its exports; evaluate with --evaluate"
             )
         elif traits_of(export.format).program:
-            told = f"{export.path} is a program, and not run; where you trust it, `compressor evaluate` it"
-            yield Trusted((f"{place}.evaluation",), told)
+            stated = f"{export.path} is a program, and not run; where you trust it, `compressor evaluate` it"
+            yield Trusted((f"{place}.evaluation",), stated)
         else:
             keys = (f"{place}.evaluation.settings", f"{place}.evaluation.metrics.classes")
             yield Trusted(keys, "its runtime gives the figures over all classes within a tolerance only")
@@ -149,12 +147,15 @@ def _of_recipe(known: Known) -> Iterator[Trusted]:
 
 def not_recorded(record: RunRecord) -> tuple[str, ...]:
     """What the version that made a run did not write, or had nothing to write of."""
-    told: dict[str, object] = {"steps": record.steps, "files": record.files, "report_sha256": record.report_sha256}
+    stated: dict[str, object] = {"steps": record.steps, "files": record.files, "report_sha256": record.report_sha256}
     packages = record.environment.packages
-    told |= {f"environment.packages.{name}": packages.get(name) for name in ("zlib", "matplotlib")}
-    for key in _judged(record):
+    stated |= {f"environment.packages.{name}": packages.get(name) for name in ("zlib", "matplotlib")}
+    for key in _evaluated(record):
         evaluation = getattr(record, key)
-        told |= {f"{key}.resampled": evaluation.resampled, f"{key}.precision_by_recall": evaluation.precision_by_recall}
+        stated |= {
+            f"{key}.resampled": evaluation.resampled,
+            f"{key}.precision_by_recall": evaluation.precision_by_recall,
+        }
     if record.baseline is not None:
-        told["timing"] = record.timing
-    return tuple(key for key, value in told.items() if not value)
+        stated["timing"] = record.timing
+    return tuple(key for key, value in stated.items() if not value)
