@@ -72,14 +72,6 @@ def test_every_fragment_shown_can_be_parsed(page: str, number: int, text: str) -
     assert isinstance(yaml.safe_load(text), dict) or not lines
 
 
-@pytest.mark.parametrize("path", [path for path in SHIPPED if path not in SIZED], ids=lambda path: path.stem)
-def test_every_shipped_recipe_can_be_planned(path: Path, weights: Path) -> None:
-    recipe_file = loaded(path, weights)
-    steps = plan(recipe_file, Options(Path("nowhere"), "cpu"), Silent()).steps
-    assert len(steps) == len(recipe_file.recipe.modifiers)
-    assert all(step.pruned or not step.prunes for step in steps)
-
-
 @pytest.mark.parametrize("path", SIZED, ids=lambda path: path.stem)
 def test_every_recipe_of_a_size_is_its_family_with_weights(path: Path) -> None:
     family = path.with_name(f"yolov5_{path.stem.partition('_')[2]}.yaml")

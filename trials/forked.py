@@ -25,19 +25,18 @@ import compressor.cli.main
 from compressor.cli.interrupts import exit_at_once
 from compressor.cli.streams import prepare_streams
 from compressor.evaluation.nms import Limits, suppress
+from compressor.report.canvas import canvas, png
 from trials.watched import watch
 
 LONGEST_S = 300
 
 
 def prepare() -> None:
-    """Do once what each command would do again: import our modules, and start Numba.
-
-    Matplotlib is left to the commands: what it reads and starts when it is imported depends on their surroundings.
-    """
+    """Do once what each command would do again: import our modules, and start Numba and matplotlib."""
     for each in pkgutil.walk_packages(compressor.__path__, "compressor."):
         import_module(each.name)
     suppress(np.zeros((1, 6), np.float32), Limits(0.5, 1))  # the first compiled loop takes as long as a command
+    png(canvas(1, 1), "")
     with torch.device("meta"):  # the first of these loads a symbolic algebra system
         torch.nn.Conv2d(1, 1, 1)(torch.empty(1, 1, 1, 1))
     if os.environ.get("OMP_NUM_THREADS") == "1":

@@ -17,7 +17,7 @@ from compressor.artifact.save import METADATA_KEY, Form, Provenance, encode_mode
 from compressor.errors import CheckpointError
 from trials.tiny import tiny_model
 
-FLIPS = 2500
+FLIPS = 1000
 
 
 @pytest.fixture(scope="module")

@@ -157,19 +157,23 @@ def test_faults_of_the_input(place: Path, arguments: tuple[str, ...], words: str
     assert not (place / TABLE).exists()
 
 
-@pytest.mark.parametrize("name", [TABLE, PLOT, "r.yaml"])
-def test_existing_output_is_replaced_only_when_asked_to(place: Path, name: str) -> None:
+def test_existing_output_is_replaced_only_when_asked_to(place: Path) -> None:
     arguments = (*SHORT, "--emit", "r.yaml")
     assert invoke(*arguments, cwd=place).exit_code == 0
-    old = (place / name).read_bytes()
-    for other in {TABLE, PLOT, "r.yaml"} - {name}:
-        (place / other).unlink()
-    done = invoke(*arguments, cwd=place)
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"{name}: O601 there is a ")
+    old = {name: (place / name).read_bytes() for name in (TABLE, PLOT, "r.yaml")}
+    for name, content in old.items():  # each alone
+        for other in old:
+            (place / other).unlink(missing_ok=True)
+        (place / name).write_bytes(content)
+        done = invoke(*arguments, cwd=place)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"{name}: O601 there is a ")
+        assert (place / name).read_bytes() == content
+    for name, content in old.items():
+        (place / name).write_bytes(content)
     done = invoke(*arguments, "--sparsities", "0.6", "--sparsity", "0.3", "--force", cwd=place)
     assert done.exit_code == 0, done.stderr
-    assert (place / name).read_bytes() != old
+    assert all((place / name).read_bytes() != content for name, content in old.items())
 
 
 @pytest.mark.parametrize("name", [TABLE, PLOT, "r.yaml", f"{TABLE}.partial.jsonl"])

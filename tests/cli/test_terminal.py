@@ -62,10 +62,11 @@ def on_terminal(
 
 
 def test_bar_shows_rate_and_time_left_and_is_gone_when_done(place: Path) -> None:
-    code, shown = on_terminal(place, "apply", "tiny_half.yaml")
+    command = ("evaluate", "tiny.safetensors", "--data", "tiny.yaml", "--image-size", "64")
+    code, shown = on_terminal(place, *command)
     assert code == 0, shown
     text = shown.decode()
-    assert "evaluate before:" in text
+    assert "evaluate:" in text
     assert "images/s" in text or "s/images" in text
     last_line = text.rstrip().rpartition("\n")[2]
     assert "%|" not in last_line

@@ -104,12 +104,12 @@ def test_many_candidates_are_suppressed_as_by_the_plain_loop(
 ) -> None:
     """Also where scores are tied, and where a box is so far off that it meets those of another class."""
     rs = np.random.RandomState(classes)
-    corner, size = rs.random_sample((900, 2)) * 300, 10 + rs.random_sample((900, 2)) * 60
+    corner, size = rs.random_sample((500, 2)) * 300, 10 + rs.random_sample((500, 2)) * 60
     boxes = np.concatenate((corner, corner + size), axis=1)
     if far:
         boxes[::7, 0::2] += MAX_WH
         boxes[::7, 1::2] += MAX_WH
-    scores, category = rs.random_sample((900, 1)).round(2), rs.randint(0, classes, (900, 1))
+    scores, category = rs.random_sample((500, 1)).round(2), rs.randint(0, classes, (500, 1))
     candidates = np.concatenate((boxes, scores, category), axis=1).astype(np.float32)
     ordered = candidates[np.argsort(-candidates[:, 4], kind="stable")][:max_nms]
     moved = ordered[:, :4] + ordered[:, 5:] * np.float32(MAX_WH)

@@ -240,7 +240,7 @@ def test_recipe_that_is_mutated_is_valid_to_begin_with() -> None:
 
 
 @given(mutated())
-@settings(max_examples=250)
+@settings(max_examples=120)
 @example("")
 @example("fuse: $${?}\n")
 @example(VALID.replace("before", "$${?}"))

@@ -73,6 +73,8 @@ def distinct() -> Iterator[Path]:
 def check(recipe_file: RecipeFile, folder: Path) -> None:
     options = Options(folder / "run", "cpu")
     planned = pipeline.plan(recipe_file, options, Silent())
+    assert len(planned.steps) == len(recipe_file.recipe.modifiers)
+    assert all(step.pruned or not step.prunes for step in planned.steps)
     run = pipeline.run(recipe_file, options, Silent())
     sizes = {(each.dtype, each.layout): each.size_bytes for each in planned.sizes}
     assert (planned.dtype, planned.layout) == (run.recipe["artifact"]["dtype"], run.recipe["artifact"]["layout"])
