@@ -32,6 +32,7 @@ from compressor.recipe.modifiers.prune import SCORES
 from compressor.recipe.modifiers.repair import METHODS
 from compressor.recipe.sizes import SIZE
 from compressor.recipe.targets import KERNEL, N_OF_M
+from compressor.results import changes
 from compressor.results import evaluation as judgement
 from compressor.results.run import RUN_SCHEMA, RunRecord
 from compressor.rules.catalogue import Rule, rules
@@ -304,7 +305,13 @@ def _type_text(annotation: str) -> str:
     if text.startswith("dict"):
         return "mapping" + (" or `null`" if text.endswith("None") else "")
     parts = [part.strip() for part in text.split("|")]
-    return " or ".join(words.get(part) or _choices(part) or f"[{part}](#{part.lower()})" for part in parts)
+    return " or ".join(words.get(part) or _choices(part) or _record_links(part) for part in parts)
+
+
+def _record_links(name: str) -> str:
+    """Links to the tables of a record, or of each record of a choice between several that has a name."""
+    several = _records_in(getattr(changes, name, None))
+    return " or ".join(f"[{each}](#{each.lower()})" for each in [record.__name__ for record in several] or [name])
 
 
 def _choices(name: str) -> str:
