@@ -239,7 +239,7 @@ def test_room_is_for_every_model_twice_less_what_is_kept(
     assert len(job.recipe.exports) == 1
     (kept / "evaluate before").mkdir(parents=True)
     (kept / "evaluate before" / "x").write_bytes(bytes(kept_bytes))
-    model_bytes = budget.forecast_file(job, dense=True)
+    model_bytes = budget.dense_bytes(job)
     assert 2 * model_bytes > kept_bytes
     needed = 2 * 2 * model_bytes - kept_bytes + 4_000_000  # the model and its export, twice; and the pages
 

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -234,10 +235,17 @@ def _artifact(path: Path, metadata: dict[str, Any], file: Stored) -> LoadedModel
     source = metadata["source"]
     origin = Origin(
         metadata["version"],
-        Form(metadata["dtype"], metadata["layout"], metadata["fold_on_load"]),
+        Form(metadata["dtype"], metadata["layout"], metadata["fold_on_load"], _formats(metadata, dense)),
         Provenance(metadata["recipe"], source["name"], source["sha256"]),
     )
     return LoadedModel(model, stored, metadata["dtype"], "compressor artifact", facts, origin)
+
+
+def _formats(metadata: dict[str, Any], dense: Mapping[str, Tensor]) -> dict[str, Dtype]:
+    """The number types of tensors that have another one than the file."""
+    known: dict[str, Dtype] = {f"torch.{dtype}": dtype for dtype in get_args(Dtype)}
+    types = {name: known.get(str(tensor.dtype)) for name, tensor in dense.items()}
+    return {name: dtype for name, dtype in types.items() if dtype is not None and dtype != metadata["dtype"]}
 
 
 _TYPES = {

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -31,6 +31,7 @@ Layout = Literal["bitmask", "dense"]
 
 _HEADER_BYTES_PER_TENSOR = 100  # about what one more tensor costs in the file's header
 _TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+ALIKE: Mapping[str, Dtype] = {}  # every tensor has the number type of the file
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,19 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Form:
-    """How a file holds a model; its fields stand by their names in the file's metadata.
+    """How a file holds a model.
 
     Attributes:
         dtype: number type of the weights.
         layout: `bitmask` or `dense`.
         fold_on_load: the reader folds BatchNorm after loading.
+        formats: by tensor, the number type of those that have another one.
     """
 
     dtype: Dtype
     layout: Layout
     fold_on_load: bool = False
+    formats: Mapping[str, Dtype] = field(default_factory=lambda: ALIKE)
 
 
 def format_of(spec: Spec) -> str:
@@ -95,19 +98,27 @@ def unfolded_storage(model: Detector, raw: Detector, dtype: Dtype) -> Detector |
     return stored if exact else None
 
 
-def round_to_dtype(model: Detector, dtype: Dtype) -> None:
+def round_to_dtype(model: Detector, dtype: Dtype, formats: Mapping[str, Dtype] = ALIKE) -> None:
     """Round every parameter and buffer to what the file will hold, in place: what is evaluated is what is saved.
 
+    Args:
+        model: changed.
+        dtype: number type of the file.
+        formats: by tensor, the number type of those that have another one.
+
     Raises:
-        ArtifactError: A501 a value is too large for the dtype.
+        ArtifactError: A501 a value is too large for its number type.
     """
     for name, tensor in model.state_dict().items():
         if not tensor.is_floating_point():
             continue
-        rounded = tensor.to(stored_dtype(tensor, dtype)).to(tensor.dtype) + 0.0  # + 0.0 turns -0.0 into 0.0
+        rounded = (
+            tensor.to(stored_dtype(tensor, formats.get(name, dtype))).to(tensor.dtype) + 0.0
+        )  # + 0.0 turns -0.0 into 0.0
         if not torch.isfinite(rounded).all():
             help_text = "save with `artifact: {dtype: float32}`"
-            raise ArtifactError(Diagnostic("A501", f"{name} holds values too large for {dtype}", help=help_text))
+            message = f"{name} holds values too large for {formats.get(name, dtype)}"
+            raise ArtifactError(Diagnostic("A501", message, help=help_text))
         tensor.copy_(rounded)
 
 
@@ -121,7 +132,7 @@ def encode_model(stored: Detector, form: Form, provenance: Provenance) -> bytes:
         form: number type and layout of the file.
         provenance: where the model comes from.
     """
-    dense = dense_tensors(stored, form.dtype)
+    dense = dense_tensors(stored, form.dtype, form.formats)
     tensors = laid_out(dense, form.layout, lambda _, tensor: encode(tensor))
     metadata = file_metadata(stored, dense, _digest, form, provenance)
     return to_bytes(tensors, {METADATA_KEY: metadata})
@@ -132,10 +143,11 @@ def stored_dtype(tensor: Tensor, dtype: Dtype) -> torch.dtype:
     return _TORCH_DTYPES[dtype] if tensor.is_floating_point() else tensor.dtype
 
 
-def dense_tensors(model: Detector, dtype: Dtype) -> dict[str, Tensor]:
-    """The state dict on the CPU, floating tensors in `dtype`, each contiguous."""
+def dense_tensors(model: Detector, dtype: Dtype, formats: Mapping[str, Dtype] = ALIKE) -> dict[str, Tensor]:
+    """The state dict on the CPU, each contiguous, floating tensors in `dtype` or as `formats` says of them."""
     return {
-        name: tensor.to(stored_dtype(tensor, dtype)).cpu().contiguous() for name, tensor in model.state_dict().items()
+        name: tensor.to(stored_dtype(tensor, formats.get(name, dtype))).cpu().contiguous()
+        for name, tensor in model.state_dict().items()
     }
 
 
@@ -192,7 +204,9 @@ def file_metadata(
             "names": list(stored.names),
             "strides": list(stored.strides),
             "fused": stored.fused,
-            **asdict(form),
+            "dtype": form.dtype,
+            "layout": form.layout,
+            "fold_on_load": form.fold_on_load,
             "recipe": provenance.recipe,
             "source": {"name": provenance.source_name, "sha256": provenance.source_sha256},
             "tensors": {name: record(tensor) for name, tensor in dense.items()},

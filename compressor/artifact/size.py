@@ -36,7 +36,7 @@ def predicted_size(stored: Detector, zeros: Mapping[str, int], form: Form, prove
     _check_zeros(stored, zeros)
     state = stored.state_dict()
     dense = {
-        name: torch.empty(tensor.shape, dtype=stored_dtype(tensor, form.dtype), device="meta")
+        name: torch.empty(tensor.shape, dtype=stored_dtype(tensor, form.formats.get(name, form.dtype)), device="meta")
         for name, tensor in state.items()
     }
 
@@ -47,21 +47,6 @@ def predicted_size(stored: Detector, zeros: Mapping[str, int], form: Form, prove
     tensors = laid_out(dense, form.layout, encoded)
     metadata = file_metadata(stored, dense, lambda _: PLACEHOLDER_DIGEST, form, provenance)
     return safetensors_size(tensors, {METADATA_KEY: metadata})
-
-
-def folds_on_load(model_is_folded: bool, source: Detector, dtype: Dtype) -> bool:
-    """Whether a model that differs from its source by zeros only will be stored unfolded, to be folded by the reader.
-
-    `unfolded_storage` finds that exact where `dtype` holds every number of the source: rounding then changes nothing,
-    and folding is the same arithmetic. Where `dtype` does not, the answer is no, although the run can still find it
-    exact in the rare case that each number it cannot hold is pruned or has no effect on the folded model.
-
-    Args:
-        model_is_folded: the run folds BatchNorm, before or after the modifiers.
-        source: the model before folding.
-        dtype: number type of the file.
-    """
-    return model_is_folded and not source.fused and holds_exactly(dtype, source)
 
 
 def safetensors_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from compressor.errors import Diagnostic, OutputError
 from compressor.results.units import megabytes
 from compressor.run.job import Job
-from compressor.run.search import forecast_file
+from compressor.run.search import dense_bytes
 
 _PAGES = 4_000_000  # bytes of the report, its pictures and the record, about
 
@@ -29,7 +29,7 @@ def check_room(job: Job, output: Path, kept: Path) -> None:
     """
     models = 1 + len(job.recipe.exports)
     there = sum(file.stat().st_size for file in kept.rglob("*") if file.is_file())
-    needed = max(0, 2 * models * forecast_file(job, dense=True) - there) + _PAGES
+    needed = max(0, 2 * models * dense_bytes(job) - there) + _PAGES
     place = output.absolute().parent
     while not place.exists():
         place = place.parent

@@ -12,13 +12,15 @@ from typing import get_args
 import torch
 
 from compressor.artifact.save import Dtype, Form, Layout, Provenance
-from compressor.artifact.size import PLACEHOLDER_DIGEST, folds_on_load, predicted_size
+from compressor.artifact.size import PLACEHOLDER_DIGEST, predicted_size
+from compressor.artifact.stored_form import StoredForm, stored_form
 from compressor.data.batches import fit_image_size
 from compressor.evaluation.estimate import SECONDS_BESIDE_INFERENCE, inference_seconds
 from compressor.evaluation.evaluate import METRICS_STEP
 from compressor.evaluation.timing import PAIRS, WARM_UP
 from compressor.models.detector import Detector
 from compressor.models.strides import image_step
+from compressor.modifiers.state import State
 from compressor.modifiers.steps import altered
 from compressor.recipe.exports import TRAITS, Export
 from compressor.recipe.schema import Artifact, Recipe
@@ -54,7 +56,7 @@ class Known:
 
 
 def forecast_sizes(
-    recipe: Recipe, source_name: str, source: Detector, model: Detector, zeros: Mapping[str, int]
+    recipe: Recipe, source_name: str, source: Detector, state: State, zeros: Mapping[str, int]
 ) -> tuple[PredictedSize, ...]:
     """The file's exact size in every dtype and layout.
 
@@ -62,48 +64,36 @@ def forecast_sizes(
         recipe: travels in the file.
         source_name: file name of the source weights; likewise.
         source: the model as it was loaded.
-        model: the model after the modifiers.
+        state: the model after the modifiers, with the number types that they chose.
         zeros: zero weights by layer after them.
     """
     sizes = []
     for dtype in get_args(Dtype):
-        on_load = folds(recipe, model.fused, source, dtype)
         for layout in get_args(Layout):
-            size = forecast_size(recipe, source_name, source if on_load else model, zeros, Form(dtype, layout, on_load))
-            sizes.append(PredictedSize(dtype, layout, size))
+            form = Form(dtype, layout, formats=state.formats)
+            fused = state.model.fused
+            stored = stored_form(state.model, source, form, folded=fused, only_zeros=only_zeros(recipe))
+            sizes.append(PredictedSize(dtype, layout, forecast_size(recipe, source_name, stored, zeros)))
     return tuple(sizes)
 
 
-def folds(recipe: Recipe, folded: bool, source: Detector, dtype: Dtype) -> bool:
-    """Whether the file will hold the model as it was before folding, to be folded on loading.
-
-    Args:
-        recipe: a repair changes more than zeros, so its result can only be stored as it is.
-        folded: whether the run folds BatchNorm at all.
-        source: the model as it was loaded.
-        dtype: number type of the file.
-    """
-    return not repaired(recipe) and folds_on_load(folded, source, dtype)
+def only_zeros(recipe: Recipe) -> bool:
+    """Whether the modifiers alter nothing but zeros."""
+    return not altered(recipe.modifiers) - {"zeros"}
 
 
-def repaired(recipe: Recipe) -> bool:
-    """Whether a modifier changes weights other than to zero."""
-    return bool(altered(recipe.modifiers) - {"zeros"})
-
-
-def forecast_size(recipe: Recipe, source_name: str, stored: Detector, zeros: Mapping[str, int], form: Form) -> int:
+def forecast_size(recipe: Recipe, source_name: str, stored: StoredForm, zeros: Mapping[str, int]) -> int:
     """The file's exact size in one form, as if the recipe asked for that form.
 
     Args:
         recipe: travels in the file.
         source_name: file name of the source weights; likewise.
-        stored: the model whose tensors the file holds: before BatchNorm is folded where the reader folds it.
+        stored: what the file holds.
         zeros: zero weights by layer after the modifiers.
-        form: number type and layout of the file.
     """
-    asked = recipe.model_copy(update={"artifact": Artifact(dtype=form.dtype, layout=form.layout)})
+    asked = recipe.model_copy(update={"artifact": Artifact(dtype=stored.form.dtype, layout=stored.form.layout)})
     provenance = Provenance(asked.model_dump(mode="json"), source_name, PLACEHOLDER_DIGEST)
-    return predicted_size(stored, zeros, form, provenance)
+    return predicted_size(stored.network, zeros, stored.form, provenance)
 
 
 def forecast_times(recipe: Recipe, model: Detector, known: Known, device: torch.device) -> tuple[StageTime, ...]:
@@ -152,7 +142,7 @@ def _evaluation(recipe: Recipe, model: Detector, known: Known, device: torch.dev
 
 
 def _modifying(recipe: Recipe, known: Known) -> StageTime:
-    if repaired(recipe):
+    if "values" in altered(recipe.modifiers):
         basis = f"pruning: {known.modify_s:.1f} s; repairs are not tried, they take minutes"
         return StageTime("modify", None, basis, known.modify_steps)
     return StageTime("modify", known.modify_s, "done just now, in memory", known.modify_steps)

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from compressor.artifact.load import LoadedModel, fetch_and_load
-from compressor.artifact.save import round_to_dtype, unfolded_storage
+from compressor.artifact.save import Form
+from compressor.artifact.stored_form import StoredForm, ready_to_store
 from compressor.data.batches import fit_image_size
 from compressor.data.calibration import draw, find_calibration_images, load_images, same_images
 from compressor.data.dataset import not_drawn
@@ -24,7 +25,7 @@ from compressor.models.families import family_of
 from compressor.modifiers.apply import apply_steps, predict_steps, prove
 from compressor.modifiers.prune.redundant import check_every_prune_matters
 from compressor.modifiers.state import Context, State
-from compressor.modifiers.steps import Steps, altered, resolve
+from compressor.modifiers.steps import Steps, resolve
 from compressor.plan.layers import convolutions, outlined
 from compressor.plan.outline import Tables
 from compressor.progress import Progress
@@ -34,6 +35,7 @@ from compressor.recipe.schema import Recipe
 from compressor.results.changes import Change, standing
 from compressor.results.sensitivity import load_table
 from compressor.run.folder import sha256
+from compressor.run.forecast import only_zeros
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class Job:
         recipe_file: the recipe.
         path: the source weights.
         model: as the modifiers take it.
-        unfused: the model as it was loaded; may hold the result without rounding, see `storage`.
+        unfused: the model as it was loaded; may hold the result without rounding, see `stored_form`.
         steps: every modifier with the layers of `model` that it touches.
         tables: sensitivity tables that modifiers name.
         warnings: what the source weights do not tell and was assumed, one sentence each.
@@ -294,21 +296,19 @@ def _finished(job: Job, state: State, changes: tuple[Change, ...]) -> Modified:
     return Modified(state, changes)
 
 
-def storage(job: Job, modified: Modified) -> tuple[Detector, list[str]]:
-    """What the file will hold of the model; where that is not exact, the model is rounded to it. And what to warn of.
+def storage(job: Job, modified: Modified) -> tuple[StoredForm, list[str]]:
+    """What the file will hold; where it cannot hold the model as it is, the model is rounded. And what to warn of.
 
     Raises:
         RunError: E802 a pruned weight is not zero any more.
     """
-    dtype, model = job.recipe.artifact.dtype, modified.state.model
-    may_unfold = model.fused and not job.unfused.fused and not altered(job.recipe.modifiers) - {"zeros"}
-    stored = unfolded_storage(model, job.unfused, dtype) if may_unfold else None
-    if stored is None:
-        round_to_dtype(model, dtype)
+    model, artifact = modified.state.model, job.recipe.artifact
+    form = Form(artifact.dtype, artifact.layout, formats=modified.state.formats)
+    stored = ready_to_store(model, job.unfused, form, only_zeros=only_zeros(job.recipe))
     prove(modified.changes, job.recipe.modifiers, modified.state)
     planned = {layer.name: layer.zeros_after for change in standing(modified.changes) for layer in change.layers}
     surplus = sum(layer.zeros - planned.get(layer.name, layer.zeros) for layer in convolutions(model))
-    return stored or model, [underflow(surplus, dtype)] if surplus else []
+    return stored, [underflow(surplus, artifact.dtype)] if surplus else []
 
 
 def underflow(weights: int, dtype: str) -> str:

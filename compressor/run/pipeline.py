@@ -164,11 +164,11 @@ def plan(recipe_file: RecipeFile, options: Options, progress: Progress) -> Plan:
     modified = predict(job, images, chosen, progress)  # of the model in memory
     changes = modified.changes
     modify_s = time.perf_counter() - clock
-    recipe, model, layers = job.recipe, job.model, convolutions(job.model)
+    recipe, model, layers = job.recipe, modified.state.model, convolutions(modified.state.model)
     zeros = {layer.name: layer.zeros for layer in layers}
     image_size = fit_image_size(recipe.evaluation.image_size, max(model.strides))
     with progress.step("forecast"):
-        sizes = forecast_sizes(recipe, job.path.name, job.unfused, model, zeros)
+        sizes = forecast_sizes(recipe, job.path.name, job.unfused, modified.state, zeros)
         known = Known(
             open_s,
             None if budget is None else search_s,

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from compressor.artifact.save import Form
+from compressor.artifact.save import Form, Layout
+from compressor.artifact.stored_form import stored_form
 from compressor.errors import InputError
 from compressor.evaluation.evaluate import Evaluator
+from compressor.modifiers.state import State
 from compressor.plan.layers import convolutions
 from compressor.progress import Progress
 from compressor.recipe.modifiers.budget import Budget
 from compressor.recipe.sizes import parse_size
 from compressor.results.run import Search, Try
 from compressor.results.units import megabytes
-from compressor.run.forecast import folds, forecast_size
+from compressor.run.forecast import forecast_size, only_zeros
 from compressor.run.job import CalibrationImages, Job, modify, predict, storage, with_number
 
 AP_STEPS = 100  # a budget of AP is searched by whole per cents ...
@@ -150,8 +152,9 @@ class Seeker:
         model = self.job.model
         if sparsity is not None:
             tried = with_number(self.job, self.asked[0], sparsity, final=False)
-            storage(tried, modify(tried, self.images, self.device, self.progress))
-            model = tried.model
+            modified = modify(tried, self.images, self.device, self.progress)
+            storage(tried, modified)
+            model = modified.state.model
         title = "evaluate dense" if sparsity is None else f"evaluate {100 * sparsity:g} %"
         evaluation, _ = evaluator.evaluate(model, self.progress, f"{title} on {count} images")
         found = evaluation.metrics.coco.AP
@@ -167,8 +170,7 @@ class Seeker:
             self.tries.append(known)
             return known.size_bytes
         tried = with_number(self.job, self.asked[0], sparsity, final=False)
-        predict(tried, self.images, self.device, self.progress)
-        found = forecast_file(tried)
+        found = file_bytes(tried, predict(tried, self.images, self.device, self.progress).state)
         self._add(Try(sparsity, size_bytes=found))
         return found
 
@@ -178,7 +180,8 @@ class Seeker:
 
     def _dense_size(self) -> int:
         """Bytes of the file with every weight stored."""
-        return forecast_file(with_number(self.job, self.asked[0], 0.5, final=False), dense=True)
+        job = with_number(self.job, self.asked[0], 0.5, final=False)
+        return dense_bytes(job)
 
     def _settled(self, goal: str, dense: float | None, sparsity: float) -> tuple[Job, Search]:
         index = self.asked[0]
@@ -191,10 +194,19 @@ class Seeker:
         return InputError(place.diagnostic("U910", message, help_text))
 
 
-def forecast_file(job: Job, *, dense: bool = False) -> int:
-    """Bytes of the file with the zeros that the job's model has now; `dense` with every weight stored."""
-    recipe, artifact = job.recipe, job.recipe.artifact
-    on_load = folds(recipe, job.model.fused or recipe.model.fuse != "never", job.unfused, artifact.dtype)
-    form = Form(artifact.dtype, "dense" if dense else artifact.layout, fold_on_load=on_load)
-    zeros = {layer.name: 0 if dense else layer.zeros for layer in convolutions(job.model)}
-    return forecast_size(recipe, job.path.name, job.unfused if on_load else job.model, zeros, form)
+def file_bytes(job: Job, state: State) -> int:
+    """Bytes of the file with the zeros that the state's model has now."""
+    return _forecast(job, state, job.recipe.artifact.layout, {x.name: x.zeros for x in convolutions(state.model)})
+
+
+def dense_bytes(job: Job) -> int:
+    """Bytes of the file with every weight stored."""
+    return _forecast(job, State(job.model, job.unfused), "dense", {})
+
+
+def _forecast(job: Job, state: State, layout: Layout, zeros: Mapping[str, int]) -> int:
+    recipe = job.recipe
+    form = Form(recipe.artifact.dtype, layout, formats=state.formats)
+    folded = state.model.fused or recipe.model.fuse != "never"
+    stored = stored_form(state.model, job.unfused, form, folded=folded, only_zeros=only_zeros(recipe))
+    return forecast_size(recipe, job.path.name, stored, zeros)

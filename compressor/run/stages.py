@@ -12,7 +12,7 @@ import torch
 from pydantic import TypeAdapter
 
 from compressor.artifact.load import LoadedModel, load_model
-from compressor.artifact.save import Form, Provenance, encode_model
+from compressor.artifact.save import Provenance, encode_model
 from compressor.errors import ArtifactError, Diagnostic
 from compressor.evaluation.coco import Predictions
 from compressor.evaluation.evaluate import Evaluator
@@ -136,11 +136,10 @@ def compress(
     changes = modified.changes
     with progress.step(f"save {MODEL}"):
         stored, warnings = storage(job, modified)
-        form = Form(job.recipe.artifact.dtype, job.recipe.artifact.layout, fold_on_load=stored is not job.model)
         provenance = Provenance(job.recipe.model_dump(mode="json"), job.path.name, job.weights_sha256)
-        path.write_bytes(encode_model(stored, form, provenance))
+        path.write_bytes(encode_model(stored.network, stored.form, provenance))
         loaded = load_model(path)
-        _check_same(loaded.model, job.model)
+        _check_same(loaded.model, modified.state.model)
         told = {"changes": [asdict(change) for change in changes], "warnings": warnings}
         steps.keep(MODIFIED, key, {MODEL: path.read_bytes(), "changes.json": json.dumps(told).encode()})
     return loaded, changes, warnings

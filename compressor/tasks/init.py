@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from compressor.artifact.load import fetch_and_load
 from compressor.artifact.save import Form, Layout, stored_dtype
+from compressor.artifact.stored_form import StoredForm
 from compressor.errors import Diagnostic, InputError, PlanError, RecipeError
 from compressor.models.convolution import Convolution
 from compressor.models.detector import Detector
@@ -209,7 +210,7 @@ class _Candidates:
         first = recipe.modifiers[0]
         assert isinstance(first, Prune)
         zeros = self._zeros(first if pruned else None)
-        return forecast_size(recipe, self.file_name, self.finished, zeros, form)
+        return forecast_size(recipe, self.file_name, StoredForm(self.finished, form), zeros)
 
     def limit(self, recipe: Recipe) -> int:
         """The goal in bytes, where it is a size."""

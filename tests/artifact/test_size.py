@@ -9,14 +9,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save as to_bytes
 
 from compressor.artifact import save
-from compressor.artifact.save import Dtype, Form, Layout, Provenance, encode_model, round_to_dtype, unfolded_storage
-from compressor.artifact.size import folds_on_load, predicted_size, safetensors_size
+from compressor.artifact.save import Dtype, Form, Layout, Provenance, encode_model
+from compressor.artifact.size import predicted_size, safetensors_size
 from compressor.models.detector import Detector
-from compressor.models.yolov5.detect import head_of
-from compressor.models.yolov5.fuse import fuse
-from compressor.modifiers.prune.zeros import prune
 from compressor.plan.layers import convolutions
-from compressor.recipe.modifiers import Prune
 from trials.tiny import tiny_model
 
 FROM = Provenance({"version": 1, "description": 'dünn "und" klein\n'}, "tiny.pt", "ab" * 32)
@@ -116,33 +112,3 @@ def test_nothing_is_encoded_or_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(save, "encode")
     monkeypatch.delattr(save, "hashlib")
     assert predicted_size(tiny_model(), {}, Form("float16", "bitmask"), UNREAD) > 0
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("representable", [True, False])
-def test_folds_on_load_says_what_the_run_finds(when: str, representable: bool) -> None:
-    source = tiny_model()
-    if representable:
-        round_to_dtype(source, "float16")  # as a checkpoint's weights are
-    model = copy.deepcopy(source)
-    if when == "before":
-        fuse(model)
-    prune(convolutions(model), Prune(type="prune", allocation="uniform", sparsity=0.4))
-    fuse(model)
-    dtypes: tuple[Dtype, ...] = get_args(Dtype)
-    for dtype in dtypes:
-        found = unfolded_storage(model, source, dtype) is not None
-        assert folds_on_load(True, source, dtype) is found is (representable or dtype == "float32")
-
-
-def test_nothing_is_folded_on_loading_where_the_run_or_the_source_does_not_fold() -> None:
-    assert not folds_on_load(False, tiny_model(), "float32")
-    assert not folds_on_load(True, tiny_model(fused=True), "float32")
-
-
-def test_one_number_that_float16_cannot_hold_is_enough() -> None:
-    source = tiny_model()
-    round_to_dtype(source, "float16")
-    assert folds_on_load(True, source, "float16")
-    head_of(source).anchors[0, 0, 0] = 1e6
-    assert not folds_on_load(True, source, "float16")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from compressor.artifact.save import Form, Provenance, encode_model, round_to_dtype
-from compressor.artifact.size import folds_on_load
+from compressor.artifact.size import holds_exactly
 from compressor.errors import CheckpointError, InputError, PlanError, RecipeError
 from compressor.models.detector import Detector
 from compressor.models.yolov5 import describe
@@ -56,7 +56,7 @@ def model_that_float16_holds() -> Detector:
     model = tiny_model()
     model.state_dict()["model.1.bn.weight"][0] = 0.0
     round_to_dtype(model, "float16")
-    assert folds_on_load(True, model, "float16")
+    assert holds_exactly("float16", model)
     return model
 
 
@@ -65,7 +65,7 @@ def model_that_float16_does_not_hold() -> Detector:
     model = tiny_model()
     model.state_dict()["model.3.bn.weight"][0] = 1e-9
     model.state_dict()["model.5.bn.weight"][:3] = 1e-6
-    assert not folds_on_load(True, model, "float16")
+    assert not holds_exactly("float16", model)
     return model
 
 
