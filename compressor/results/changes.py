@@ -39,7 +39,10 @@ class LayerChange:
 
 @dataclass(frozen=True)
 class Resized:
-    """A weight tensor that has another shape after a step; both are (C_out, C_in, kH, kW)."""
+    """A weight tensor that has another shape after a step; both are (C_out, C_in, kH, kW).
+
+    A step records it of every tensor, those of the layers that take the outputs of a narrower one too.
+    """
 
     name: str
     role: str

@@ -85,8 +85,8 @@ def test_recipe_that_is_emitted_can_be_planned(
     first, second = recipe.modifiers
     assert (first.type, second.type) == ("prune", "repair")
     assert first.model_dump()["table"] == "../tables/t.json"
-    assert second.calibration is not None
-    assert second.calibration.data == calibrated
+    assert second.images is not None
+    assert second.images.data == calibrated
     planned = invoke("plan", "recipes/mine.yaml", "--json", cwd=place)
     assert planned.exit_code == 0, planned.stderr
     steps = json.loads(planned.stdout)["steps"]

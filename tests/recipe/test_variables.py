@@ -69,7 +69,8 @@ def test_truth_values_and_lists_are_filled_in(tmp_path: Path) -> None:
     modifiers = "modifiers:\n  - {type: prune, allocation: lamp, sparsity: 0.3, targets: [backbone, '${part}']}\n"
     recipe = loaded(tmp_path, text + modifiers)
     assert recipe.evaluation.baseline is False
-    assert recipe.modifiers[0].targets == ("backbone", "neck")
+    selection = recipe.modifiers[0].selection
+    assert selection is not None and selection.targets == ("backbone", "neck")
 
 
 BASE = """\

@@ -52,7 +52,7 @@ def lightened(recipe: Path) -> RecipeFile:
     sets = [parse_set(f"evaluation.{key}") for key in ("image_size=64", "batch_size=4", "split=val")]
     sets.append(parse_set("report.examples=0"))
     for i, modifier in enumerate(load_recipe(recipe).recipe.modifiers):
-        if modifier.calibration is not None:
+        if modifier.images is not None:
             sets += [parse_set(f"modifiers.{i}.calibration.{key}") for key in ("images=3", "image_size=64")]
         if getattr(modifier, "crop", None) is not None:
             sets.append(parse_set(f"modifiers.{i}.crop=64"))
