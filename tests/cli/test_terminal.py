@@ -155,7 +155,7 @@ def test_a_failed_gate_is_told_in_words_and_in_red(small: Path) -> None:
 
 
 def test_a_sweep_tells_which_run_it_is_at(small: Path) -> None:
-    over = ("--over", "modifiers.0.sparsity=0.2,0.4")
+    over = ("--over", "modifiers.0.sparsity=0.2,0.4", "--set", "evaluation.baseline=false")
     code, shown = on_terminal(small, "sweep", "tiny_half.yaml", *over)
     assert code == 0
     assert b"run 1 of 2: sparsity=0.2" in shown
