@@ -315,7 +315,9 @@ def _record_links(name: str) -> str:
 
 
 def _choices(name: str) -> str:
-    """The words of a choice that has a name; empty where it is none."""
+    """The words of a choice, written out or by its name; empty where it is none."""
+    if words := re.fullmatch(r"Literal\[(.+)\]", name):
+        return " or ".join(f"`{word.strip()[1:-1]}`" for word in words[1].split(","))
     choice = getattr(judgement, name, None)
     if typing.get_origin(choice) is not typing.Literal:
         return ""
