@@ -22,7 +22,7 @@ MANY = {  # likewise by their parameters; commands of the CLI have one for each 
     "run.stages:settle": 8,
 }
 
-LONG_FILES = 16  # of the package, above 300 lines
+LONG_FILES = 17  # of the package, above 300 lines
 
 
 @lru_cache(maxsize=1)
