@@ -24,9 +24,9 @@ from compressor.recipe.load import load_recipe
 from compressor.recipe.overrides import parse_set
 from compressor.results.run import load_run
 from compressor.run import disk_space as room
-from compressor.run import pipeline
 from compressor.run import report as run_report
 from compressor.run import search as budget
+from compressor.run import stages
 from compressor.run.folder import steps_folder, unfinished_place
 from compressor.run.job import open_job
 from compressor.run.pipeline import run
@@ -48,7 +48,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what takes longest and is kept nowhere: pictures, and the finer steps of a search."""
     monkeypatch.setattr(run_report, "pictures", lambda _: ())
-    monkeypatch.setattr(pipeline, "examples_png", lambda *_: None)
+    monkeypatch.setattr(stages, "examples_png", lambda *_: None)
     monkeypatch.setattr(describe, "count_gflops", lambda _: 0.0)
     monkeypatch.setattr(budget, "AP_STEPS", 4)
 

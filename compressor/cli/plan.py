@@ -29,8 +29,9 @@ _AFTER_A_REPAIR = "the repair before it is not tried here: the total is right, t
 @console_options
 @recipe_options
 @run_options
+@click.option("--times/--no-times", default=True, help="Estimate how long the run would take, which takes time too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def plan(*, recipe_file: RecipeFile, options: Options, as_json: bool, console: Console) -> None:
+def plan(*, recipe_file: RecipeFile, options: Options, times: bool, as_json: bool, console: Console) -> None:
     """Show every layer each step of a recipe would touch, the sparsity, MACs and file sizes it would give, and about
     how long the run would take. Nothing is changed. Whatever `apply` would refuse is told, by exit code 2 as well: give
     the options that it will be given.
@@ -42,7 +43,7 @@ def plan(*, recipe_file: RecipeFile, options: Options, as_json: bool, console: C
     from compressor.run import pipeline
 
     unwind()
-    planned = pipeline.plan(recipe_file, options, console)
+    planned = pipeline.plan(recipe_file, options, console, timed=times)
     if as_json:
         console.document(
             to_json(planned, schema=PLAN_SCHEMA, recipe=recipe_file.recipe.model_dump(mode="json")).rstrip()
@@ -83,7 +84,7 @@ def _print(planned: Plan, console: Console) -> None:
         ("Sparsity", sparsity_table(planned.sparsity)),
         ("Arithmetic", macs_table(planned)),
         ("File", predicted_size_table(planned)),
-        ("Time", time_table(planned.times)),
+        *((("Time", time_table(planned.times)),) if planned.times else ()),
     )
     for title, table in tables:
         console.heading(f"\n{title}")

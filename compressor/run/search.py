@@ -18,6 +18,7 @@ from compressor.plan.layers import convolutions
 from compressor.progress import Progress
 from compressor.recipe.modifiers.budget import Budget
 from compressor.recipe.sizes import parse_size
+from compressor.results.evaluation import Evaluation
 from compressor.results.run import Search, Try
 from compressor.results.units import megabytes
 from compressor.run.forecast import forecast_size, only_zeros
@@ -192,6 +193,23 @@ class Seeker:
     def _refused(self, message: str, help_text: str) -> InputError:
         place = self.job.recipe_file.place("modifiers", self.asked[0], "sparsity")
         return InputError(place.diagnostic("U910", message, help_text))
+
+
+def search(
+    seeker: Seeker, budget: Budget, evaluator: Evaluator | None, baseline: Evaluation | None
+) -> tuple[Job, Search]:
+    """The job with a number in place of its goal, and how that was found.
+
+    Args:
+        seeker: of the job.
+        budget: the goal.
+        evaluator: of the whole split; a goal of AP needs one.
+        baseline: the model before the modifiers, as far as it was evaluated.
+    """
+    if budget.size is not None:
+        return seeker.by_size()
+    assert evaluator is not None  # a goal of AP is refused where nothing is evaluated
+    return seeker.by_ap(evaluator, baseline.metrics.coco.AP if baseline else None)
 
 
 def file_bytes(job: Job, state: State) -> int:

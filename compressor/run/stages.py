@@ -12,23 +12,31 @@ import torch
 from pydantic import TypeAdapter
 
 from compressor.artifact.load import LoadedModel, load_model
-from compressor.artifact.save import Provenance, encode_model
+from compressor.artifact.save import Provenance, encode_model, measure
+from compressor.data.batches import fit_image_size
+from compressor.data.calibration import load_images
 from compressor.errors import ArtifactError, Diagnostic
-from compressor.evaluation.coco import Predictions
+from compressor.evaluation.coco import Predictions, write_predictions
 from compressor.evaluation.evaluate import Evaluator
+from compressor.evaluation.examples import examples_png
 from compressor.evaluation.network import Network
+from compressor.evaluation.timing import time_in_turns
 from compressor.files.store import Steps
 from compressor.models.detector import Detector
+from compressor.models.strides import image_step
 from compressor.progress import Progress
-from compressor.recipe.modifiers.budget import Budget
+from compressor.report.pictures import EXAMPLES
 from compressor.results.changes import Change
 from compressor.results.evaluation import Evaluation
-from compressor.results.run import Search, Try
+from compressor.results.files import Sizes
+from compressor.results.run import Search, Timing, Try
 from compressor.results.sensitivity import table_text
 from compressor.run.baselines import Baselines, baseline_key, packed, unpacked
-from compressor.run.folder import MODEL
+from compressor.run.exports import Shipped, compared_on
+from compressor.run.folder import MODEL, PREDICTIONS_AFTER, PREDICTIONS_BEFORE, sha256
 from compressor.run.job import CalibrationImages, Job, modify, storage
-from compressor.run.search import Seeker
+from compressor.run.readiness import Ready
+from compressor.run.search import Seeker, search
 
 BEFORE, SEARCH, MODIFIED, AFTER = "evaluate before", "search", "modified model", "evaluate after"
 
@@ -48,101 +56,149 @@ class Evaluated:
     warnings: tuple[str, ...] = ()
 
 
-def evaluate_before(
-    evaluator: Evaluator, model: Detector, shared: Path | None, steps: Steps, progress: Progress
-) -> Evaluated:
-    """The judgement of the model before the modifiers, or the one that was kept of just this model.
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A compressed model, as its file was read back.
+
+    Attributes:
+        saved: the file.
+        changes: made by each step.
+        sizes: of the file, its source and its dense forms.
+        warnings: what rounding did.
+    """
+
+    saved: LoadedModel
+    changes: tuple[Change, ...]
+    sizes: Sizes
+    warnings: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """Where a run does its work.
+
+    Attributes:
+        ready: all that it was given, opened and checked.
+        folder: that it writes into.
+        steps: what an interrupted run left of its stages, and where this one leaves its own.
+        progress: receives every stage.
+    """
+
+    ready: Ready
+    folder: Path
+    steps: Steps
+    progress: Progress
+
+
+def evaluate_before(at: Workspace, shared: Path | None) -> Evaluated | None:
+    """The model before the modifiers, evaluated now or as it was cached; None where the recipe leaves that out.
 
     Args:
-        evaluator: of the split.
-        model: before the modifiers.
-        shared: folder of judgements that several runs share; None where this run stands alone.
-        steps: of this run.
-        progress: told of the evaluation.
+        at: the run.
+        shared: folder of evaluations that several runs share; None where this run stands alone.
     """
-    network, judgement = evaluator.network(model), baseline_key(model, evaluator)
-    key = evaluation_key(steps, model, evaluator)
-    own = unpacked(steps.find(BEFORE, key), evaluator)
+    evaluator, model = at.ready.evaluator, at.ready.job.model
+    if evaluator is None or not at.ready.job.recipe.evaluation.baseline:
+        return None
+    network, shared_key = evaluator.network(model), baseline_key(model, evaluator)
+    key = evaluation_key(at.steps, model, evaluator)
+    own = unpacked(at.steps.find(BEFORE, key), evaluator)
+    warnings: tuple[str, ...] = ()
     if own is None and shared is not None:
-        found = Baselines(shared).find(judgement, evaluator)
-        if found is not None:
-            return Evaluated(network, *found, (SHARED,))
+        own = Baselines(shared).find(shared_key, evaluator)
+        warnings = (SHARED,) if own else ()
     if own is None:
-        own = evaluator.evaluate(network, progress, BEFORE, resampled=True)
-        steps.keep(BEFORE, key, packed(*own))
-    if shared is not None:
-        Baselines(shared).keep(judgement, *own)
-    return Evaluated(network, *own)
+        own = evaluator.evaluate(network, at.progress, BEFORE, resampled=True)
+        at.steps.keep(BEFORE, key, packed(*own))
+    if shared is not None and not warnings:
+        Baselines(shared).keep(shared_key, *own)
+    write_predictions(own[1], evaluator.ground_truth.category_ids, at.folder / PREDICTIONS_BEFORE)
+    return Evaluated(network, *own, warnings)
 
 
-def evaluate_after(
-    evaluator: Evaluator, network: Network, model: Detector, steps: Steps, progress: Progress
-) -> Evaluated:
-    """The judgement of the saved model, or the one that was kept of just this model."""
-    key = evaluation_key(steps, model, evaluator)
-    found = unpacked(steps.find(AFTER, key), evaluator)
+def evaluate_after(at: Workspace, made: Made) -> Evaluated | None:
+    """The saved model, evaluated now or as it was cached; None where nothing is evaluated."""
+    evaluator, model = at.ready.evaluator, made.saved.model
+    if evaluator is None:
+        return None
+    network, key = evaluator.network(model), evaluation_key(at.steps, model, evaluator)
+    found = unpacked(at.steps.find(AFTER, key), evaluator)
     if found is None:
-        found = evaluator.evaluate(network, progress, AFTER, resampled=True)
-        steps.keep(AFTER, key, packed(*found))
+        found = evaluator.evaluate(network, at.progress, AFTER, resampled=True)
+        at.steps.keep(AFTER, key, packed(*found))
+    write_predictions(found[1], evaluator.ground_truth.category_ids, at.folder / PREDICTIONS_AFTER)
     return Evaluated(network, *found)
 
 
-def settle(
-    job: Job,
-    budget: Budget,
-    evaluator: Evaluator | None,
-    baseline: Evaluation | None,
-    images: CalibrationImages,
-    device: torch.device,
-    progress: Progress,
-    steps: Steps | None = None,
-) -> tuple[Job, Search]:
-    """The job with a sparsity in the budget's place, and how it was found; tries that were kept are not made again."""
-    if steps is None:
-        seeker = Seeker(job, images, device, progress)
-    else:
-        key = search_key(steps, job, images, evaluator)
-        found = steps.find(SEARCH, key)
-        known = _TRIES.validate_json(found["tries.json"]) if found else ()
+def settle(at: Workspace, before: Evaluated | None) -> tuple[Job, Search | None]:
+    """The job with a number in place of its goal, and how that was found; cached tries are not made again."""
+    ready, job = at.ready, at.ready.job
+    if ready.budget is None:
+        return job, None
+    key = search_key(at.steps, job, ready.images, ready.evaluator)
+    found = at.steps.find(SEARCH, key)
+    known = _TRIES.validate_json(found["tries.json"]) if found else ()
 
-        def keep(tries: Sequence[Try]) -> None:
-            steps.keep(SEARCH, key, {"tries.json": _TRIES.dump_json(tuple(tries))})
+    def keep(tries: Sequence[Try]) -> None:
+        at.steps.keep(SEARCH, key, {"tries.json": _TRIES.dump_json(tuple(tries))})
 
-        seeker = Seeker(job, images, device, progress, known=known, keep=keep)
-    if budget.size is not None:
-        return seeker.by_size()
-    assert evaluator is not None  # a budget of AP is refused where nothing is judged
-    return seeker.by_ap(evaluator, baseline.metrics.coco.AP if baseline else None)
+    seeker = Seeker(job, ready.images, ready.device, at.progress, known=known, keep=keep)
+    return search(seeker, ready.budget, ready.evaluator, before.evaluation if before else None)
 
 
-def compress(
-    job: Job, images: CalibrationImages, device: torch.device, staging: Path, steps: Steps, progress: Progress
-) -> tuple[LoadedModel, tuple[Change, ...], list[str]]:
-    """Modify the job's model and write it to `staging`, or what was kept of just this job.
-
-    Returns:
-        The file read back, what the modifiers did, and what to warn of.
+def compress(at: Workspace, job: Job) -> Made:
+    """The job's model, modified and written to the run folder, or as it was cached of just this job.
 
     Raises:
         ArtifactError: A502 a tensor came back different.
     """
-    key = modified_key(steps, job, images)
-    kept, path = steps.find(MODIFIED, key), staging / MODEL
-    if kept is not None:
-        told = json.loads(kept["changes.json"])
-        path.write_bytes(kept[MODEL])
-        return load_model(path), _CHANGES.validate_python(told["changes"]), told["warnings"]
-    modified = modify(job, images, device, progress)
-    changes = modified.changes
-    with progress.step(f"save {MODEL}"):
-        stored, warnings = storage(job, modified)
-        provenance = Provenance(job.recipe.model_dump(mode="json"), job.path.name, job.weights_sha256)
-        path.write_bytes(encode_model(stored.network, stored.form, provenance))
-        loaded = load_model(path)
-        _check_same(loaded.model, modified.state.model)
-        told = {"changes": [asdict(change) for change in changes], "warnings": warnings}
-        steps.keep(MODIFIED, key, {MODEL: path.read_bytes(), "changes.json": json.dumps(told).encode()})
-    return loaded, changes, warnings
+    key, path, images = modified_key(at.steps, job, at.ready.images), at.folder / MODEL, at.ready.images
+    cached = at.steps.find(MODIFIED, key)
+    if cached is not None:
+        told = json.loads(cached["changes.json"])
+        path.write_bytes(cached[MODEL])
+        saved, changes, warnings = load_model(path), _CHANGES.validate_python(told["changes"]), told["warnings"]
+    else:
+        modified = modify(job, images, at.ready.device, at.progress)
+        changes = modified.changes
+        with at.progress.step(f"save {MODEL}"):
+            stored, warnings = storage(job, modified)
+            provenance = Provenance(job.recipe.model_dump(mode="json"), job.path.name, job.weights_sha256)
+            path.write_bytes(encode_model(stored.network, stored.form, provenance))
+            saved = load_model(path)
+            _check_same(saved.model, modified.state.model)
+            told = {"changes": [asdict(change) for change in changes], "warnings": warnings}
+            at.steps.keep(MODIFIED, key, {MODEL: path.read_bytes(), "changes.json": json.dumps(told).encode()})
+    with at.progress.step("measure sizes"):
+        origin = (saved.origin.form, saved.origin.provenance) if saved.origin else None
+        artifact = path.read_bytes()
+        sizes = measure(job.path.read_bytes(), saved.stored, artifact, job.recipe.artifact.dtype, origin)
+    return Made(saved, changes, sizes, warnings)
+
+
+def compare(at: Workspace, before: Evaluated | None, after: Evaluated | None) -> Timing | None:
+    """Both models timed in turns, and a page of what each finds on some images; None where one is not evaluated."""
+    evaluator, examples = at.ready.evaluator, at.ready.job.recipe.report.examples
+    if evaluator is None or before is None or after is None:
+        return None
+    size = fit_image_size(evaluator.settings.image_size, image_step(after.network.strides))
+    image = load_images([evaluator.split.samples[0].image], size)
+    with at.progress.step("time both in turns"):
+        timing = time_in_turns(before.network, after.network, image)
+    if examples:
+        found, names = (before.predictions, after.predictions), after.network.names
+        page = examples_png(evaluator.split.samples, evaluator.ground_truth.image_ids, *found, examples, names)
+        if page is not None:
+            (at.folder / EXAMPLES).write_bytes(page)
+    return timing
+
+
+def shipped(at: Workspace, made: Made, after: Evaluated | None) -> Shipped:
+    """The model that is exported, and what its files are compared with."""
+    recipe, evaluator = at.ready.job.recipe, at.ready.evaluator
+    images = compared_on(evaluator, recipe.data, recipe.evaluation) if recipe.exports else ()
+    compressed = after.evaluation if after else None
+    return Shipped(made.saved, sha256(at.folder / MODEL), recipe.evaluation, evaluator, compressed, images)
 
 
 def _check_same(back: Detector, model: Detector) -> None:

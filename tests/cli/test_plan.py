@@ -203,3 +203,9 @@ def test_a_plan_needs_no_data_and_says_that_apply_will(tmp_path: Path) -> None:
     done = compressor("plan", recipe.name, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "apply will need --data: no data set is named" in done.stderr
+
+
+def test_times_can_be_left_out(place: Path) -> None:
+    done = compressor("plan", tiny_recipe(place).name, "--no-times", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "\nFile\n" in done.stdout and "\nTime\n" not in done.stdout

@@ -15,7 +15,7 @@ from compressor.progress import Silent
 from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.overrides import Override, parse_set
 from compressor.results.run import Timing
-from compressor.run import forecast, pipeline
+from compressor.run import forecast, pipeline, stages
 from compressor.run import report as run_report
 from compressor.run import search as budget
 from compressor.run.readiness import Options
@@ -42,7 +42,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "inference_seconds", lambda *_: 0.01)
     monkeypatch.setattr(describe, "count_gflops", lambda _: 0.0)
     monkeypatch.setattr(evaluate, "resample", lambda _: None)
-    monkeypatch.setattr(pipeline, "time_in_turns", lambda *_: Timing(64, (1.0,), (1.0,)))
+    monkeypatch.setattr(stages, "time_in_turns", lambda *_: Timing(64, (1.0,), (1.0,)))
     monkeypatch.setattr(budget, "SIZE_STEPS", 20)
     monkeypatch.setattr(run_report, "pictures", lambda _: ())
 

@@ -25,7 +25,7 @@ from compressor.results.gates import Verdict, metric, verdicts
 from compressor.results.network import LayerSparsity, summed_up
 from compressor.results.run import RunRecord
 from compressor.run.job import as_written, underflow
-from compressor.run.pipeline import uncompared
+from compressor.run.record import uncompared
 from compressor.tasks.verify.facts import Facts
 from compressor.tasks.verify.writer import other_writer
 
