@@ -37,8 +37,9 @@ from compressor.plan.layers import convolutions
 from compressor.progress import Silent
 from compressor.recipe.load import load_recipe
 from compressor.recipe.schema import Evaluation
+from compressor.run.calibration import CalibrationImages
 from compressor.run.folder import sha256
-from compressor.run.job import CalibrationImages, Job, modify, open_job, storage
+from compressor.run.job import Job, modify, open_job, storage
 
 FOLDER = Path(__file__).parent
 DONE = FOLDER / "accuracy.jsonl"

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from compressor.cli.main import cli, main
 from compressor.errors import OutputError
-from compressor.files.store import Files, Kept, Steps, titles
+from compressor.files.store import Files, Kept, StepName, Steps, titles
 from compressor.files.writing import claimed, recover
 from compressor.models.yolov5 import describe
 from compressor.progress import Silent
@@ -160,7 +160,7 @@ def test_what_was_kept_of_other_input_is_done_again_and_damage_is_nothing(
 
 
 def test_without_resume_nothing_kept_is_taken_and_it_is_told(place: Path) -> None:
-    folder = unfinished_place(place / "out") / "steps" / "evaluate before"
+    folder = unfinished_place(place / "out") / "steps" / "evaluate_before"
     Kept(folder).keep("0" * 32, {"x": b"x"})
     done = compressor(*QUICK, cwd=place)
     assert done.returncode == 0, done.stderr
@@ -176,7 +176,7 @@ def test_a_signal_ends_it_with_its_exit_code_and_the_way_to_go_on(
 ) -> None:
     keep, words = Steps.keep, ["apply", "r.yaml", "--output", "out"]
 
-    def then_signal(steps: Steps, title: str, key: str, files: Files) -> None:
+    def then_signal(steps: Steps, title: StepName, key: str, files: Files) -> None:
         keep(steps, title, key, files)
         os.kill(os.getpid(), number)
 

@@ -15,6 +15,7 @@ from compressor.files.writing import publish, staged
 from compressor.progress import Progress
 
 _LISTING = "sha256.json"
+_TITLE = "title.txt"
 Files = Mapping[str, bytes]
 
 
@@ -55,8 +56,21 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class StepName:
+    """A step of a run.
+
+    Attributes:
+        folder: in which it is cached.
+        title: for the terminal.
+    """
+
+    folder: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Steps:
-    """The finished steps of a run, by title, in the folder of an unfinished run.
+    """The finished steps of a run, in the folder of an unfinished run.
 
     Attributes:
         folder: holds a folder for each step.
@@ -70,20 +84,30 @@ class Steps:
     progress: Progress
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def find(self, title: str, key: str) -> dict[str, bytes] | None:
-        """What was kept of a step under a key; None where it is to be done."""
-        if not self.resume or not (self.folder / title).is_dir():
+    def find(self, step: StepName, key: str) -> dict[str, bytes] | None:
+        """The files that were cached of a step under a key; None where it is to be done."""
+        if not self.resume or not (self.folder / step.folder).is_dir():
             return None
-        found = Kept(self.folder / title).find(key)
-        with self.progress.step(f"{title}: {'again, of other input' if found is None else 'kept'}"):
+        found = Kept(self.folder / step.folder).find(key)
+        with self.progress.step(f"{step.title}: {'again, of other input' if found is None else 'kept'}"):
             return found
 
-    def keep(self, title: str, key: str, files: Files) -> None:
-        """Keep a step, instead of what was kept of it of other input."""
-        Kept(self.folder / title).keep(key, files)
-        for other in (self.folder / title).iterdir():
-            if other.name != key:
+    def holds(self, step: StepName, key: str) -> bool:
+        """Whether a step is cached under a key; not yet whether its files are whole."""
+        return self.resume and (self.folder / step.folder / key).is_dir()
+
+    def keep(self, step: StepName, key: str, files: Files) -> None:
+        """Cache a step, instead of what was cached of it of other input."""
+        place = self.folder / step.folder
+        Kept(place).keep(key, files)
+        (place / _TITLE).write_text(step.title, encoding="utf-8")
+        for other in place.iterdir():
+            if other.name not in (key, _TITLE):
                 shutil.rmtree(other, ignore_errors=True)
+
+    def drop(self, step: StepName) -> None:
+        """Remove what was cached of a step."""
+        shutil.rmtree(self.folder / step.folder, ignore_errors=True)
 
     def key(self, **facts: Any) -> str:
         """Digest of what a step depends on, with what all steps depend on."""
@@ -105,8 +129,15 @@ def titles(folder: Path, since: float = 0.0) -> list[str]:
     """
     if not os.path.isdir(folder):  # noqa: PTH112  # false, too, for a name too long to be there
         return []
-    done = ((place.stat().st_mtime_ns, step.name) for step in folder.iterdir() for place in step.glob(f"*/{_LISTING}"))
-    return list(dict.fromkeys(title for time_ns, title in sorted(done) if time_ns >= since * 1e9))
+    done = ((place.stat().st_mtime_ns, step) for step in folder.iterdir() for place in step.glob(f"*/{_LISTING}"))
+    return list(dict.fromkeys(_title(step) for time_ns, step in sorted(done) if time_ns >= since * 1e9))
+
+
+def _title(step: Path) -> str:
+    try:
+        return (step / _TITLE).read_text(encoding="utf-8")
+    except (OSError, ValueError):  # the run ended between the two
+        return step.name
 
 
 def _sha256(content: bytes) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from compressor.modifiers.behaviours import behaviour_of
 from compressor.modifiers.state import Context, State
 from compressor.modifiers.steps import Steps
+from compressor.plan.outline import Resolved
 from compressor.recipe.modifiers import Modifier
 from compressor.results.changes import Change, standing
 
@@ -18,12 +19,14 @@ def apply_steps(steps: Steps, state: State, context: Context) -> tuple[Change, .
         DatasetError: the images that a step asks for cannot be had.
         RunError: see the modifiers.
     """
-    changes = []
-    for step in steps:
-        change = behaviour_of(step.modifier).apply(step, state, context)
-        context.progress.note(told(change))
-        changes.append(change)
-    return tuple(changes)
+    return tuple(apply_step(step, state, context) for step in steps)
+
+
+def apply_step(step: Resolved[Modifier], state: State, context: Context) -> Change:
+    """Carry out one step, on the state itself. Raises as `apply_steps` does."""
+    change = behaviour_of(step.modifier).apply(step, state, context)
+    context.progress.note(told(change))
+    return change
 
 
 def predict_steps(steps: Steps, state: State, context: Context) -> tuple[Change, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from compressor.models.detector import Detector
 from compressor.plan.layers import Layer, convolutions
 from compressor.plan.outline import NO_TABLES, Resolved, Tables
-from compressor.progress import Progress, Silent
+from compressor.progress import Progress, Silent, Update
 from compressor.recipe.modifiers.step import Calibration, Step
 
 Images = Callable[[Calibration], Tensor]  # (N, 3, H, W) in [0, 1]
@@ -26,6 +26,10 @@ class Parts(Protocol):
     def find(self) -> dict[str, bytes] | None:
         """What this step left last; None where it begins."""
 
+    @property
+    def due(self) -> bool:
+        """Whether enough is done since the last part for it to be left."""
+
     def keep(self, files: Mapping[str, bytes]) -> None:
         """Leave what is done so far, in place of what was left before."""
 
@@ -36,8 +40,21 @@ class NoParts:
     def find(self) -> None:
         """Nothing was left."""
 
+    @property
+    def due(self) -> bool:
+        """Never."""
+        return False
+
     def keep(self, files: Mapping[str, bytes]) -> None:
         """Leave nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reports:
+    """Where a long step reports to: its progress, and its parts."""
+
+    update: Update
+    parts: Parts
 
 
 @dataclass(eq=False)

@@ -21,7 +21,7 @@ from compressor.evaluation.network import Network, Suppression, inference_networ
 from compressor.export.extras import needed
 from compressor.export.open import open_network
 from compressor.export.write import Options, write
-from compressor.files.store import Steps
+from compressor.files.store import StepName, Steps
 from compressor.files.writing import staged
 from compressor.files.written import put
 from compressor.models.strides import image_step
@@ -175,12 +175,13 @@ def export_run(
     """
     done: list[Exported] = []
     for export in exports:
-        place, title, key = folder / export.file_name, f"export {export.file_name}", shipped.key(export, steps)
-        found = steps.find(title, key)
+        place, key = folder / export.file_name, shipped.key(export, steps)
+        step = StepName(f"export_{export.file_name}", f"export {export.file_name}")
+        found = steps.find(step, key)
         if found is not None:
             done.append(_put_back(found, place))
             continue
-        with progress.step(title):
+        with progress.step(step.title):
             size = shipped.size(export)
             images = _read(shipped.compared_on, size)
             agreement = write(shipped.loaded, export.format, _options(export, size), images, place)
@@ -188,7 +189,7 @@ def export_run(
         if shipped.evaluator and export.evaluate:
             exported = _evaluated(exported, export, shipped, shipped.evaluator, place, done, progress)
         done.append(exported)
-        steps.keep(title, key, {_TOLD: _EXPORTED.dump_json(exported), **_contents(place)})
+        steps.keep(step, key, {_TOLD: _EXPORTED.dump_json(exported), **_contents(place)})
     return tuple(done)
 
 

@@ -17,9 +17,10 @@ from compressor.files.reading import regular_size
 from compressor.progress import Silent
 from compressor.recipe.load import RecipeFile
 from compressor.results.sensitivity import table_text
+from compressor.run.calibration import CalibrationImages
 from compressor.run.environment import surroundings
 from compressor.run.folder import sha256
-from compressor.run.job import CalibrationImages, tables_of
+from compressor.run.job import tables_of
 
 NOTHING_KNOWN: Mapping[Path, str] = {}
 

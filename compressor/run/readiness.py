@@ -23,10 +23,11 @@ from compressor.recipe.schema import Evaluation as Settings
 from compressor.report.reference import load_reference
 from compressor.report.render import read_template
 from compressor.results.run import Reference
+from compressor.run.calibration import CalibrationImages
 from compressor.run.disk_space import check_room
 from compressor.run.exports import check_runtimes
 from compressor.run.folder import check_output, steps_folder
-from compressor.run.job import CalibrationImages, Job, open_job
+from compressor.run.job import Job, open_job
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from compressor.recipe.sizes import parse_size
 from compressor.results.evaluation import Evaluation
 from compressor.results.run import Search, Try
 from compressor.results.units import megabytes
+from compressor.run.calibration import CalibrationImages
 from compressor.run.forecast import forecast_size, only_zeros
-from compressor.run.job import CalibrationImages, Job, modify, predict, storage, with_number
+from compressor.run.job import Job, modify, predict, storage, with_number
 
 AP_STEPS = 100  # a budget of AP is searched by whole per cents ...
 SIZE_STEPS = 1000  # ... and a size by tenths of a per cent ...

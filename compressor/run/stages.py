@@ -21,7 +21,7 @@ from compressor.evaluation.evaluate import Evaluator
 from compressor.evaluation.examples import examples_png
 from compressor.evaluation.network import Network
 from compressor.evaluation.timing import time_in_turns
-from compressor.files.store import Steps
+from compressor.files.store import StepName, Steps
 from compressor.models.detector import Detector
 from compressor.models.strides import image_step
 from compressor.progress import Progress
@@ -32,13 +32,17 @@ from compressor.results.files import Sizes
 from compressor.results.run import Search, Timing, Try
 from compressor.results.sensitivity import table_text
 from compressor.run.baselines import Baselines, baseline_key, packed, unpacked
+from compressor.run.calibration import CalibrationImages
 from compressor.run.exports import Shipped, compared_on
 from compressor.run.folder import MODEL, PREDICTIONS_AFTER, PREDICTIONS_BEFORE, sha256
-from compressor.run.job import CalibrationImages, Job, modify, storage
+from compressor.run.job import Job, modify, storage
 from compressor.run.readiness import Ready
 from compressor.run.search import Seeker, search
 
-BEFORE, SEARCH, MODIFIED, AFTER = "evaluate before", "search", "modified model", "evaluate after"
+BEFORE = StepName("evaluate_before", "evaluate before")
+SEARCH = StepName("search", "search")
+MODIFIED = StepName("modified_model", "modified model")
+AFTER = StepName("evaluate_after", "evaluate after")
 
 _TRIES = TypeAdapter(tuple[Try, ...])
 _CHANGES = TypeAdapter(tuple[Change, ...])
@@ -108,7 +112,7 @@ def evaluate_before(at: Workspace, shared: Path | None) -> Evaluated | None:
         own = Baselines(shared).find(shared_key, evaluator)
         warnings = (SHARED,) if own else ()
     if own is None:
-        own = evaluator.evaluate(network, at.progress, BEFORE, resampled=True)
+        own = evaluator.evaluate(network, at.progress, BEFORE.title, resampled=True)
         at.steps.keep(BEFORE, key, packed(*own))
     if shared is not None and not warnings:
         Baselines(shared).keep(shared_key, *own)
@@ -124,7 +128,7 @@ def evaluate_after(at: Workspace, made: Made) -> Evaluated | None:
     network, key = evaluator.network(model), evaluation_key(at.steps, model, evaluator)
     found = unpacked(at.steps.find(AFTER, key), evaluator)
     if found is None:
-        found = evaluator.evaluate(network, at.progress, AFTER, resampled=True)
+        found = evaluator.evaluate(network, at.progress, AFTER.title, resampled=True)
         at.steps.keep(AFTER, key, packed(*found))
     write_predictions(found[1], evaluator.ground_truth.category_ids, at.folder / PREDICTIONS_AFTER)
     return Evaluated(network, *found)
@@ -159,7 +163,7 @@ def compress(at: Workspace, job: Job) -> Made:
         path.write_bytes(cached[MODEL])
         saved, changes, warnings = load_model(path), _CHANGES.validate_python(told["changes"]), told["warnings"]
     else:
-        modified = modify(job, images, at.ready.device, at.progress)
+        modified = modify(job, images, at.ready.device, at.progress, at.steps)
         changes = modified.changes
         with at.progress.step(f"save {MODEL}"):
             stored, warnings = storage(job, modified)

@@ -14,7 +14,8 @@ from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.modifiers import Prune
 from compressor.recipe.modifiers.step import Calibration
 from compressor.results.sensitivity import LayerLosses, SensitivityTable, table_text
-from compressor.run.job import CalibrationImages, Job, check_unseen, modify, open_job, predict, storage, with_number
+from compressor.run.calibration import CalibrationImages
+from compressor.run.job import Job, check_unseen, modify, open_job, predict, storage, with_number
 from tests.data.images import write_image
 from trials.tiny import tiny_data, tiny_model, tiny_weights
 

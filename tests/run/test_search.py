@@ -22,7 +22,8 @@ from compressor.recipe.load import RecipeFile, load_recipe
 from compressor.recipe.modifiers import Prune
 from compressor.recipe.schema import Evaluation
 from compressor.run import pipeline
-from compressor.run.job import CalibrationImages, open_job
+from compressor.run.calibration import CalibrationImages
+from compressor.run.job import open_job
 from compressor.run.readiness import Options
 from compressor.run.search import Seeker, lowest_step, out_of_reach
 from trials.tiny import tiny_data, tiny_weights

@@ -7,6 +7,7 @@ squared error where the dense model sees an object, objectness and classes by cr
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +22,15 @@ from compressor.data.calibration import random_crops
 from compressor.models.batchnorm import batchnorm_behind
 from compressor.models.detector import Detector
 from compressor.models.families import family_of
-from compressor.progress import Update
+from compressor.modifiers.state import Reports
+from compressor.modifiers.state_file import put_tensors, tensors_of
 from compressor.recipe.modifiers import Repair
 
 _WARM_UP_STEPS = 20
 
 
 def distill(
-    dense: Detector, model: Detector, names: frozenset[str], images: Tensor, modifier: Repair, update: Update
+    dense: Detector, model: Detector, names: frozenset[str], images: Tensor, modifier: Repair, reports: Reports
 ) -> None:
     """Train the kept weights and the biases of some layers, in place; zeros get no gradient and stay.
 
@@ -38,7 +40,7 @@ def distill(
         names: the convolutions to train, with the BatchNorm's shift where it is kept.
         images: (N, 3, H, W) in [0, 1].
         modifier: steps, learning rate, batch and crop size, seed.
-        update: told of every step.
+        reports: receives every step, and parts of the training.
     """
     steps, rate = modifier.steps, modifier.learning_rate
     assert steps is not None and rate is not None and modifier.batch_size is not None  # the schema fills them in
@@ -51,7 +53,7 @@ def distill(
     for parameter in trained:
         parameter.requires_grad_(True)
     with _features(dense) as theirs, _features(model) as ours:
-        for step in range(steps):
+        for step in range(_resumed(model, optimiser, generator, reports.parts.find()), steps):
             for group in optimiser.param_groups:
                 group["lr"] = rate * schedule(step, steps) * group["scale"]
             batch = next(crops)
@@ -65,12 +67,38 @@ def distill(
                 if mask is not None and parameter.grad is not None:
                     parameter.grad *= mask
             optimiser.step()
-            update(step + 1, steps)
+            reports.update(step + 1, steps)
+            if reports.parts.due:
+                reports.parts.keep(_part(model, optimiser, generator, step + 1))
     for parameter, mask in zip(trained, keep, strict=True):
         parameter.requires_grad_(False)
         parameter.grad = None
         if mask is not None:  # a weight that is trained to nothing is kept as small as it can be
             parameter[mask & (parameter == 0)] = torch.finfo(parameter.dtype).tiny
+
+
+def _part(model: Detector, optimiser: torch.optim.Optimizer, generator: torch.Generator, step: int) -> dict[str, bytes]:
+    """The training so far: the model, the optimiser's and the generator's state, and the number of steps done."""
+    file = io.BytesIO()
+    torch.save((tensors_of(model), optimiser.state_dict(), generator.get_state(), step), file)
+    return {"part.pt": file.getvalue()}
+
+
+def _resumed(
+    model: Detector,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    part: dict[str, bytes] | None,
+) -> int:
+    """The number of steps that an interrupted training had done; all states are as it left them."""
+    if part is None:
+        return 0
+    tensors, states, drawn, step = torch.load(io.BytesIO(part["part.pt"]), weights_only=True)
+    with torch.no_grad():
+        put_tensors(model, tensors)
+    optimiser.load_state_dict(states)
+    generator.set_state(drawn)
+    return int(step)
 
 
 def crop_size(modifier: Repair, model: Detector) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import assert_never
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from compressor.data.calibration import random_crops
@@ -20,7 +22,8 @@ from compressor.modifiers.repair.least_squares import moments, solve
 from compressor.modifiers.repair.lockstep import Meeting, objectness, side_by_side
 from compressor.modifiers.repair.obs import choose
 from compressor.modifiers.repair.words import described, title, unit
-from compressor.modifiers.state import Context, State
+from compressor.modifiers.state import Context, Parts, Reports, State
+from compressor.modifiers.state_file import put_tensors, tensors_of
 from compressor.plan.layers import Layer
 from compressor.plan.outline import Resolved
 from compressor.progress import Update
@@ -30,6 +33,7 @@ from compressor.results.changes import Change, LayerChange, Retrained
 POSITIONS = 65_536  # of a layer's outputs that its weights are solved for, over all images
 _LEAST_SPREAD = 0.05  # of the dense outputs' standard deviation
 _CHUNK = 8  # images at a time where nothing else decides it
+_GENERATOR = "state of the generator"
 
 
 def repair(step: Resolved[Repair], state: State, context: Context) -> Change:
@@ -49,7 +53,7 @@ def repair(step: Resolved[Repair], state: State, context: Context) -> Change:
     images = context.images(modifier.calibration).to(context.device)
     twin = replace(state, model=on_device(state.model, context.device), dense=on_device(state.dense, context.device))
     with context.progress.bar(title(modifier), unit(modifier)) as update:
-        _change_weights(modifier, step.names, twin, images, update)
+        _change_weights(step, twin, images, context.parts, update)
     _bring_back(twin.model, state.model)
     fixed = modifier.method != "obs"
     changes = tuple(_change(layer, before[layer.name], fixed=fixed) for layer in layers)
@@ -57,15 +61,16 @@ def repair(step: Resolved[Repair], state: State, context: Context) -> Change:
     return _described(modifier, layers, len(images), changes)
 
 
-def _change_weights(modifier: Repair, names: frozenset[str], twin: State, images: Tensor, update: Update) -> None:
+def _change_weights(step: Resolved[Repair], twin: State, images: Tensor, parts: Parts, update: Update) -> None:
+    modifier, names = step.modifier, step.names
     assert twin.dense is not None
     match modifier.method:
         case "distill":
-            distill(twin.dense, twin.model, names, images, modifier, update)
+            distill(twin.dense, twin.model, names, images, modifier, Reports(update, parts))
         case "batchnorm":
             measure_batchnorm(twin.model, names, images, update)
         case "bias" | "moments" | "least_squares" | "obs":
-            _layer_by_layer(names, modifier, twin, images, update)
+            _layer_by_layer(names, modifier, twin, images, Reports(update, parts))
         case _:
             assert_never(modifier.method)
 
@@ -94,7 +99,7 @@ def _layer_by_layer(
     modifier: Repair,
     twin: State,
     images: Tensor,
-    update: Update,
+    reports: Reports,
 ) -> None:
     dense = twin.dense
     assert dense is not None
@@ -107,9 +112,17 @@ def _layer_by_layer(
         images = next(random_crops(images, crop_size(modifier, twin.model), count, generator))
         seen = objectness(dense, images)
 
+    done = _resumed(twin.model, generator, reports.parts.find())
+
     def meet(meeting: Meeting) -> None:
-        if meeting.name not in names:
+        if meeting.name not in names or meeting.name in done:
             return
+        repair_one(meeting)
+        done.append(meeting.name)
+        if reports.parts.due:
+            reports.parts.keep(_part(twin.model, generator, done))
+
+    def repair_one(meeting: Meeting) -> None:
         if seen is not None:
             if meeting.differs:  # else there is nothing to make up for
                 settled = twin.settled.get(meeting.name)
@@ -121,7 +134,24 @@ def _layer_by_layer(
             match_spread(meeting)
         meeting.shift((meeting.wanted - meeting.outputs()).mean(dim=(0, 2, 3)))
 
-    side_by_side(dense, twin.model, images, meet, update)
+    side_by_side(dense, twin.model, images, meet, reports.update)
+
+
+def _part(model: Detector, generator: torch.Generator, done: list[str]) -> dict[str, bytes]:
+    """What is repaired so far: the model, the generator's state, and the layers that are done."""
+    tensors = {**tensors_of(model), _GENERATOR: generator.get_state()}
+    return {"part.safetensors": save(tensors), "done.json": json.dumps(done).encode()}
+
+
+def _resumed(model: Detector, generator: torch.Generator, part: dict[str, bytes] | None) -> list[str]:
+    """The layers that an interrupted repair had done; the model and the generator are as it left them."""
+    if part is None:
+        return []
+    tensors = load(part["part.safetensors"])
+    generator.set_state(tensors.pop(_GENERATOR))
+    put_tensors(model, tensors)
+    done: list[str] = json.loads(part["done.json"])
+    return done
 
 
 def match_spread(meeting: Meeting) -> None:

@@ -10,6 +10,7 @@ from compressor.models.yolov5.blocks import C3, SPPF
 from compressor.models.yolov5.difference import head_loss
 from compressor.modifiers.prune.zeros import prune
 from compressor.modifiers.repair.distill import distill, feature_loss, schedule
+from compressor.modifiers.state import NoParts, Reports
 from compressor.plan.layers import Layer, convolutions
 from compressor.recipe.modifiers import Prune, Repair
 from tests.modifiers.networks import Subject, grouped_model, hooks_left, pictures, pruned
@@ -23,7 +24,8 @@ def train(subject: Subject, layers: list[Layer], **keys: Any) -> list[int]:
     settings = {"steps": 4, "batch_size": 4, "crop": 64, **keys}
     modifier = Repair.model_validate({"type": "repair", "method": "distill", **settings})
     names = frozenset(layer.name for layer in layers)
-    distill(subject.dense, subject.model, names, pictures(), modifier, lambda done, _total: told.append(done))
+    reports = Reports(lambda done, _total: told.append(done), NoParts())
+    distill(subject.dense, subject.model, names, pictures(), modifier, reports)
     return told
 
 
