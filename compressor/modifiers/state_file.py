@@ -40,11 +40,12 @@ def restore(state: State, files: Mapping[str, bytes]) -> None:
         spec = family.read_spec(facts["spec"], _FACTS)
         built = family.build(spec, state.model.names, fused=state.model.fused)
         state.model = built.eval().requires_grad_(requires_grad=False)
-    put_tensors(state.model, _below(_MODEL, tensors))
-    state.settled, state.groups, state.formats = _below(_SETTLED, tensors), facts["groups"], facts["formats"]
+    put_tensors(state.model, below(_MODEL, tensors))
+    state.settled, state.groups, state.formats = below(_SETTLED, tensors), facts["groups"], facts["formats"]
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

@@ -7,12 +7,12 @@ squared error where the dense model sees an object, objectness and classes by cr
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.hooks import RemovableHandle
@@ -23,10 +23,11 @@ from compressor.models.batchnorm import batchnorm_behind
 from compressor.models.detector import Detector
 from compressor.models.families import family_of
 from compressor.modifiers.state import Reports
-from compressor.modifiers.state_file import put_tensors, tensors_of
+from compressor.modifiers.state_file import below, put_tensors, tensors_of
 from compressor.recipe.modifiers import Repair
 
 _WARM_UP_STEPS = 20
+_MODEL, _OPTIMISER, _DRAWN, _STEP = "model/", "optimiser/", "drawn", "step"  # of a part
 
 
 def distill(
@@ -79,9 +80,10 @@ def distill(
 
 def _part(model: Detector, optimiser: torch.optim.Optimizer, generator: torch.Generator, step: int) -> dict[str, bytes]:
     """The training so far: the model, the optimiser's and the generator's state, and the number of steps done."""
-    file = io.BytesIO()
-    torch.save((tensors_of(model), optimiser.state_dict(), generator.get_state(), step), file)
-    return {"part.pt": file.getvalue()}
+    tensors = {f"{_MODEL}{name}": tensor for name, tensor in tensors_of(model).items()}
+    for number, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"{_OPTIMISER}{number}/{name}": tensor.clone() for name, tensor in state.items()}
+    return {"part.safetensors": save(tensors | {_DRAWN: generator.get_state(), _STEP: torch.tensor(step)})}
 
 
 def _resumed(
@@ -93,12 +95,16 @@ def _resumed(
     """The number of steps that an interrupted training had done; all states are as it left them."""
     if part is None:
         return 0
-    tensors, states, drawn, step = torch.load(io.BytesIO(part["part.pt"]), weights_only=True)
+    tensors = load(part["part.safetensors"])
     with torch.no_grad():
-        put_tensors(model, tensors)
-    optimiser.load_state_dict(states)
-    generator.set_state(drawn)
-    return int(step)
+        put_tensors(model, below(_MODEL, tensors))
+    states: dict[int, dict[str, Tensor]] = {}
+    for place, tensor in below(_OPTIMISER, tensors).items():
+        number, _, name = place.partition("/")
+        states.setdefault(int(number), {})[name] = tensor
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": states})
+    generator.set_state(tensors[_DRAWN])
+    return int(tensors[_STEP])
 
 
 def crop_size(modifier: Repair, model: Detector) -> int:
