@@ -75,6 +75,13 @@ def _server() -> subprocess.Popen[str]:
     """One per test process; it ends when its input does."""
     command = [sys.executable, "-m", _SERVER]
     server = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdin is not None
-    atexit.register(server.stdin.close)
+    atexit.register(_end, server)
     return server
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    """Close its input, at which it ends, and wait for that."""
+    assert server.stdin is not None and server.stdout is not None
+    server.stdin.close()
+    server.wait()
+    server.stdout.close()
